@@ -1,0 +1,39 @@
+"""Argument checks that say what was passed, what is allowed and how to mend it."""
+
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any
+
+
+def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = False) -> int:
+    """Returns `value` as an `int`, or raises a `ValueError` that names the argument.
+
+    Args:
+        name: The argument's name.
+        value: What the caller passed. NumPy integers are taken, booleans and floats are not.
+        hint: What the argument means or how to mend it; the end of the message.
+        zero_allowed: Whether 0 is a value too.
+    """
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        if value > 0 or (zero_allowed and value == 0):
+            return int(value)
+    kind = "an integer of 0 or more" if zero_allowed else "a positive integer"
+    raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
+
+
+def positive_number(name: str, value: Any, hint: str, *, zero_allowed: bool = False) -> float:
+    """Returns `value` as a finite `float`, or raises a `ValueError` that names the argument."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if math.isfinite(value) and (value > 0 or (zero_allowed and value == 0)):
+            return float(value)
+    kind = "a finite number of 0 or more" if zero_allowed else "a positive, finite number"
+    raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
+
+
+def one_of(name: str, value: Any, allowed: Collection[str], hint: str = "") -> str:
+    """Returns `value` if it is one of the strings in `allowed`, else raises a `ValueError`."""
+    if isinstance(value, str) and value in allowed:
+        return value
+    choices = ", ".join(repr(choice) for choice in allowed)
+    raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}. {hint}".strip())
