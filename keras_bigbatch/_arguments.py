@@ -16,8 +16,9 @@ def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = F
         zero_allowed: Whether 0 is a value too.
     """
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        if value > 0 or (zero_allowed and value == 0):
-            return int(value)
+        integer = int(value)
+        if integer > 0 or (zero_allowed and integer == 0):
+            return integer
     kind = "an integer of 0 or more" if zero_allowed else "a positive integer"
     raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
 
@@ -25,8 +26,9 @@ def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = F
 def positive_number(name: str, value: Any, hint: str, *, zero_allowed: bool = False) -> float:
     """Returns `value` as a finite `float`, or raises a `ValueError` that names the argument."""
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        if math.isfinite(value) and (value > 0 or (zero_allowed and value == 0)):
-            return float(value)
+        number = float(value)
+        if math.isfinite(number) and (number > 0 or (zero_allowed and number == 0)):
+            return number
     kind = "a finite number of 0 or more" if zero_allowed else "a positive, finite number"
     raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
 

@@ -1,0 +1,296 @@
+"""GhostBatchNormalization against the float64 oracle and against Keras's own batch norm."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_bigbatch.layers import GhostBatchNormalization
+from tests.autodiff import layer_gradients
+from tests.oracles import ghost_batch_norm, moving_statistics
+
+# Channels are 3 everywhere but in the batch. Ranks 2 to 5, channels last and first.
+SHAPES = [((3,), -1), ((5, 3), -1), ((3, 5), 1), ((4, 5, 3), -1), ((3, 4, 5), 1)]
+SHAPES += [((2, 3, 2, 3), -1), ((3, 2, 3, 2), 1), ((4, 3, 5), 2)]
+
+
+def inputs(batch, shape, seed=0):
+    """Groups of different means and scales, and an upstream gradient."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(batch, *shape)) * rng.uniform(0.3, 3, (batch, *[1] * len(shape)))
+    x += rng.normal(size=(batch, *[1] * len(shape)))
+    return x.astype("float32"), rng.normal(size=x.shape).astype("float32")
+
+
+def built(layer, x, seed=1):
+    """The layer with weights that are not their initial ones."""
+    layer.build(x.shape)
+    rng = np.random.default_rng(seed)
+    channels = x.shape[layer.axis]
+    values = [rng.uniform(0.5, 2, channels), rng.normal(size=channels)]
+    values += [rng.normal(size=channels), rng.uniform(0.5, 2, channels)]
+    layer.set_weights(values)
+    return layer
+
+
+def relative(actual, expected):
+    return np.abs(np.asarray(actual, np.float64) - expected).max() / np.abs(expected).max()
+
+
+def mask_for(x, axis, virtual_batch):
+    """Drops about a third of the positions, and one whole group if there are several."""
+    shape = list(x.shape)
+    del shape[axis]
+    mask = np.random.default_rng(7).uniform(size=shape) > 0.3
+    if len(x) >= 2 * virtual_batch:
+        mask[virtual_batch : 2 * virtual_batch] = False
+    return mask
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize(("batch", "virtual_batch"), [(96, 32), (107, 32), (384, 128), (300, 128)])
+@pytest.mark.parametrize(("shape", "axis"), SHAPES, ids=str)
+def test_against_the_oracle(shape, axis, batch, virtual_batch, masked):
+    x, dy = inputs(batch, shape)
+    layer = built(GhostBatchNormalization(virtual_batch, axis=axis, momentum=0.9), x)
+    gamma, beta, *moving = (np.asarray(w, np.float64) for w in layer.get_weights())
+    mask = mask_for(x, axis % x.ndim, virtual_batch) if masked else None
+
+    y, dx, (dgamma, dbeta) = layer_gradients(layer, x, dy, mask)
+
+    expected, moments, gradients = ghost_batch_norm(
+        x, gamma, beta, virtual_batch, axis, layer.epsilon, dy, mask
+    )
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    for actual, wanted in zip((dx, dgamma, dbeta), gradients, strict=True):
+        assert relative(actual, wanted) < 1e-4
+    for actual, wanted in zip(
+        layer.get_weights()[2:], moving_statistics(moving, moments, 0.9, "sequential"), strict=True
+    ):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9, 0.99, 1.0])
+@pytest.mark.parametrize("statistics", ["sequential", "mean", "batch"])
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+def test_moving_statistics(statistics, momentum, masked):
+    x, _ = inputs(1035, (3,), seed=3)
+    layer = built(GhostBatchNormalization(4, momentum=momentum, statistics=statistics), x)
+    gamma, beta, *moving = layer.get_weights()
+    mask = mask_for(x, 1, 4) if masked else None
+    for _ in range(3):
+        _, moments, _ = ghost_batch_norm(x, gamma, beta, 4, -1, 1e-3, mask=mask)
+        moving = moving_statistics(moving, moments, momentum, statistics)
+        layer(x, training=True, mask=mask)
+    for actual, wanted in zip(layer.get_weights()[2:], moving, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_sequential_is_that_many_steps_of_plain_batch_norm():
+    x, _ = inputs(96, (4, 3))
+    ghost, plain = GhostBatchNormalization(32), keras.layers.BatchNormalization()
+    ghost(x, training=True)
+    for group in np.split(x, 3):
+        plain(group, training=True)
+    for actual, wanted in zip(ghost.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_batch_statistics_do_not_depend_on_the_groups():
+    x, _ = inputs(100, (4, 3))
+    ghost, plain = GhostBatchNormalization(8, statistics="batch"), keras.layers.BatchNormalization()
+    ghost(x, training=True)
+    plain(x, training=True)
+    for actual, wanted in zip(ghost.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_constant_statistics_are_a_fixed_point():
+    # Algorithm 1 as printed gives 0.9 of them (papers' erratum 1).
+    x = np.tile(np.array([[1.0], [3.0]], "float32"), (2048, 1))  # mean 2, variance 1 in each group
+    layer = GhostBatchNormalization(8, momentum=0.9)
+    layer.build(x.shape)
+    layer.set_weights([np.ones(1), np.zeros(1), np.full(1, 2.0), np.ones(1)])
+    layer(x, training=True)
+    np.testing.assert_allclose(layer.get_weights()[2:], [[2.0], [1.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [7, 128])
+@pytest.mark.parametrize(("shape", "axis"), SHAPES, ids=str)
+def test_one_group_is_plain_batch_norm(shape, axis, batch):
+    x, dy = inputs(batch, shape)
+    ghost = built(GhostBatchNormalization(128, axis=axis), x)
+    plain = built(keras.layers.BatchNormalization(axis=axis), x)
+    y, dx, gradients = layer_gradients(ghost, x, dy)
+    plain_y, plain_dx, plain_gradients = layer_gradients(plain, x, dy)
+    np.testing.assert_allclose(y, plain_y, rtol=1e-5, atol=1e-5)
+    assert relative(dx, plain_dx) < 1e-5
+    for actual, wanted in zip(gradients, plain_gradients, strict=True):
+        assert relative(actual, wanted) < 1e-5
+    for actual, wanted in zip(ghost.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_one_group_with_a_mask_is_plain_batch_norm():
+    x, _ = inputs(20, (6, 3))
+    mask = mask_for(x, -1, 100)
+    ghost = built(GhostBatchNormalization(100), x)
+    plain = built(keras.layers.BatchNormalization(), x)
+    actual = ops.convert_to_numpy(ghost(x, training=True, mask=mask))
+    wanted = ops.convert_to_numpy(plain(x, training=True, mask=mask))
+    np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-5)
+    for a, b in zip(ghost.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 31, 32, 33, 63, 65, 83, 89, 848])
+def test_any_batch_size(batch):
+    x, dy = inputs(batch, (5, 3))
+    layer = built(GhostBatchNormalization(32), x)
+    gamma, beta, *moving = layer.get_weights()
+    y, _, _ = layer_gradients(layer, x, dy)
+    expected, moments, _ = ghost_batch_norm(x, gamma, beta, 32, -1, 1e-3)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    wanted = moving_statistics(moving, moments, 0.99, "sequential")
+    np.testing.assert_allclose(layer.get_weights()[2:], wanted, rtol=1e-6, atol=1e-6)
+    whole = ops.convert_to_numpy(layer(x, training=False))
+    one_by_one = np.concatenate([ops.convert_to_numpy(layer(row[None])) for row in x[:5]])
+    np.testing.assert_allclose(one_by_one, whole[:5], rtol=1e-6, atol=1e-6)
+
+
+def test_far_from_zero_it_stays_exact():
+    # E[x^2] - E[x]^2 gives NaN here in float32.
+    x, _ = inputs(128, (3,))
+    x = x + np.float32(1e4)
+    layer = GhostBatchNormalization(32)
+    y = ops.convert_to_numpy(layer(x, training=True))
+    expected, _, _ = ghost_batch_norm(x, 1.0, 0.0, 32, -1, 1e-3)
+    np.testing.assert_allclose(y, expected, atol=2e-2)
+
+
+def test_inference_is_that_of_plain_batch_norm():
+    x, _ = inputs(50, (4, 3))
+    ghost = built(GhostBatchNormalization(8), x)
+    plain = built(keras.layers.BatchNormalization(), x)
+    wanted = ops.convert_to_numpy(plain(x, training=False))
+    before = ghost.get_weights()
+    np.testing.assert_array_equal(ops.convert_to_numpy(ghost(x, training=False)), wanted)
+    np.testing.assert_array_equal(ops.convert_to_numpy(ghost(x)), wanted)
+    ghost.trainable = False
+    np.testing.assert_array_equal(ops.convert_to_numpy(ghost(x, training=True)), wanted)
+    for a, b in zip(ghost.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("statistics", ["sequential", "mean", "batch"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_a_group_that_is_not_finite_is_left_out(bad, statistics):
+    x, _ = inputs(96, (3,))
+    x[40, 1] = bad
+    layer = built(GhostBatchNormalization(32, statistics=statistics), x)
+    gamma, beta, *moving = layer.get_weights()
+    y = ops.convert_to_numpy(layer(x, training=True))
+    assert np.isfinite(y[:32]).all()
+    assert np.isfinite(y[64:]).all()
+    _, moments, _ = ghost_batch_norm(np.delete(x, np.s_[32:64], 0), gamma, beta, 32, -1, 1e-3)
+    wanted = moving_statistics(moving, moments, 0.99, statistics)
+    np.testing.assert_allclose(layer.get_weights()[2:], wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("statistics", ["sequential", "mean", "batch"])
+def test_a_batch_with_nothing_finite_changes_nothing(statistics):
+    x = np.full((96, 3), np.nan, "float32")
+    layer = built(GhostBatchNormalization(32, statistics=statistics), x)
+    before = layer.get_weights()
+    y = ops.convert_to_numpy(layer(x, training=True))
+    assert np.isnan(y).all()  # the problem stays visible in the outputs
+    for a, b in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_masked_positions_may_hold_anything():
+    x, _ = inputs(64, (6, 3))
+    mask = mask_for(x, -1, 1000)
+    layer = built(GhostBatchNormalization(16), x)
+    other = built(GhostBatchNormalization(16), x)
+    clean = ops.convert_to_numpy(layer(x, training=True, mask=mask))
+    dirty = np.where(mask[..., None], x, np.nan)
+    y = ops.convert_to_numpy(other(dirty, training=True, mask=mask))
+    np.testing.assert_array_equal(y[mask], clean[mask])
+    for a, b in zip(layer.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_mask_of_an_embedding_arrives():
+    model = keras.Sequential(
+        [keras.layers.Embedding(10, 3, mask_zero=True), GhostBatchNormalization(4, momentum=0.0)]
+    )
+    tokens = np.array([[1, 2, 0], [3, 0, 0], [4, 5, 6], [7, 0, 0]] * 2)
+    model(tokens, training=True)
+    vectors = model.layers[0].get_weights()[0][tokens]
+    seen = vectors[4:][tokens[4:] != 0]
+    np.testing.assert_allclose(model.layers[1].get_weights()[2], seen.mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_input_has_float32_statistics(dtype):
+    x, _ = inputs(96, (4, 3))
+    x = ops.convert_to_numpy(ops.cast(ops.cast(x * 100, dtype), "float32"))  # squares overflow
+    layer = GhostBatchNormalization(32, dtype=f"mixed_{dtype}", momentum=0.0)
+    y = layer(ops.cast(x, dtype), training=True)
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    assert {keras.backend.standardize_dtype(v.dtype) for v in layer.variables} == {"float32"}
+    expected, moments, _ = ghost_batch_norm(x, 1.0, 0.0, 32, -1, 1e-3)
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(y, "float32")), expected, atol=2e-2)
+    np.testing.assert_allclose(layer.get_weights()[0 + 2], moments[-1][1], rtol=1e-5, atol=1e-4)
+
+
+def test_float64_stays_float64():
+    if keras.backend.result_type("float64") != "float64":
+        pytest.skip("Keras promotes float64 to float32 on this backend")
+    x, _ = inputs(96, (4, 3))
+    layer = GhostBatchNormalization(32, dtype="float64")
+    y = ops.convert_to_numpy(layer(x.astype("float64"), training=True))
+    expected, _, _ = ghost_batch_norm(x.astype("float64"), 1.0, 0.0, 32, -1, 1e-3)
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("center", "scale"), [(False, True), (True, False), (False, False)])
+def test_without_gamma_or_beta(center, scale):
+    x, _ = inputs(96, (4, 3))
+    layer = GhostBatchNormalization(32, center=center, scale=scale)
+    y = ops.convert_to_numpy(layer(x, training=True))
+    expected, _, _ = ghost_batch_norm(x, 1.0, 0.0, 32, -1, 1e-3)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    assert len(layer.weights) == 2 + center + scale
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"virtual_batch": 0}, "positive integer"),
+        ({"virtual_batch": 1.5}, "positive integer"),
+        ({"virtual_batch": True}, "positive integer"),
+        ({"statistics": "median"}, "'sequential', 'mean', 'batch'"),
+        ({"momentum": 1.5}, r"in \[0, 1\]"),
+        ({"axis": 0}, "axis 0 is the batch"),
+        ({"renorm": True}, "renorm=True"),
+        ({"synchronized": True}, "synchronized=True"),
+    ],
+)
+def test_bad_arguments_raise_at_construction(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        GhostBatchNormalization(**arguments)
+
+
+@pytest.mark.parametrize("axis", [-3, 3, -4])
+def test_an_axis_that_is_not_there_raises_at_build(axis):
+    with pytest.raises(ValueError, match="input of rank 3"):
+        GhostBatchNormalization(axis=axis).build((None, 4, 3))
+
+
+def test_a_mask_of_the_wrong_rank_raises():
+    x, _ = inputs(8, (4, 3))
+    with pytest.raises(ValueError, match="without the channel axis"):
+        GhostBatchNormalization(4)(x, training=True, mask=np.ones((8,), bool))
