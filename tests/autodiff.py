@@ -40,3 +40,39 @@ def layer_gradients(layer, x, dy, mask=None):
         dx, *dv = tape.gradient(loss, [inputs, *(v.value for v in variables)])
     to_numpy = keras.ops.convert_to_numpy
     return to_numpy(y), to_numpy(dx), [np.asarray(to_numpy(value)) for value in dv]
+
+
+def input_hessian_product(layer, x, dy, v):
+    """The second derivative of `sum(layer(x) * dy)` to x, times `v`, in training."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        values = [variable.value for variable in layer.trainable_variables]
+        moving = [variable.value for variable in layer.non_trainable_variables]
+
+        def forward(inputs):
+            y, _ = layer.stateless_call(values, moving, inputs, training=True)
+            return keras.ops.sum(y * dy)
+
+        product = jax.jvp(jax.grad(forward), (x,), (v,))[1]
+    elif backend == "torch":
+        import torch
+
+        inputs = keras.ops.convert_to_tensor(x).clone().requires_grad_(True)
+        y = layer(inputs, training=True)
+        loss = (y * keras.ops.convert_to_tensor(dy)).sum()
+        (gradient,) = torch.autograd.grad(loss, inputs, create_graph=True)
+        product = torch.autograd.grad((gradient * keras.ops.convert_to_tensor(v)).sum(), inputs)[0]
+    else:
+        import tensorflow as tf
+
+        inputs = tf.convert_to_tensor(x)
+        with tf.GradientTape() as outer:
+            outer.watch(inputs)
+            with tf.GradientTape() as inner:
+                inner.watch(inputs)
+                loss = tf.reduce_sum(layer(inputs, training=True) * dy)
+            along = tf.reduce_sum(inner.gradient(loss, inputs) * v)
+        product = outer.gradient(along, inputs)
+    return keras.ops.convert_to_numpy(product)

@@ -116,7 +116,9 @@ def _converted(model: keras.Model, target: type[_Norm], new_config: _NewConfig) 
         )
     pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
-    def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def copied(layer: keras.Operation) -> keras.Operation:
+        if not isinstance(layer, keras.layers.Layer):  # `x + 3.0` on a symbolic tensor, say
+            return type(layer).from_config(layer.get_config())
         copy = _copied_layer(layer, target, new_config)
         pairs.append((layer, copy))
         return copy

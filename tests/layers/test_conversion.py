@@ -164,6 +164,16 @@ def test_shared_layers_and_nested_models_stay_shared():
     )
 
 
+def test_operations_on_symbolic_tensors_are_copied():
+    inputs = keras.Input((3,))
+    hidden = keras.ops.relu(PLAIN()(inputs) * 2.0 + 1.0)
+    model = disturbed(keras.Model(inputs, hidden))
+    ghost = to_ghost(model, 4)
+    x = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
+    np.testing.assert_array_equal(ghost.predict(x, verbose=0), model.predict(x, verbose=0))
+    keras.models.model_from_json(model.to_json())  # its graph is as it was
+
+
 def test_norms_inside_wrappers():
     layers = keras.layers
     block = keras.Sequential([keras.Input((3,)), layers.Dense(4), PLAIN(trainable=False)])

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_bigbatch.layers import GhostBatchNormalization
-from tests.autodiff import layer_gradients
+from tests.autodiff import input_hessian_product, layer_gradients
 from tests.oracles import ghost_batch_norm, moving_statistics
 
 # Channels are 3 everywhere but in the batch. Ranks 2 to 5, channels last and first.
@@ -68,6 +68,24 @@ def test_against_the_oracle(shape, axis, batch, virtual_batch, masked):
         layer.get_weights()[2:], moving_statistics(moving, moments, 0.9, "sequential"), strict=True
     ):
         np.testing.assert_allclose(actual, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [16, 19, 7])
+def test_second_derivatives(batch):
+    # What Hessian products need; the variance's shift must not be lost to them.
+    x, dy = inputs(batch, (2, 3))
+    v = np.random.default_rng(5).normal(size=x.shape).astype("float32")
+    layer = built(GhostBatchNormalization(8), x)
+    gamma, beta, *_ = (np.asarray(w, np.float64) for w in layer.get_weights())
+
+    def gradient(at):
+        return ghost_batch_norm(at, gamma, beta, 8, -1, layer.epsilon, dy)[2][0]
+
+    step = 1e-4
+    expected = (
+        gradient(x + step * v.astype("float64")) - gradient(x - step * v.astype("float64"))
+    ) / (2 * step)
+    assert relative(input_hessian_product(layer, x, dy, v), expected) < 1e-3
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 0.99, 1.0])
