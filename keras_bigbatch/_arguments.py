@@ -38,4 +38,6 @@ def one_of(name: str, value: Any, allowed: Collection[str], hint: str = "") -> s
     if isinstance(value, str) and value in allowed:
         return value
     choices = ", ".join(repr(choice) for choice in allowed)
-    raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}. {hint}".strip())
+    raise ValueError(
+        f"`{name}` must be one of {choices}. Received: {name}={value!r}. {hint}".strip()
+    )

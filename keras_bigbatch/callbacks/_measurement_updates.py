@@ -1,0 +1,40 @@
+"""At which optimizer updates a callback measures."""
+
+import math
+import sys
+from typing import Any
+
+from keras_bigbatch._arguments import positive_integer
+
+_POINTS_A_DECADE = 20
+
+NEVER = sys.maxsize
+
+
+def checked_frequency(frequency: Any) -> str | int:
+    """Returns `"log"`, `"epoch"` or a positive `int`, or raises a `ValueError`."""
+    if isinstance(frequency, str) and frequency in ("log", "epoch"):
+        return frequency
+    return positive_integer(
+        "frequency",
+        frequency,
+        "Pass 'log' for about 20 measurements a decade of updates, 'epoch' for the epochs' ends "
+        "only, or a number of optimizer updates.",
+    )
+
+
+def next_measurement(frequency: str | int, updates: int) -> int:
+    """The first update after `updates` to measure at; `NEVER` where only the epochs' ends count.
+
+    `"log"` is 1, 2, ..., 10, 11, 13, 14, 16, ..., that is `10 ** (i / 20)` rounded. An integer n is
+    n, 2n, and so on.
+    """
+    if frequency == "epoch":
+        return NEVER
+    if isinstance(frequency, int):
+        return (updates // frequency + 1) * frequency
+    # The logarithm may be off by a rounding: start a point early and step past `updates`.
+    point = max(int(_POINTS_A_DECADE * math.log10(max(updates, 1))) - 1, 0)
+    while round(10 ** (point / _POINTS_A_DECADE)) <= updates:
+        point += 1
+    return round(10 ** (point / _POINTS_A_DECADE))

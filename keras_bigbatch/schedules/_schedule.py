@@ -1,0 +1,107 @@
+"""What `LearningRateScaler` and `RegimeStretch` share: arguments, nesting, clock and config."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._serialization import deserialize_learning_rate, serialize_learning_rate
+from keras_bigbatch._typing import Tensor
+
+LearningRateSchedule: Any = keras.optimizers.schedules.LearningRateSchedule
+
+
+def checked_learning_rate(learning_rate: Any) -> Any:
+    """A positive `float` or a schedule, or a `ValueError` that says how to make it one."""
+    if isinstance(learning_rate, LearningRateSchedule):
+        return learning_rate
+    return positive_number(
+        "learning_rate",
+        learning_rate,
+        "Or pass a `keras.optimizers.schedules.LearningRateSchedule`: make a function of the step "
+        "one by subclassing it, and take a variable's value with `float(...)`.",
+    )
+
+
+def plain_fraction(number: float | Fraction) -> Fraction:
+    """The fraction that was meant: 12/5 for 2.4, whose binary value is a hair away from it."""
+    exact = Fraction(number)
+    near = exact.limit_denominator(1_000_000)
+    # Two roundings of a double; two fractions with such denominators are much further apart.
+    return near if abs(near - exact) <= exact / 10**15 else exact
+
+
+def float_dtype() -> str:
+    """The type of rates: never less than float32, whatever the default of Keras is."""
+    return str(keras.backend.result_type(keras.config.floatx(), "float32"))
+
+
+def _with_nested(schedule: Any) -> Iterator[Any]:
+    """The schedule itself and all schedules that it holds, also inside foreign classes."""
+    if isinstance(schedule, LearningRateSchedule):
+        yield schedule
+        for value in vars(schedule).values():
+            yield from _with_nested(value)
+
+
+class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate or schedule tuned at `small_batch`, to be used at `large_batch`."""
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        small_batch: int,
+        large_batch: int,
+        accumulation_steps: int,
+        name: str,
+    ) -> None:
+        super().__init__()
+        samples = "It counts the samples of one optimizer update."
+        self.learning_rate = checked_learning_rate(learning_rate)
+        self.small_batch = positive_integer("small_batch", small_batch, samples)
+        self.large_batch = positive_integer("large_batch", large_batch, samples)
+        self.accumulation_steps = positive_integer(
+            "accumulation_steps",
+            accumulation_steps,
+            "It is the optimizer's `gradient_accumulation_steps`, or 1 without accumulation.",
+        )
+        self.name = name
+        for inner in _with_nested(self.learning_rate):
+            if isinstance(inner, RescaledSchedule) and inner.accumulation_steps > 1:
+                # It would divide a count that is in updates already.
+                raise ValueError(
+                    "Of nested schedules only the outermost may have `accumulation_steps` above 1. "
+                    f"Received: {type(inner).__name__} with accumulation_steps="
+                    f"{inner.accumulation_steps} inside {type(self).__name__}. Pass "
+                    f"`accumulation_steps={inner.accumulation_steps}` to the outermost schedule "
+                    "and leave it out of the inner ones."
+                )
+
+    def _update(self, step: Tensor) -> Tensor:
+        """The optimizer update that `step` belongs to: Keras counts accumulated micro-steps."""
+        step = ops.convert_to_tensor(step)
+        return ops.floor_divide(step, self.accumulation_steps)
+
+    def _base_rate(self, update: Tensor) -> Tensor:
+        """The unchanged rate at an update of its own clock."""
+        rate = self.learning_rate
+        if isinstance(rate, LearningRateSchedule):
+            rate = rate(update)
+        return ops.cast(rate, float_dtype())
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "learning_rate": serialize_learning_rate(self.learning_rate),
+            "small_batch": self.small_batch,
+            "large_batch": self.large_batch,
+            "accumulation_steps": self.accumulation_steps,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        learning_rate = deserialize_learning_rate(config["learning_rate"])
+        return cls(**{**config, "learning_rate": learning_rate})

@@ -1,0 +1,128 @@
+"""Schedules written for a small batch, read at the pace of a large one."""
+
+from fractions import Fraction
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_bigbatch._arguments import positive_number
+from keras_bigbatch._serialization import serializable
+from keras_bigbatch._typing import Tensor
+from keras_bigbatch.schedules._schedule import RescaledSchedule, float_dtype, plain_fraction
+
+
+@serializable
+class RegimeStretch(RescaledSchedule):
+    """Reads a schedule written in small-batch updates at the pace of a run of large-batch updates.
+
+    Use it when a schedule was tuned at `small_batch` and the run at `large_batch` lasts `stretch`
+    times as many *epochs*. With `ratio = large_batch / small_batch` and `t` the number of optimizer
+    updates done, `rate(t) = learning_rate(t * ratio / stretch)`. You set `epochs` in `fit`:
+
+    | `stretch` | `epochs` in `fit` | updates, against the small batch | `rate(t)` |
+    |---|---|---|---|
+    | `None`, that is `ratio` | times `ratio` | as many: the paper's regime adaptation | as it was |
+    | `s` between | times `s` | `s / ratio` times as many | `ratio / s` times as fast |
+    | `1` | as they were | `1 / ratio` times as many | `ratio` times as fast |
+
+    So `stretch=None` leaves the schedule as it is: at the same number of updates a schedule in
+    updates needs no change. The rates themselves are not scaled either; wrap or be wrapped in a
+    `LearningRateScaler` for that. This class knows the batches, not the data set, and a batch that
+    does not divide it makes an epoch a little longer or shorter than the ratio says (50 000 samples
+    at 128 and 4096: 391 and 13 updates, so 32 times the epochs are 6.4 % more updates).
+    `Regime` knows both and is exact.
+
+    Where `ratio / stretch` is a whole number, `learning_rate` is called with an integer, exact to
+    2^31. Elsewhere it is called with a float32, so one that you wrote must take steps that are not
+    whole. With `ratio / stretch = p / q` in whole numbers it is computed in integers and rounded
+    once, so that a drop comes at the right update as long as `q` times its small-batch update is
+    under 2^24 (16 million), and in no case before it. Under `gradient_accumulation_steps=k` pass
+    `accumulation_steps=k` to the outermost of nested schedules, since Keras calls schedules once a
+    micro-step.
+
+    Differs from Composer's `scale_schedule_ratio` and the `epochs` factor of bigBatch (the code of
+    Hoffer et al.), which count in epochs and round the ratio up.
+
+    Args:
+        learning_rate: A positive float, or a `LearningRateSchedule` in small-batch updates.
+        small_batch: Samples in one optimizer update of the recipe that was tuned.
+        large_batch: Samples in one optimizer update now: all replicas and all accumulated
+            micro-batches together.
+        stretch: How many times as many epochs the large-batch run has. `None` is the ratio. Any
+            positive number is allowed; above the ratio there are more updates than before.
+        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1.
+        name: The name of the schedule.
+
+    Raises:
+        ValueError: If an argument is out of range, or if an inner schedule has
+            `accumulation_steps` above 1.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_bigbatch as kbb
+
+    base = keras.optimizers.schedules.CosineDecay(0.1, decay_steps=32_000)
+    rate = kbb.RegimeStretch(base, small_batch=128, large_batch=4096, stretch=4)
+    print(float(base(8_000)), float(rate(1_000)))    # the same: eight times as fast
+    rate = kbb.LearningRateScaler(rate, small_batch=128, large_batch=4096)
+    optimizer = keras.optimizers.SGD(rate, momentum=0.9)
+    ```
+
+    References:
+        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), sections 5 and 6
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        small_batch: int,
+        large_batch: int,
+        stretch: float | None = None,
+        accumulation_steps: int = 1,
+        name: str = "RegimeStretch",
+    ) -> None:
+        super().__init__(learning_rate, small_batch, large_batch, accumulation_steps, name)
+        speed = Fraction(1)
+        if stretch is not None:
+            stretch = positive_number(
+                "stretch",
+                stretch,
+                "It multiplies the epochs: 1 keeps them, None is large_batch / small_batch.",
+            )
+            ratio = Fraction(self.large_batch, self.small_batch)
+            speed = plain_fraction(ratio / plain_fraction(stretch))
+        self.stretch = stretch
+        self._speed = speed
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """Returns the rate that the small-batch recipe has at the same point of its way.
+
+        Args:
+            step: Optimizer updates done (micro-steps under accumulation), as Keras passes them:
+                an integer, a tensor or a variable.
+
+        Returns:
+            The rate, a scalar tensor.
+        """
+        with keras.name_scope(self.name):
+            return self._base_rate(self._small_update(self._update(step)))
+
+    def _small_update(self, update: Tensor) -> Tensor:
+        """The small-batch update that a large-batch update corresponds to."""
+        times, parts = self._speed.numerator, self._speed.denominator
+        if parts == 1:
+            return update * times
+        dtype = float_dtype()
+        if times * parts >= 2**31:
+            # Not a fraction of small numbers: the products below would overflow.
+            return ops.cast(update, dtype) * float(self._speed)
+        # The whole part in integers, as a product of floats may land just past a drop.
+        rest = ops.mod(update, parts) * times
+        whole = ops.floor_divide(update, parts) * times + ops.floor_divide(rest, parts)
+        return ops.cast(whole, dtype) + ops.cast(ops.mod(rest, parts), dtype) / parts
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "stretch": self.stretch}

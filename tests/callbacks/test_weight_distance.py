@@ -1,0 +1,288 @@
+"""WeightDistance against NumPy in real fits, and its promises: no effect, true updates."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bigbatch import WeightDistance, _backend
+from keras_bigbatch.callbacks import weight_distance
+from tests.callbacks.fits import SlowReference, assert_like_reference, dense_model, fit
+
+BACKEND = keras.backend.backend()
+compiled = pytest.mark.skipif(
+    BACKEND == "torch", reason="Keras has no steps_per_execution, and no quick jit, on torch"
+)
+
+
+def test_whole_trainable_vector_in_a_real_fit():
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((8, 8, 2)),
+            layers.Conv2D(4, 3, name="convolution"),
+            layers.BatchNormalization(name="norm"),  # The moving statistics do not count.
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(8, name="frozen", trainable=False),
+            layers.Dense(300, name="wide"),
+            layers.Dense(5, name="output"),
+        ],
+        name="net",
+    )
+    model.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(True))
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 8, 8, 2)), rng.integers(0, 5, 60)
+    callback, reference = WeightDistance(per_layer=True), SlowReference()
+    history = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[callback, reference])
+
+    log_spaced = [*range(1, 12), 13, 14, 16, 18, 20, 22, 25, 28, 32, 35, 40, 45]
+    assert callback.history["update"] == sorted({*log_spaced, 15, 30, 45})
+    assert_like_reference(callback, reference)
+    at_ends = [reference.distance(update) for update in (15, 30, 45)]
+    np.testing.assert_allclose(history.history["weight_distance"], at_ends, rtol=1e-6)
+
+    names = ["convolution", "norm", "wide", "output"]
+    assert [path.rpartition("/")[2] for path in callback.history["layers"]] == names
+    for layer, distances in callback.history["layers"].items():
+        expected = [reference.distance(update, layer) for update in callback.history["update"]]
+        np.testing.assert_allclose(distances, expected, rtol=1e-6)
+    squares = sum(np.square(part) for part in callback.history["layers"].values())
+    np.testing.assert_allclose(callback.history["distance"], np.sqrt(squares), rtol=1e-12)
+    assert json.loads(json.dumps(callback.history)) == callback.history
+
+
+@pytest.mark.parametrize(
+    ("frequency", "expected"),
+    [
+        ("log", [*range(1, 12), 13, 14, 16, 18, 20, 22, 25, 28, 30]),
+        ("epoch", [10, 20, 30]),
+        (7, [7, 10, 14, 20, 21, 28, 30]),
+    ],
+)
+def test_frequency(frequency, expected):
+    callback, reference = WeightDistance(frequency), SlowReference()
+    fit(dense_model(), callback, reference)
+    assert callback.history["update"] == expected
+    assert_like_reference(callback, reference)
+
+
+@pytest.mark.parametrize(("frequency", "expected"), [("log", range(1, 11)), (4, (3, 4, 6, 8, 10))])
+def test_accumulated_steps_are_one_update(frequency, expected):
+    # 10 micro-steps an epoch: the ends of the first two fall between updates.
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
+    callback, reference = WeightDistance(frequency), SlowReference()
+    fit(dense_model(optimizer), callback, reference)
+    assert callback.history["update"] == list(expected)
+    assert_like_reference(callback, reference)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("frequency", "expected"),
+    [(1, [4, 8, 10, 14, 18, 20, 24, 28, 30]), (15, [10, 18, 20, 30])],
+)
+def test_steps_per_execution_records_the_update_it_reached(frequency, expected):
+    callback, reference = WeightDistance(frequency), SlowReference()
+    fit(dense_model(steps_per_execution=4), callback, reference)
+    assert callback.history["update"] == expected
+    assert_like_reference(callback, reference)
+
+
+@compiled
+def test_jit_compile():
+    callback, reference = WeightDistance(), SlowReference()
+    fit(dense_model(jit_compile=True), callback, reference)
+    assert_like_reference(callback, reference)
+
+
+@pytest.mark.parametrize("accumulation", [None, 2])
+def test_skipped_steps_of_mixed_float16_are_no_updates(accumulation):
+    keras.config.set_dtype_policy("mixed_float16")
+    inner = keras.optimizers.SGD(0.1, gradient_accumulation_steps=accumulation)
+    # Overflows float16 until it has been halved some times.
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**22)
+    callback, reference = WeightDistance(1), SlowReference()
+    fit(dense_model(optimizer), callback, reference)
+    made = int(optimizer.iterations)
+    assert 30 // (accumulation or 1) - 12 < made < 30 // (accumulation or 1)
+    assert callback.history["update"] == list(range(1, made + 1))
+    assert_like_reference(callback, reference)
+
+
+def test_epoch_without_an_update_is_logged_but_has_no_point():
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=8)
+    callback = WeightDistance()
+    history = fit(dense_model(optimizer), callback, steps=5, epochs=3)
+    assert history.history["weight_distance"][0] == 0.0
+    assert callback.history["update"] == [1]  # The third epoch's end has no new update.
+
+
+def test_reads_nothing_between_measurements(monkeypatch):
+    reads = []
+    updates = weight_distance._updates
+    monkeypatch.setattr(weight_distance, "_updates", lambda m: reads.append(1) or updates(m))
+    callback = WeightDistance()
+    fit(dense_model(), callback, steps=150, epochs=2)
+    # One a measurement, and one an epoch's begin.
+    assert len(reads) == len(callback.history["update"]) + 2
+    # To override this one would take asynchronous dispatch from all callbacks of the list.
+    assert "on_train_batch_end" not in vars(WeightDistance)
+
+
+def test_training_is_the_same_to_the_bit():
+    def weights(*callbacks):
+        keras.utils.set_random_seed(3)
+        model = dense_model(keras.optimizers.Adam(1e-2), dropout=0.5)
+        fit(model, *callbacks, shuffle=True)
+        return model.get_weights()
+
+    plain, watched = weights(), weights(WeightDistance(3, per_layer=True))
+    for a, b in zip(plain, watched, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_long_tensors_lose_nothing():
+    rng = np.random.default_rng(0)
+    shapes = [(2_000_003,), (1024, 512), (3, 3, 8, 8), ()]
+    old = [rng.normal(size=shape).astype("float32") for shape in shapes]
+    new = [a + rng.normal(0.02, 0.01, a.shape).astype("float32") for a in old]
+    expected = [np.square(b.astype("float64") - a).sum() for a, b in zip(old, new, strict=True)]
+    backend = _backend.active()
+    tensors = [keras.ops.convert_to_tensor(array) for array in new]
+    restored = backend.restored(old, tensors)
+    np.testing.assert_allclose(backend.squared_distances(restored, tensors), expected, rtol=5e-7)
+
+
+def test_layers_that_are_nested_shared_or_none():
+    layers = keras.layers
+    inner = keras.Sequential([layers.Input((6,)), layers.Dense(6, name="dense")], name="inner")
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__(name="net")
+            self.inner = inner
+            self.head = layers.Dense(3, name="head")
+            self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+        def call(self, inputs):
+            return self.head(self.inner(self.inner(inputs)) * self.scale)
+
+    model = Net()
+    model(np.zeros((1, 6)))
+    model.compile("sgd", "mse")
+    callback, reference = WeightDistance(per_layer=True), SlowReference()
+    fit(model, callback, reference)
+    assert sorted(callback.history["layers"]) == ["inner/dense", "net", "net/head"]
+    assert_like_reference(callback, reference)
+    update = callback.history["update"][-1]
+    assert callback.history["layers"]["net"][-1] == pytest.approx(
+        reference.distance(update, "net/scale"), rel=1e-6
+    )
+    assert callback.history["layers"]["inner/dense"][-1] == pytest.approx(
+        reference.distance(update, "inner/dense"), rel=1e-6
+    )
+
+
+def test_loggers_see_it_if_they_come_after(tmp_path):
+    def header(logger_first):
+        path = str(tmp_path / f"{logger_first}.csv")
+        callbacks = [WeightDistance(), keras.callbacks.CSVLogger(path)]
+        history = fit(dense_model(), *(reversed(callbacks) if logger_first else callbacks))
+        assert len(history.history["weight_distance"]) == 3
+        with open(path) as file:
+            return file.read().splitlines()[0].split(",")
+
+    assert "weight_distance" in header(logger_first=False)
+    assert "weight_distance" not in header(logger_first=True)
+
+
+@pytest.mark.parametrize("frequency", ["linear", 0, -5, 2.5, True, None])
+def test_frequency_is_checked(frequency):
+    with pytest.raises(ValueError, match=r"`frequency` must be a positive integer.*Pass 'log'"):
+        WeightDistance(frequency)
+
+
+@pytest.mark.parametrize("path", ["folder", b"d.npz", 3, "d.npy"])
+def test_path_is_checked(path):
+    with pytest.raises(ValueError, match=r"`path` must be None or the name of one \.npz file"):
+        WeightDistance(path=path)
+
+
+def test_per_layer_is_checked():
+    with pytest.raises(ValueError, match="`per_layer` must be True or False"):
+        WeightDistance(per_layer="yes")
+
+
+def test_nothing_to_train():
+    model = keras.Sequential([keras.layers.Input((6,)), keras.layers.Dense(3, trainable=False)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="no trainable variables"):
+        fit(model, WeightDistance(), epochs=1)
+
+
+def test_model_that_fit_builds_in_its_first_step():
+    model = keras.Sequential([keras.layers.Dense(3)])
+    model.compile("sgd", "mse")
+    callback, reference = WeightDistance("epoch"), SlowReference()
+    if BACKEND == "tensorflow":
+        with pytest.raises(ValueError, match="Give the model an `Input`, or call it on a batch"):
+            fit(model, callback, epochs=1)
+    else:
+        fit(model, callback, reference, epochs=1)
+        assert_like_reference(callback, reference)
+
+
+def test_max_margin_norm_of_separable_logistic_regression():
+    # w(t) = ln(t) w_hat + O(1) (Soudry et al., 2018). w_hat = (1/2, 0) solves min |w| over
+    # y x . w >= 1 here: the first two points are its support, the third lies further out.
+    points = np.array([[2, 1], [2, -1], [4, 3]], "float32")
+    labels = np.array([[1], [0], [1]], "float32")
+    layers = keras.layers
+    model = keras.Sequential(
+        [layers.Input((2,)), layers.Dense(1, use_bias=False, kernel_initializer="zeros")]
+    )
+    model.compile(keras.optimizers.SGD(0.5), keras.losses.BinaryCrossentropy(from_logits=True))
+    callback = WeightDistance()
+    x, y = np.tile(points * (2 * labels - 1), (400, 1)), np.tile(labels, (400, 1))
+    model.fit(x, y, batch_size=3, shuffle=False, verbose=0, callbacks=[callback])
+    found = callback.fit(start=40)
+    assert found.slope == pytest.approx(0.5, rel=0.05)
+    assert found.r2 > 0.999
+    assert found.r2 > max(found.sqrt.r2, found.power.r2)
+
+
+def test_fit_and_plot():
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    callback = WeightDistance()
+    updates = [1, 5, 10, 20, 50, 100]
+    callback.history = {"update": updates, "distance": [9.0, 7.0, *np.log([10, 20, 50, 100])]}
+    assert callback.fit().slope == pytest.approx(1.0)
+    assert callback.fit(start=5).slope < 0.9
+    with pytest.raises(ValueError, match=r"3 measurements at update 60 or later. Received: 1 of 6"):
+        callback.fit(start=60)
+
+    before = dict(matplotlib.rcParams)
+    axes = callback.plot()
+    assert dict(matplotlib.rcParams) == before
+    assert axes.get_xscale() == "log"
+    points, line = axes.get_lines()
+    assert points.get_xdata().tolist() == updates
+    # A log law of slope 1 and intercept 0 is 0 at update 1.
+    np.testing.assert_allclose(line.get_ydata(), [0.0, np.log(100)], atol=1e-9)
+
+    callback.history = {"update": [1, 2], "distance": [1.0, 2.0]}
+    mine = plt.figure().add_subplot()
+    assert callback.plot(mine) is mine
+    assert len(mine.get_lines()) == 1
+    plt.close("all")
+
+
+def test_plot_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r'pip install "keras-bigbatch\[examples\]"'):
+        WeightDistance().plot()
