@@ -4,7 +4,6 @@ One module a backend, all with the same functions; `active()` is the one of the 
 runs on. Importing this package loads none of them.
 """
 
-import importlib
 from types import ModuleType
 
 import keras
@@ -12,4 +11,21 @@ import keras
 
 def active() -> ModuleType:
     """The module of the running backend."""
-    return importlib.import_module(f"{__name__}.{keras.backend.backend()}")
+    # Import statements and not importlib, which torch's compiler cannot trace.
+    backend = keras.backend.backend()
+    if backend == "jax":
+        from keras_bigbatch._backend import jax
+
+        return jax
+    if backend == "tensorflow":
+        from keras_bigbatch._backend import tensorflow
+
+        return tensorflow
+    if backend == "torch":
+        from keras_bigbatch._backend import torch
+
+        return torch
+    raise RuntimeError(
+        "keras_bigbatch trains on the backends jax, tensorflow and torch. Running: "
+        f"{backend!r}. Set the environment variable KERAS_BACKEND before importing keras."
+    )

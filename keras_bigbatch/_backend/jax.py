@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from keras_bigbatch._backend.ghost_norm import ghost_normalize as ghost_normalize
 from keras_bigbatch._typing import Tensor
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from keras_bigbatch._backend.tensorflow_ghost_norm import ghost_normalize as ghost_normalize
 from keras_bigbatch._typing import Tensor
 
 

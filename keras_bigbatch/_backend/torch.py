@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from keras_bigbatch._backend.torch_ghost_norm import ghost_normalize as ghost_normalize
 from keras_bigbatch._typing import Tensor
 
 

@@ -5,15 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bigbatch import _backend
 from keras_bigbatch._arguments import one_of, positive_integer
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch.layers._ghost_statistics import (
-    GhostGroups,
-    expand,
-    ghost_moments,
-    moving_update,
-)
+from keras_bigbatch.layers._moving_statistics import moving_update
 
 STATISTICS = ("sequential", "mean", "batch")
 
@@ -209,29 +205,25 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
                 )
             mask = ops.expand_dims(ops.cast(mask, "bool"), axis)
 
-        # Half precision overflows in the squares, so statistics are taken in float32.
-        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        groups = GhostGroups(ops.shape(x)[0], self.virtual_batch)
-        moments = ghost_moments(x, groups, axis, mask)
+        precision = keras.backend.result_type(inputs.dtype, "float32")
+        outputs, moments = _backend.active().ghost_normalize(
+            inputs,
+            ops.cast(self.gamma, precision) if self.scale else None,
+            ops.cast(self.beta, precision) if self.center else None,
+            self.virtual_batch,
+            axis,
+            self.epsilon,
+            mask,
+        )
         moving_mean, moving_variance = moving_update(
-            ops.cast(self.moving_mean, x.dtype),
-            ops.cast(self.moving_variance, x.dtype),
+            ops.cast(self.moving_mean, precision),
+            ops.cast(self.moving_variance, precision),
             moments,
             self.momentum,
             self.statistics,
         )
         self.moving_mean.assign(moving_mean)
         self.moving_variance.assign(moving_variance)
-
-        # One multiply-add over the input: normalization, gamma and beta folded at [G, C].
-        scale = ops.rsqrt(moments.variance + self.epsilon)
-        if self.scale:
-            scale = scale * ops.cast(self.gamma, x.dtype)
-        offset = -moments.mean * scale
-        if self.center:
-            offset = offset + ops.cast(self.beta, x.dtype)
-        outputs = x * expand(groups.spread(scale), rank, axis)
-        outputs = outputs + expand(groups.spread(offset), rank, axis)
         return ops.cast(outputs, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:

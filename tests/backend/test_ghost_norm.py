@@ -1,0 +1,145 @@
+"""A backend's own ghost batch norm against the reference in `keras.ops`, on that backend."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_bigbatch import _backend
+from keras_bigbatch._backend import ghost_norm
+from keras_bigbatch.layers import GhostBatchNormalization
+from tests.autodiff import layer_gradients
+
+BACKEND = keras.backend.backend()
+
+if BACKEND == "jax":
+    pytest.skip("JAX runs the reference: XLA fuses it", allow_module_level=True)
+
+# Channels last, first and in between; rank 2 has no positions.
+SHAPES = [((6,), 1), ((4, 3, 6), 3), ((6, 4, 3), 1), ((4, 6, 3), 2)]
+BATCHES = [1, 7, 8, 9, 15, 64, 67]
+
+
+@pytest.fixture(autouse=True, params=["one tile", "many tiles"] if BACKEND == "torch" else [""])
+def tiles(request, monkeypatch):
+    if request.param == "many tiles":
+        from keras_bigbatch._backend import torch_ghost_norm
+
+        monkeypatch.setattr(torch_ghost_norm, "_TILE", 300)
+
+
+def both(monkeypatch, layer, x, dy):
+    """Results of the backend's own form and of the reference, from the same layer state."""
+    state = layer.get_weights()
+    results = []
+    for reference in (False, True):
+        layer.set_weights(state)
+        for variable in layer.trainable_variables:
+            if BACKEND == "torch":
+                variable.value.grad = None
+        with monkeypatch.context() as patch:
+            if reference:
+                patch.setattr(_backend.active(), "ghost_normalize", ghost_norm.ghost_normalize)
+            y, dx, gradients = layer_gradients(layer, x, dy)
+        results.append([y, dx, *gradients, *layer.get_weights()[-2:]])
+    return zip(*results, strict=True)
+
+
+def data(batch, shape, dtype="float32"):
+    rng = np.random.default_rng(batch)
+    x = rng.normal(size=(batch, *shape)) * 2 + 1
+    return ops.cast(x, dtype), rng.normal(size=x.shape).astype("float32")
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize(("shape", "axis"), SHAPES, ids=str)
+def test_float32(monkeypatch, shape, axis, batch):
+    x, dy = data(batch, shape)
+    layer = GhostBatchNormalization(8, axis=axis)
+    layer.build(x.shape)
+    for actual, wanted in both(monkeypatch, layer, x, dy):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(("shape", "axis"), SHAPES, ids=str)
+def test_half_precision(monkeypatch, shape, axis, dtype):
+    x, dy = data(67, shape, dtype)
+    layer = GhostBatchNormalization(8, axis=axis, dtype=f"mixed_{dtype}")
+    layer.build(x.shape)
+    rounding = {"bfloat16": 2.0**-7, "float16": 2.0**-10}[dtype]
+    y, dx, *float32 = both(monkeypatch, layer, x, dy)
+    for actual, wanted in (y, dx):
+        np.testing.assert_allclose(
+            actual.astype("float32"), wanted.astype("float32"), rtol=2 * rounding, atol=rounding
+        )
+    # What is float32 in both differs by the rounding of `dy` alone, which is the same.
+    for actual, wanted in float32:
+        np.testing.assert_allclose(actual, wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("center", "scale"), [(False, True), (True, False), (False, False)])
+def test_without_gamma_or_beta(monkeypatch, center, scale):
+    x, dy = data(19, (4, 6))
+    layer = GhostBatchNormalization(8, center=center, scale=scale)
+    layer.build(x.shape)
+    for actual, wanted in both(monkeypatch, layer, x, dy):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="torch's walk depends on strides")
+def test_any_strides():
+    import torch
+
+    layer = GhostBatchNormalization(8)
+    layer.build((19, 4, 5, 6))
+    base = torch.randn(4, 19, 6, 12)
+    for x in (
+        base.permute(1, 0, 3, 2)[:, :, :5, :],
+        torch.randn(19, 4, 5, 6)[:, :, :, :1].expand(19, 4, 5, 6),
+    ):
+        y = layer(x, training=True)
+        wanted, _ = ghost_norm.ghost_normalize(x, None, None, 8, 3, layer.epsilon)
+        np.testing.assert_allclose(y.detach().numpy(), wanted.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="torch alone reports what it keeps")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_nothing_of_full_size_is_kept_but_the_input(dtype):
+    import torch
+
+    x = ops.cast(np.random.default_rng(0).normal(size=(64, 8, 8, 16)), dtype).requires_grad_()
+    layer = GhostBatchNormalization(16, dtype="float32" if dtype == "float32" else "mixed_bfloat16")
+    layer.build(x.shape)
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer(x, training=True)
+    own = x.untyped_storage()
+    assert kept.pop(own.data_ptr()) == own.nbytes()
+    assert sum(kept.values()) <= 0.1 * own.nbytes()
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="torch's function transforms")
+def test_function_transforms_see_through():
+    import torch
+
+    layer = GhostBatchNormalization(8)
+    layer.build((19, 6))
+    x = torch.randn(19, 6)
+
+    def loss(inputs):
+        return (layer(inputs, training=True) ** 3).sum()
+
+    inputs = x.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(loss(inputs), inputs)
+
+    def normalized(inputs):
+        y, _ = _backend.active().ghost_normalize(inputs, None, None, 8, 1, layer.epsilon)
+        return (y**3).sum()
+
+    np.testing.assert_allclose(torch.func.grad(normalized)(x), wanted, rtol=1e-4, atol=1e-5)
