@@ -1,0 +1,30 @@
+"""The four parts in an ordinary compile and fit: python examples/quickstart.py (ten seconds)."""
+
+import keras
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import keras_bigbatch as kbb
+
+x, y = load_digits(return_X_y=True)
+x, test_x, y, test_y = train_test_split(x.reshape(-1, 8, 8, 1) / 16, y, train_size=1200)
+
+# 1. Your small-batch recipe, and 2. what to train with instead at ten times the batch.
+regime = kbb.Regime(batch=30, epochs=20, examples=1200, learning_rate={0: 0.05, 15: 0.005})
+plan = regime.at(batch=300, rule="sqrt", stretch=3)
+print(plan)
+
+model = keras.Sequential([keras.Input((8, 8, 1))])
+for _ in range(2):
+    model.add(keras.layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False))
+    # 3. Where keras.layers.BatchNormalization was; Keras's momentum of 0.99 suits longer trainings.
+    model.add(kbb.GhostBatchNormalization(virtual_batch=30, momentum=0.9))
+    model.add(keras.layers.ReLU())
+model.add(keras.layers.Flatten())
+model.add(keras.layers.Dense(10, "softmax"))
+
+sgd = keras.optimizers.SGD(plan.learning_rate, momentum=0.9, global_clipnorm=5.0)
+model.compile(sgd, "sparse_categorical_crossentropy", metrics=["accuracy"])
+distance = kbb.WeightDistance()  # 4. How far the weights go; also in each epoch's line.
+model.fit(x, y, batch_size=plan.batch, epochs=plan.epochs, callbacks=[distance], verbose=2)
+print("Test accuracy:", model.evaluate(test_x, test_y, verbose=0)[1])

@@ -1,0 +1,162 @@
+"""Runs everything that must pass, goes on after a failure, and ends with a summary.
+
+`make test` calls it with all environments made. Each backend has a process of its own, since Keras
+reads its backend once, at import.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS = ROOT / ".venv/bin/python"
+TOOLS = ROOT / ".venv-tools/bin"
+FLOOR = ROOT / ".venv-floor/bin/python"
+
+# The oldest Keras runs the package's own tests; documents and examples are the newest one's.
+FLOOR_TESTS = [
+    "tests/layers",
+    "tests/schedules",
+    "tests/callbacks",
+    "tests/diagnostics",
+    "tests/test_contract.py",
+    "tests/test_golden.py",
+]
+
+
+@dataclass
+class Outcome:
+    """How a step ended; the counts are those of its tests, if it ran any."""
+
+    name: str
+    ok: bool
+    seconds: float = 0.0
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __str__(self) -> str:
+        line = f"{self.name:18} {'ok' if self.ok else 'FAILED':8} {self.seconds:5.0f} s"
+        if self.passed or self.failed or self.skipped:
+            line += f"   {self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+        return line
+
+
+def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> bool:
+    """Runs a command with additions to the environment; whether it succeeded."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def lint(_: Outcome, __: Path) -> bool:
+    """Style, format, types, and who may import whom."""
+    commands = (
+        (TOOLS / "ruff", "check", "--quiet"),
+        (TOOLS / "ruff", "format", "--check", "--quiet"),
+        (TOOLS / "mypy",),
+        (TOOLS / "lint-imports", "--no-logo"),
+    )
+    succeeded = [run(*command) for command in commands]
+    return all(succeeded)
+
+
+def pytest(python: Path, backend: str, paths: Sequence[str]) -> Callable[[Outcome, Path], bool]:
+    """A step that runs tests on one backend and counts them."""
+
+    def step(outcome: Outcome, scratch: Path) -> bool:
+        report = scratch / "report.xml"
+        ok = run(
+            *(python, "-m", "pytest", "-rs", "--durations=5", f"--junitxml={report}", *paths),
+            KERAS_BACKEND=backend,
+            # Keras writes its settings there; the caller's own must neither change nor count.
+            KERAS_HOME=str(scratch / "keras"),
+            TF_CPP_MIN_LOG_LEVEL="3",
+            # The tests' tensors are tiny: more threads than this cost more than they bring.
+            OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "2"),
+        )
+        if report.exists():
+            suite = ElementTree.parse(report).getroot().find("testsuite")
+            count = {} if suite is None else {key: int(suite.get(key, 0)) for key in _COUNTS}
+            outcome.skipped = count.get("skipped", 0)
+            outcome.failed = count.get("failures", 0) + count.get("errors", 0)
+            outcome.passed = count.get("tests", 0) - outcome.failed - outcome.skipped
+        return ok and outcome.passed > 0
+
+    return step
+
+
+_COUNTS = ("tests", "failures", "errors", "skipped")
+
+
+def docs(_: Outcome, scratch: Path) -> bool:
+    """The site, with every warning an error."""
+    command = (TOOLS / "mkdocs", "build", "--strict", "--quiet", "--site-dir", scratch / "site")
+    return run(*command, NO_MKDOCS_2_WARNING="1")
+
+
+def wheel(_: Outcome, scratch: Path) -> bool:
+    """Builds the wheel and imports it from a folder that has no sources."""
+    pip = (TESTS, "-m", "pip", "-qq", "--disable-pip-version-check")
+    if not run(*pip, "wheel", "--no-deps", "--wheel-dir", scratch, ROOT):
+        return False
+    (built,) = scratch.glob("*.whl")
+    installed = scratch / "installed"
+    script = (
+        "import pathlib, keras_bigbatch as kbb; here = pathlib.Path(kbb.__file__).parent; "
+        f"ok = here.parent == pathlib.Path({str(installed)!r}) and (here / 'py.typed').exists(); "
+        f"print('imported from {built.name}' if ok else here); raise SystemExit(not ok)"
+    )
+    return run(*pip, "install", "--no-deps", "--target", installed, built) and run(
+        *(TESTS, "-c", script), cwd=scratch, PYTHONPATH=str(installed), KERAS_BACKEND="jax"
+    )
+
+
+def main() -> int:
+    """Runs the steps asked for; 0 if all of them passed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backends", nargs="+", default=["jax", "torch", "tensorflow"])
+    parser.add_argument("--only", help="the name of the one step to run")
+    arguments = parser.parse_args()
+
+    steps: dict[str, Callable[[Outcome, Path], bool]] = {"lint": lint}
+    for backend in arguments.backends:
+        steps[f"tests {backend}"] = pytest(TESTS, backend, ["tests"])
+    steps |= {"oldest keras": pytest(FLOOR, "jax", FLOOR_TESTS), "docs": docs, "wheel": wheel}
+    if arguments.only is not None:
+        steps = {arguments.only: steps[arguments.only]}
+
+    outcomes = []
+    for name, step in steps.items():
+        print(f"\n===== {name} =====", flush=True)
+        outcome = Outcome(name, ok=False)
+        begin = time.monotonic()
+        with tempfile.TemporaryDirectory() as scratch:
+            outcome.ok = step(outcome, Path(scratch))
+        outcome.seconds = time.monotonic() - begin
+        outcomes.append(outcome)
+
+    print("\n===== summary =====", *outcomes, sep="\n")
+    if arguments.only is None:
+        passed, failed, skipped = (
+            sum(getattr(outcome, key) for outcome in outcomes)
+            for key in ("passed", "failed", "skipped")
+        )
+        print(f"\ntests: {passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return int(not all(outcome.ok for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

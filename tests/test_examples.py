@@ -1,0 +1,541 @@
+"""The examples: each is run as a reader runs it, and their helpers are tested on their own."""
+
+import csv
+import gzip
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).parent.parent / "examples"))
+
+import _data
+import _figure
+import _report
+import _runs
+import closing_the_gap
+
+EXAMPLES = Path(_data.__file__).parent
+ARMS = ["SB", "LB", "+LR", "+GBN", "+RA"]
+
+
+def run(*arguments, **environment):
+    """Runs an example in a process of its own."""
+    path = os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")])
+    base = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    base.pop("KERAS_BACKEND", None)
+    return subprocess.run(
+        [sys.executable, EXAMPLES / arguments[0], *arguments[1:]],
+        env={**base, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=250,
+    ).stdout
+
+
+def test_every_example_is_tested_here():
+    examples = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
+    assert examples == {"closing_the_gap.py", "quickstart.py"}
+
+
+def test_quickstart():
+    backend = keras.backend.backend()
+    printed = run("quickstart.py", KERAS_BACKEND=backend, KERAS_MAX_EPOCHS="2")
+    assert "large batch" in printed
+    assert "weight_distance: " in printed
+    assert float(printed.rpartition("Test accuracy:")[2]) > 0.2  # chance is 0.1
+
+
+# --- closing_the_gap.py, as a whole
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """One quick run in a process: what it printed, and where it wrote."""
+    folder = tmp_path_factory.mktemp("quick")
+    printed = run("closing_the_gap.py", "--backend", keras.backend.backend(), *flags(folder))
+    return printed, folder
+
+
+def flags(folder, *more):
+    return ["--quick", "--dataset", "digits", "--seeds", "3", "--output", str(folder), *more]
+
+
+def call(monkeypatch, *arguments):
+    """Runs `main` in this process."""
+    monkeypatch.setattr(sys, "argv", ["closing_the_gap.py", *arguments])
+    closing_the_gap.main()
+
+
+def stand_in(trained):
+    """Takes the place of `train`; notes what it was asked to train."""
+
+    def train(data, arm, seed, progress):
+        trained.append(arm)
+        scores = {
+            f"{part}_{key}": 0.5 for part in ("train", "test") for key in ("loss", "accuracy")
+        }
+        distance = {"update": [1, 2], "distance": [0.1, 0.2]}
+        return {"updates": 2, "samples": 4, "seconds": 1.0, **scores, "weight_distance": distance}
+
+    return train
+
+
+def test_quick_run_prints_plans_table_and_verdict(quick):
+    printed, _ = quick
+    assert "updates per epoch" in printed
+    assert printed.count("seed 3  ") == 5
+    heading = next(line.split() for line in printed.splitlines() if line.split() == ARMS)
+    assert heading == ARMS
+    assert printed.count(_report.QUICK) == 2  # above the table, and as the verdict
+
+
+def test_quick_run_writes_csv_json_and_picture(quick):
+    _, folder = quick
+    with (folder / "trainings.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["arm"] for row in rows] == ARMS
+    # 1200 samples: 60 updates an epoch at 20, 4 at 300; 4 epochs, 12 with a stretch of 3.
+    assert [int(row["updates"]) for row in rows] == [240, 16, 16, 16, 48]
+    assert [int(row["samples"]) for row in rows] == [4800, 4800, 4800, 4800, 14400]
+    assert all(0.2 < float(row["test_accuracy"]) <= 1 for row in rows)
+
+    content = json.loads((folder / "results.json").read_text())
+    assert content["verdict"] == _report.QUICK
+    assert content["settings"]["quick"] is True
+    assert content["seeds"] == [3]
+    assert content["versions"]["backend"] == keras.backend.backend()
+    assert content["versions"]["keras"] == keras.__version__
+    assert content["hardware"]["cores"] >= 1
+    assert content["hardware"]["cpu"]
+    source = _runs._sha256((EXAMPLES / "closing_the_gap.py").read_bytes())
+    assert content["sources"]["closing_the_gap.py"] == source
+    assert content["summary"]["SB"]["test_deviation"] is None
+    for training in content["trainings"]:
+        assert training["weight_distance"]["update"][-1] == training["updates"]
+        assert training["weight_distance"]["distance"][-1] > 0
+
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(folder.rglob(".*"))  # nothing half-written
+
+
+def test_second_run_trains_nothing_and_reports_the_same(quick, monkeypatch, capsys):
+    _, folder = quick
+    before = json.loads((folder / "results.json").read_text())
+    trained = []
+    monkeypatch.setattr(closing_the_gap, "train", stand_in(trained))
+    call(monkeypatch, *flags(folder))
+    assert trained == []
+    assert capsys.readouterr().out.count("kept from an earlier run") == 5
+    assert json.loads((folder / "results.json").read_text()) == before
+
+
+def test_another_setting_trains_the_arms_that_it_touches(monkeypatch, tmp_path):
+    trained = []
+    monkeypatch.setattr(closing_the_gap, "train", stand_in(trained))
+    call(monkeypatch, *flags(tmp_path))
+    assert len(trained) == 5
+    trained.clear()
+    call(monkeypatch, *flags(tmp_path, "--virtual-batch", "25"))
+    assert [arm.norm.args for arm in trained] == [(25,), (25,)]  # +GBN and +RA
+    trained.clear()
+    call(monkeypatch, *flags(tmp_path, "--stretch", "2"))
+    assert [arm.plan.epochs for arm in trained] == [8]  # +RA
+    trained.clear()
+    call(monkeypatch, *flags(tmp_path, "--hold-out", "100"))
+    assert len(trained) == 5
+
+
+def test_another_source_or_version_is_another_experiment(tmp_path, monkeypatch):
+    folder, recipe = tmp_path / "runs", {"batch": 4}
+    _runs.Runs(folder, {"data": "digits"}, ["_data.py"]).keep("SB", 1, recipe, {"updates": 3})
+    assert _runs.Runs(folder, {"data": "digits"}, ["_data.py"]).get("SB", 1, recipe)["updates"] == 3
+    assert _runs.Runs(folder, {"data": "digits"}, ["_report.py"]).get("SB", 1, recipe) is None
+    assert _runs.Runs(folder, {"data": "mnist"}, ["_data.py"]).get("SB", 1, recipe) is None
+    monkeypatch.setattr(_runs, "versions", lambda: {"keras": "0"})
+    assert _runs.Runs(folder, {"data": "digits"}, ["_data.py"]).get("SB", 1, recipe) is None
+
+
+def test_ctrl_c_keeps_what_is_finished(monkeypatch, tmp_path, capsys):
+    trained = []
+    finish = stand_in(trained)
+
+    def interrupted(*arguments):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return finish(*arguments)
+
+    monkeypatch.setattr(closing_the_gap, "train", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, *flags(tmp_path))
+    assert stop.value.code == 130
+    assert "run it again" in capsys.readouterr().out
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+    monkeypatch.setattr(closing_the_gap, "train", finish)
+    call(monkeypatch, *flags(tmp_path))
+    assert len(trained) == 5  # 2 before, 3 after
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--seeds", "-1"], ["--epochs", "3"], ["--stretch", "nan"], ["--backend", "mxnet"]],
+)
+def test_bad_options_are_refused(monkeypatch, capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, *arguments)
+    assert stop.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--hold-out", "--large-batch"])
+def test_sizes_that_the_data_cannot_give_are_refused(monkeypatch, tmp_path, flag):
+    with pytest.raises(SystemExit, match="1201"):
+        call(monkeypatch, *flags(tmp_path, flag, "1201"))
+
+
+# --- the five arms
+
+
+@pytest.fixture
+def arms():
+    options = types.SimpleNamespace(
+        small_batch=40,
+        large_batch=1000,
+        epochs=150,
+        learning_rate=0.05,
+        virtual_batch=8,
+        stretch=3,
+    )
+    return closing_the_gap.five_arms(options, 4000)
+
+
+def test_arms_add_one_part_each(arms):
+    assert list(arms) == ARMS
+    plans = {name: arm.plan for name, arm in arms.items()}
+    assert [plan.batch for plan in plans.values()] == [40, 1000, 1000, 1000, 1000]
+    assert [plan.updates for plan in plans.values()] == [15000, 600, 600, 600, 1800]
+    rates = [float(plan.learning_rate(0)) for plan in plans.values()]
+    np.testing.assert_allclose(rates, [0.05, 0.05, 0.25, 0.25, 0.25], rtol=1e-6)
+    assert [update for update, _, _ in plans["SB"].drops] == [0, 7500, 11200]
+    assert [update for update, _, _ in plans["+RA"].drops] == [0, 900, 1344]
+    # The update of the drop has the new rate already, in all arms.
+    last, first = plans["+RA"].learning_rate(899), plans["+RA"].learning_rate(900)
+    np.testing.assert_allclose([float(last), float(first)], [0.25, 0.025], rtol=1e-6)
+    kinds = [type(arm.norm()).__name__ for arm in arms.values()]
+    assert kinds == ["BatchNormalization"] * 3 + ["GhostBatchNormalization"] * 2
+    assert arms["+GBN"].norm().virtual_batch == 8
+    assert len({arm.norm().momentum for arm in arms.values()}) == 1
+
+
+def test_arms_of_a_seed_start_from_the_same_weights(arms):
+    def weights(arm, seed):
+        keras.utils.set_random_seed(seed)
+        return closing_the_gap.network((40, 1), 10, arm.norm).get_weights()
+
+    first, *others = [weights(arm, 5) for arm in arms.values()]
+    for other in others:
+        for a, b in zip(first, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first[0], weights(arms["SB"], 6)[0])
+
+
+def test_a_seed_gives_the_same_training_again(arms):
+    data = _data.load("digits", examples=1200)
+    few = types.SimpleNamespace(
+        small_batch=200,
+        large_batch=400,
+        epochs=2,
+        learning_rate=0.05,
+        virtual_batch=50,
+        stretch=1,
+    )
+    arm = closing_the_gap.five_arms(few, 1200)["+GBN"]
+    silent = keras.callbacks.Callback()
+    first, second = (closing_the_gap.train(data, arm, 1, silent) for _ in range(2))
+    assert first["updates"] == arm.plan.updates == 6
+    assert first["train_loss"] == pytest.approx(second["train_loss"], rel=1e-4)
+    distances = (run["weight_distance"]["distance"] for run in (first, second))
+    np.testing.assert_allclose(*distances, rtol=1e-4)
+
+
+def test_network_takes_signals_and_images():
+    norm = keras.layers.BatchNormalization
+    signals = closing_the_gap.network((40, 1), 10, norm)
+    assert sum(int(np.prod(w.shape)) for w in signals.trainable_variables) == 8106
+    assert closing_the_gap.network((28, 28, 3), 7, norm).output_shape == (None, 7)
+
+
+# --- _data.py
+
+
+def idx(array, code=8):
+    """The bytes of an idx file."""
+    head = bytes([0, 0, code, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return head + array.astype(_data.IDX_TYPES[code]).tobytes()
+
+
+@pytest.mark.parametrize("code", sorted(_data.IDX_TYPES))
+def test_idx_files_are_read_back(tmp_path, code):
+    array = np.arange(24).reshape(2, 3, 4)
+    (tmp_path / "plain").write_bytes(idx(array, code))
+    (tmp_path / "packed.gz").write_bytes(gzip.compress(idx(array, code)))
+    for name in ("plain", "packed.gz"):
+        read = _data.read_idx(tmp_path / name)
+        np.testing.assert_array_equal(read, array)
+        assert read.dtype.isnative
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x01\0\x08\x01\0\0\0\0", "not an idx file"),
+        (b"\0\0\x07\x01\0\0\0\0", "not an idx file"),
+        (b"", "not an idx file"),
+        (idx(np.arange(5))[:-1], "cut short"),
+        (idx(np.arange(5)) + b"\0", "too long"),
+        (idx(np.arange(5))[:6], "cut short"),
+    ],
+)
+def test_broken_idx_files_are_refused(tmp_path, content, message):
+    path = tmp_path / "broken"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        _data.read_idx(path)
+
+
+def test_folder_of_idx_files(tmp_path):
+    draw = np.random.default_rng(1)
+    images = {"train": draw.integers(0, 256, (30, 6, 5)), "t10k": draw.integers(0, 256, (9, 6, 5))}
+    for prefix, x in images.items():
+        (tmp_path / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(x)))
+        (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(np.arange(len(x)) % 3))
+    data = _data.load("ignored", data_dir=tmp_path, examples=20)
+    assert data.name == tmp_path.name
+    assert (data.shape, data.classes) == ((6, 5, 1), 3)
+    assert (len(data.x_train), len(data.x_test)) == (20, 9)
+    np.testing.assert_array_equal(data.y_test, np.arange(9) % 3)
+
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(SystemExit, match="neither t10k-labels-idx1-ubyte nor"):
+        _data.load("ignored", data_dir=tmp_path)
+
+
+def test_tensorflow_datasets_are_asked_for_arrays(monkeypatch):
+    asked = {}
+
+    def load(name, **arguments):
+        asked.update(arguments, name=name)
+        x, y = np.arange(4 * 32 * 32 * 3, dtype="uint8").reshape(4, 32, 32, 3), np.arange(4)
+        return [[(x[:3], y[:3]), (x[3:], y[3:])], [(x[:2], y[:2])]]  # in batches
+
+    module = types.SimpleNamespace(load=load, as_numpy=iter)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
+    data = _data.load("cifar10")
+    assert asked == {
+        "name": "cifar10",
+        "split": ["train", "test"],
+        "batch_size": 1000,
+        "as_supervised": True,
+    }
+    assert (data.shape, len(data.x_train), len(data.x_test)) == ((32, 32, 3), 4, 2)
+
+
+def test_absent_tensorflow_datasets_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(SystemExit, match="pip install tensorflow-datasets"):
+        _data.load("cifar10")
+
+
+def test_mnist1d_is_the_package_s_own_less_its_standardisation():
+    from mnist1d.data import get_dataset_args, make_dataset
+
+    arguments = get_dataset_args()
+    arguments.num_samples, arguments.seed = 200, 7
+    theirs = make_dataset(arguments)
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    x, y = _data._draw_mnist1d(200, 7)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    np.testing.assert_array_equal(y, np.concatenate([theirs["y"], theirs["y_test"]]))
+    standardised = (x[..., 0] - x.mean()) / x.std()
+    np.testing.assert_allclose(standardised, np.concatenate([theirs["x"], theirs["x_test"]]))
+    np.testing.assert_array_equal(x, _data._draw_mnist1d(200, 7)[0])
+
+
+def test_mnist1d_as_the_demo_uses_it():
+    data = _data.load("mnist1d")
+    assert (data.x_train.shape, data.x_test.shape) == ((4000, 40, 1), (10_000, 40, 1))
+    assert data.scored_on == "10,000 test samples"
+    # By the training samples' statistics, which the test samples share but for chance.
+    np.testing.assert_allclose([data.x_train.mean(), data.x_train.std()], [0, 1], atol=1e-5)
+    np.testing.assert_allclose([data.x_test.mean(), data.x_test.std()], [0, 1], atol=0.02)
+    assert abs(data.x_test.std() - 1) > 1e-5
+    assert not set(map(bytes, data.x_train)) & set(map(bytes, data.x_test))
+
+
+def test_hold_out_takes_from_the_training_samples_and_hides_the_test_set(monkeypatch):
+    x = np.arange(100.0)[:, None]
+    monkeypatch.setattr(_data, "digits", lambda: ((x, np.arange(100)), (x + 500, np.arange(100))))
+    whole, data = _data.load("digits", examples=80), _data.load("digits", None, 30, 80)
+    assert (len(data.y_train), len(data.y_test)) == (50, 30)
+    assert not set(data.y_train) & set(data.y_test)
+    assert set(data.y_train) | set(data.y_test) == set(whole.y_train)
+    assert data.scored_on == "30 held-out samples"
+    # Standardised with what is trained on, and that alone.
+    np.testing.assert_allclose([data.x_train.mean(), data.x_train.std()], [0, 1], atol=1e-6)
+    assert data.x_test.max() < 3  # 500 higher, and it would be 17
+    for count in (80, 200):
+        with pytest.raises(ValueError, match="cannot hold out"):
+            _data.load("digits", None, count, 80)
+
+
+# --- _report.py and _runs.py
+
+
+def results(accuracies, train=1.0):
+    """Trainings with these test accuracies in percent, by arm."""
+    return [
+        {
+            "arm": arm,
+            "seed": seed,
+            "test_accuracy": accuracy / 100,
+            "train_accuracy": train,
+            "updates": 10 * place,
+            "samples": 1000 * place,
+            "seconds": float(place + seed),
+            "weight_distance": {"update": [1, 10], "distance": [0.5, 1.0 + seed]},
+        }
+        for place, (arm, column) in enumerate(zip(ARMS, accuracies, strict=True), 1)
+        for seed, accuracy in enumerate(column)
+    ]
+
+
+CLOSED = [(96.0, 95.8, 96.2), (91.0, 91.5, 92.0), (91.6, 92.0, 92.4), (95, 95.2, 95.4), (96,) * 3]
+
+
+def test_table_has_means_and_sample_deviations():
+    summary = _report.summarise(results(CLOSED))
+    assert summary["LB"]["test_accuracy"] == pytest.approx(91.5)
+    assert summary["LB"]["test_deviation"] == pytest.approx(0.5)
+    assert summary["LB"]["seconds"] == pytest.approx(3)
+    text = _report.table(summary, "a title", "held-out")
+    assert text.startswith("a title\n")
+    rows = {row[:22].strip(): row[22:].split() for row in text.splitlines() if "---" not in row}
+    assert rows[""] == ARMS
+    assert rows["held-out accuracy, %"][3:6] == ["91.50", "±", "0.50"]
+    assert rows["training accuracy, %"] == ["100.00"] * 5
+    assert rows["updates"] == ["10", "20", "30", "40", "50"]
+    assert rows["samples processed"] == ["1,000", "2,000", "3,000", "4,000", "5,000"]
+    assert rows["seconds"] == ["2.0", "3.0", "4.0", "5.0", "6.0"]
+    assert _report.QUICK not in text
+    assert _report.QUICK in _report.table(summary, "a title", quick=True)
+    assert "±" not in _report.table(_report.summarise(results([[90]] * 5)), "").replace(
+        "mean ±", ""
+    )
+
+
+def test_difference_is_paired_and_its_noise_has_two_parts():
+    points, noise = _report.difference(results(CLOSED), "SB", "LB", 10_000)
+    assert points == pytest.approx(4.5)
+    pairs = np.array([5.0, 4.3, 4.2])
+    seeds, test_set = pairs.var(ddof=1) / 3, 100**2 * 0.96 * 0.04 / 10_000
+    assert noise == pytest.approx(2 * np.sqrt(seeds + test_set))
+    # The order of the trainings is of no account, their seeds are.
+    assert _report.difference(results(CLOSED)[::-1], "SB", "LB", 10_000)[0] == points
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "sentence"),
+    [
+        (
+            CLOSED,
+            "The large batch loses 4.5 points; the scaled rate makes no clear difference (+0.5), "
+            "ghost batch normalization gains 3.2, the adapted regime gains 0.8: "
+            "the whole gap is closed, and the last arm ends level with the small batch (+0.0).",
+        ),
+        (
+            [(96,) * 3, (92,) * 3, (94,) * 3, (94.1,) * 3, (94,) * 3],
+            "The large batch loses 4.0 points; the scaled rate gains 2.0, ghost batch "
+            "normalization makes no clear difference (+0.1), the adapted regime makes no clear "
+            "difference (-0.1): 50 % of the gap is closed, and the last arm ends 2.0 points below "
+            "the small batch.",
+        ),
+        (
+            [(96,) * 3, (92,) * 3, (93,) * 3, (90,) * 3, (91,) * 3],
+            "The large batch loses 4.0 points; the scaled rate gains 1.0, ghost batch "
+            "normalization loses 3.0, the adapted regime gains 1.0: none of the gap is closed, "
+            "and the last arm ends 5.0 points below the small batch.",
+        ),
+        (
+            [(94,) * 3, (92,) * 3, (93,) * 3, (95,) * 3, (96,) * 3],
+            "The large batch loses 2.0 points; the scaled rate gains 1.0, ghost batch "
+            "normalization gains 2.0, the adapted regime gains 1.0: the whole gap is closed, "
+            "and the last arm ends 2.0 points above the small batch.",
+        ),
+        (
+            [(96,) * 3, (95.9,) * 3, (94,) * 3, (94,) * 3, (94,) * 3],
+            "No gap here: the large batch is within noise of the small one (-0.1 points), so there "
+            "is nothing to close.",
+        ),
+        (
+            [(93,) * 3, (95,) * 3, (94,) * 3, (94,) * 3, (94,) * 3],
+            "No gap here: the large batch is 2.0 points better than the small one, so there is "
+            "nothing to close.",
+        ),
+    ],
+)
+def test_verdict_says_what_the_numbers_say(accuracies, sentence):
+    assert _report.verdict(results(accuracies), 10_000) == sentence
+
+
+def test_verdict_has_its_caveats():
+    poor = _report.verdict(results(CLOSED, train=0.9), 10_000)
+    assert "not every arm fits the training set (SB 90.0 %, LB 90.0 %, +LR" in poor
+    single = _report.verdict(results([column[:1] for column in CLOSED]), 10_000)
+    assert single.endswith("; one seed shows no spread.")
+    assert _report.verdict(results(CLOSED), 10_000, quick=True) == _report.QUICK
+    # What is a gap on 10 000 samples is none on 50.
+    assert _report.verdict(results(CLOSED), 50).startswith("No gap here")
+
+
+def test_picture_is_written_for_several_seeds_and_for_one(tmp_path):
+    for count in (1, 3):
+        path = tmp_path / f"{count}.png"
+        trainings = results([column[:count] for column in CLOSED])
+        _figure.write(path, trainings, "a title", "10 test samples")
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_training_that_diverged_is_written_as_json(tmp_path):
+    trainings = results(CLOSED)
+    trainings[3]["train_loss"] = float("nan")
+    _report.write(tmp_path, trainings, {"title": "a title"})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    content = json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse)
+    assert content["trainings"][3]["train_loss"] is None
+    with (tmp_path / "trainings.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(trainings)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "new folder" / "file"
+    _runs.write_atomically(path, lambda part: part.write_text("old"))
+
+    def fail(part):
+        part.write_text("half of the n")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        _runs.write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]

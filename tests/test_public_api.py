@@ -1,0 +1,122 @@
+"""The public surface: what is exported, documented, shipped, and loaded by the import."""
+
+import importlib
+import json
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+import keras_bigbatch as kbb
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMESPACES = [
+    importlib.import_module(f"keras_bigbatch.{module.name}")
+    for module in pkgutil.iter_modules(kbb.__path__)
+    if module.ispkg and not module.name.startswith("_")
+]
+SYMBOLS = {
+    f"{namespace.__name__}.{name}": getattr(namespace, name)
+    for namespace in NAMESPACES
+    for name in namespace.__all__
+}
+
+
+@pytest.mark.parametrize("module", [kbb, *NAMESPACES], ids=lambda module: module.__name__)
+def test_all_is_sorted_complete_and_true(module):
+    exported = module.__all__
+    assert list(exported) == sorted(exported)
+    assert all(hasattr(module, name) for name in exported)
+    # A namespace's files are named after what they hold; modules of that name are no leak.
+    visible = {name for name, value in vars(module).items() if _is_public(name, value)}
+    assert visible <= set(exported), f"{visible - set(exported)} is visible but not in __all__"
+
+
+def _is_public(name, value):
+    is_module = isinstance(value, type(sys))
+    is_namespace = is_module and value in NAMESPACES
+    return not name.startswith("_") and (is_namespace or not is_module)
+
+
+def test_names_at_the_top_are_those_of_the_namespaces():
+    for name in kbb.__all__:
+        value = getattr(kbb, name)
+        assert value in NAMESPACES or value in SYMBOLS.values(), name
+    assert set(NAMESPACES) == {
+        getattr(kbb, namespace.__name__.split(".")[1]) for namespace in NAMESPACES
+    }
+
+
+@pytest.mark.parametrize("path", SYMBOLS)
+def test_symbol_lives_in_the_file_of_its_name(path):
+    symbol = SYMBOLS[path]
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", symbol.__name__).lower()
+    together = {"to_ghost": "conversion", "to_plain": "conversion"}
+    together |= {"fit_diffusion": "diffusion", "diffusion_fit": "diffusion"}
+    namespace, _ = path.rsplit(".", 1)
+    assert symbol.__module__ == f"{namespace}.{together.get(snake, snake)}"
+
+
+@pytest.mark.parametrize("path", SYMBOLS)
+def test_symbol_is_on_its_page_of_the_documentation(path):
+    _, namespace, name = path.split(".")
+    page = (ROOT / "docs/api" / f"{namespace}.md").read_text()
+    # A function in the file of its own name is found under both names by the site's builder.
+    assert re.search(rf"^::: {re.escape(path)}(\.{name})?$", page, re.MULTILINE)
+    overview = (ROOT / "docs/api/index.md").read_text()
+    assert f"| [`{namespace}.{name}`]" in overview
+
+
+@pytest.mark.parametrize("path", SYMBOLS)
+def test_symbol_is_described(path):
+    description = SYMBOLS[path].__doc__
+    assert description
+    first, rest = description.split("\n", 1)
+    assert first.endswith("."), "the first line says what it does, in one sentence"
+    assert "Args:" in rest or "Attributes:" in rest
+
+
+def test_package_says_that_it_is_typed():
+    assert (Path(kbb.__file__).parent / "py.typed").exists()
+
+
+def test_version_is_the_newest_of_the_changelog():
+    headings = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == kbb.__version__
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(kbb.__file__).parent.rglob("*.py")), ids=lambda p: p.name
+)
+def test_no_file_is_too_long(path):
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_import_loads_nothing_more_than_keras():
+    """No backend but the running one, and nobody else's module that Keras had not loaded."""
+    script = (
+        "import sys, json, keras; before = set(sys.modules); import keras_bigbatch; "
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    added = json.loads(done.stdout.splitlines()[-1])
+    packages = {name.split(".")[0] for name in added}
+    assert packages - set(sys.stdlib_module_names) == {"keras_bigbatch"}
+    assert [name for name in added if "._backend" in name] == ["keras_bigbatch._backend"]
+
+
+def test_nothing_of_keras_is_imported_through_its_private_path():
+    for path in Path(kbb.__file__).parent.rglob("*.py"):
+        assert "keras.src" not in path.read_text(), path
+    assert keras.layers.BatchNormalization in kbb.GhostBatchNormalization.__mro__
