@@ -3,8 +3,10 @@
 Both arms train the same model on the same data; a round is an epoch of each, in alternating order,
 and the cost is the median of the rounds' ratios, so that a machine that speeds up or slows down
 does not count. "first" is the first epoch of a training, where the log-spaced measurements are
-densest, with the copy of the weights; "later" is the twelfth. Seconds are wall time; the CPU ratio,
-of the process's own time on all cores, is the steadier one where other programs run.
+densest, with the copy of the weights; "later" is the twelfth. Seconds are wall time; the CPU ratio
+is of the process's own time on all cores. Where other programs run, both waver by more than the
+callback costs; "alone" is then the steadier figure: a measurement timed by itself, times their
+number, over the epoch. (PyTorch on busy cores: set OMP_NUM_THREADS=1.)
 
     python benchmarks/weight_distance.py --backend jax
 """
@@ -23,10 +25,10 @@ def arguments():
         "--backend", choices=["jax", "tensorflow", "torch"], help="or KERAS_BACKEND"
     )
     parser.add_argument("--batch", type=int, default=256, help="samples in an update")
-    parser.add_argument("--steps", type=int, default=50, help="updates in an epoch")
+    parser.add_argument("--steps", type=int, default=400, help="updates in an epoch")
     parser.add_argument("--width", type=int, default=256, help="units of a layer")
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--seconds", type=float, default=40, help="no new round after this")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=120, help="no new round after this")
     return parser.parse_args()
 
 
@@ -102,14 +104,27 @@ def main():
         if time.perf_counter() - began > options.seconds:
             break
 
+    # By itself, after a training: w_0 and the first epoch's begin, then epochs' ends.
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    alone = []
+    for _ in range(100):
+        start = time.perf_counter()
+        callback.on_epoch_end(0, {})
+        alone.append(time.perf_counter() - start)
+    measurement = statistics.median(alone)
+
     backend = keras.backend.backend()
     print(
         f"{backend} {version(backend)}, keras {keras.version()}, numpy {np.__version__}; "
         f"{platform.machine()}, {os.cpu_count()} cores\n{model.count_params():,} parameters in "
         f"{len(model.weights)} tensors, batch {options.batch}, {options.steps} updates an epoch, "
-        f"{number + 1} rounds"
+        f"{number + 1} rounds; one measurement alone: {measurement * 1e3:.2f} ms"
     )
-    print("epoch   measurements    without       with    ratio (quartiles)           CPU ratio")
+    print(
+        f"{'epoch':<8}{'measurements':>12}{'without':>11}{'with':>11}    ratio (quartiles)     "
+        "      CPU ratio   alone"
+    )
     for phase, (without, with_it) in seconds.items():
         wall, cpu = ([b[i] / a[i] for a, b in zip(without, with_it, strict=True)] for i in (0, 1))
         low, middle, high = statistics.quantiles(wall, n=4) if len(wall) > 1 else wall * 3
@@ -117,6 +132,7 @@ def main():
         print(
             f"{phase:<8}{points[phase]:>12}{times[0]:>9.3f} s{times[1]:>9.3f} s"
             f"{middle:>9.4f} ({low:.4f} to {high:.4f}){statistics.median(cpu):>12.4f}"
+            f"{points[phase] * measurement / times[0]:>8.2%}"
         )
 
 

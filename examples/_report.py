@@ -119,11 +119,10 @@ def verdict(results, scored, quick=False):
         return QUICK
     gap, noise = difference(results, "SB", "LB", scored)
     if gap <= noise:
-        text = f"within noise of the small one ({-gap:+z.1f} points)"
+        text = f"No clear gap here: the large batch is within noise of the small one ({-gap:+z.1f})"
         if gap < -noise:
-            text = f"{-gap:.1f} points better than the small one"
-        text = f"No gap here: the large batch is {text}, so there is nothing to close"
-        return f"{text}{_caveats(results)}."
+            text = f"No gap here: the large batch is {-gap:.1f} points better than the small one"
+        return f"{text}, so there is nothing to close{_caveats(results)}."
     steps = [
         _effect(name, *difference(results, arm, before, scored))
         for name, arm, before in (

@@ -481,7 +481,7 @@ def test_difference_is_paired_and_its_noise_has_two_parts():
         ),
         (
             [(96,) * 3, (95.9,) * 3, (94,) * 3, (94,) * 3, (94,) * 3],
-            "No gap here: the large batch is within noise of the small one (-0.1 points), so there "
+            "No clear gap here: the large batch is within noise of the small one (-0.1), so there "
             "is nothing to close.",
         ),
         (
@@ -502,7 +502,7 @@ def test_verdict_has_its_caveats():
     assert single.endswith("; one seed shows no spread.")
     assert _report.verdict(results(CLOSED), 10_000, quick=True) == _report.QUICK
     # What is a gap on 10 000 samples is none on 50.
-    assert _report.verdict(results(CLOSED), 50).startswith("No gap here")
+    assert _report.verdict(results(CLOSED), 50).startswith("No clear gap here")
 
 
 def test_picture_is_written_for_several_seeds_and_for_one(tmp_path):

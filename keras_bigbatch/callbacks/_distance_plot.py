@@ -37,7 +37,5 @@ def _new_axes() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError(
-            'A plot needs matplotlib. Install it: pip install "keras-bigbatch[examples]".'
-        ) from error
+        raise ImportError("A plot needs matplotlib. Install it: pip install matplotlib.") from error
     return plt.figure().add_subplot()

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_bigbatch._arguments import positive_integer
 
-_POINTS_A_DECADE = 20
+_POINTS_A_DECADE = 10
 
 NEVER = sys.maxsize
 
@@ -18,7 +18,7 @@ def checked_frequency(frequency: Any) -> str | int:
     return positive_integer(
         "frequency",
         frequency,
-        "Pass 'log' for about 20 measurements a decade of updates, 'epoch' for the epochs' ends "
+        "Pass 'log' for about 10 measurements a decade of updates, 'epoch' for the epochs' ends "
         "only, or a number of optimizer updates.",
     )
 
@@ -26,15 +26,17 @@ def checked_frequency(frequency: Any) -> str | int:
 def next_measurement(frequency: str | int, updates: int) -> int:
     """The first update after `updates` to measure at; `NEVER` where only the epochs' ends count.
 
-    `"log"` is 1, 2, ..., 10, 11, 13, 14, 16, ..., that is `10 ** (i / 20)` rounded. An integer n is
+    `"log"` is 1, 2, ..., 10, 13, 16, 20, ..., from 10 on `10 ** (i / 10)` rounded. An integer n is
     n, 2n, and so on.
     """
     if frequency == "epoch":
         return NEVER
     if isinstance(frequency, int):
         return (updates // frequency + 1) * frequency
+    if updates < 10:
+        return updates + 1
     # The logarithm may be off by a rounding: start a point early and step past `updates`.
-    point = max(int(_POINTS_A_DECADE * math.log10(max(updates, 1))) - 1, 0)
+    point = max(int(_POINTS_A_DECADE * math.log10(updates)) - 1, 0)
     while round(10 ** (point / _POINTS_A_DECADE)) <= updates:
         point += 1
     return round(10 ** (point / _POINTS_A_DECADE))

@@ -52,7 +52,7 @@ class WeightDistance(keras.callbacks.Callback):
     epoch, and from Cockpit's `Distance`, which gives the tensors one by one.
 
     Args:
-        frequency: `"log"` for about 20 measurements a decade of updates (1, 2, ..., 10, 11, 13,
+        frequency: `"log"` for about 10 measurements a decade of updates (1, 2, ..., 10, 13, 16,
             ...), `"epoch"` for the epochs' ends only, or an integer n for updates n, 2n, ....
         per_layer: Also record every layer's own distance, all its trainable variables together.
             A layer is a variable's `path` without the last part, nested layers apart; a layer that
@@ -221,12 +221,12 @@ class WeightDistance(keras.callbacks.Callback):
             store.save(self.path, self._variables, self._reference, self.history)
 
     def _wait(self, model: Any, batch: int, updates: int) -> None:
-        """Sets the first batch at whose beginning the target may be reached."""
+        """Sets the batch at whose beginning the target will be reached."""
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         steps = getattr(optimizer, "gradient_accumulation_steps", None) or 1
-        # The next update may lack one micro-step only; how many is not known. Skipped steps and
-        # `steps_per_execution` make it later, never earlier.
-        self._due = batch + (self._target - updates - 1) * steps + 1
+        # Exact: the micro-steps that the next update has had already are then those of the one
+        # after the target. Skipped steps make it later, never earlier.
+        self._due = batch + (self._target - updates) * steps
 
     def _measure(self, updates: int) -> float:
         """Appends to the history, or replaces its last entry if no update came in between."""

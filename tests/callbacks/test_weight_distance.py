@@ -38,7 +38,7 @@ def test_whole_trainable_vector_in_a_real_fit():
     callback, reference = WeightDistance(per_layer=True), SlowReference()
     history = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[callback, reference])
 
-    log_spaced = [*range(1, 12), 13, 14, 16, 18, 20, 22, 25, 28, 32, 35, 40, 45]
+    log_spaced = [*range(1, 11), 13, 16, 20, 25, 32, 40]
     assert callback.history["update"] == sorted({*log_spaced, 15, 30, 45})
     assert_like_reference(callback, reference)
     at_ends = [reference.distance(update) for update in (15, 30, 45)]
@@ -57,7 +57,7 @@ def test_whole_trainable_vector_in_a_real_fit():
 @pytest.mark.parametrize(
     ("frequency", "expected"),
     [
-        ("log", [*range(1, 12), 13, 14, 16, 18, 20, 22, 25, 28, 30]),
+        ("log", [*range(1, 11), 13, 16, 20, 25, 30]),
         ("epoch", [10, 20, 30]),
         (7, [7, 10, 14, 20, 21, 28, 30]),
     ],
@@ -120,12 +120,14 @@ def test_epoch_without_an_update_is_logged_but_has_no_point():
     assert callback.history["update"] == [1]  # The third epoch's end has no new update.
 
 
-def test_reads_nothing_between_measurements(monkeypatch):
+@pytest.mark.parametrize("accumulation", [None, 4])
+def test_reads_nothing_between_measurements(monkeypatch, accumulation):
     reads = []
     updates = weight_distance._updates
     monkeypatch.setattr(weight_distance, "_updates", lambda m: reads.append(1) or updates(m))
     callback = WeightDistance()
-    fit(dense_model(), callback, steps=150, epochs=2)
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=accumulation)
+    fit(dense_model(optimizer), callback, steps=150, epochs=2)
     # One a measurement, and one an epoch's begin.
     assert len(reads) == len(callback.history["update"]) + 2
     # To override this one would take asynchronous dispatch from all callbacks of the list.
@@ -282,7 +284,7 @@ def test_fit_and_plot():
     plt.close("all")
 
 
-def test_plot_names_the_extra(monkeypatch):
+def test_plot_without_matplotlib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'pip install "keras-bigbatch\[examples\]"'):
+    with pytest.raises(ImportError, match="pip install matplotlib"):
         WeightDistance().plot()
