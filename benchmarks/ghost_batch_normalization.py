@@ -62,7 +62,7 @@ def loop_layer(keras, virtual_batch, **options):
     return Loop(**options)
 
 
-def step_of(backend, layer, jit):
+def step_of(backend, layer, shape, precision, jit):
     """A function of (x, dy) that makes one step and waits for it."""
     if backend == "jax":
         import jax
@@ -97,7 +97,10 @@ def step_of(backend, layer, jit):
         values = [v.value for v in layer.trainable_variables]
         return tape.gradient(y, [x, *values], output_gradients=dy)
 
-    compiled = tf.function(traced, jit_compile=jit)
+    # `fit` traces for any batch size; the loop over groups cannot be traced so.
+    batch = None if layer.name != "loop" else shape[0]
+    spec = tf.TensorSpec((batch, *shape[1:]), precision)
+    compiled = tf.function(traced, jit_compile=jit, input_signature=[spec, spec])
     return lambda x, dy: [tf.reshape(part, [-1])[0].numpy() for part in compiled(x, dy)]
 
 
@@ -113,7 +116,7 @@ def layers_of(keras, case, with_loop):
         "ghost": GhostBatchNormalization(virtual_batch, **options),
     }
     if with_loop and shape[0] % virtual_batch == 0 and shape[0] > virtual_batch:
-        layers["loop"] = loop_layer(keras, virtual_batch, **options)
+        layers["loop"] = loop_layer(keras, virtual_batch, name="loop", **options)
     for layer in layers.values():
         layer.build(shape)
     return layers
@@ -130,7 +133,10 @@ def measure(keras, case, options):
     if backend == "torch":
         x.requires_grad_()
     layers = layers_of(keras, case, not options.no_loop)
-    steps = {name: step_of(backend, layer, options.jit) for name, layer in layers.items()}
+    steps = {
+        name: step_of(backend, layer, shape, precision, options.jit)
+        for name, layer in layers.items()
+    }
     for step in steps.values():
         step(x, dy)  # compiles
     seconds = {name: [] for name in steps}

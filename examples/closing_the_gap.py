@@ -13,7 +13,7 @@ were not used to choose the settings; every arm fits the training set:
 
     SB 95.85 ± 0.18   LB 91.49 ± 0.73   +LR 92.00 ± 0.43   +GBN 95.77 ± 0.45   +RA 96.07 ± 0.32
 
-on 2 cores of an AMD EPYC, with JAX 0.10.2 and Keras 3.15.1, in under 4 minutes.
+on 2 cores of an AMD EPYC, with JAX 0.10.2 and Keras 3.15.1, in 2 min 5 s.
 
 Run it again after Ctrl-C, and it goes on where it stopped. Sizes are in samples, lengths in epochs.
 """
