@@ -89,7 +89,7 @@ def to_plain(model: keras.Model) -> keras.Model:
 
     model = keras.Sequential([keras.Input((4,)), kbb.GhostBatchNormalization(virtual_batch=32)])
     plain = kbb.layers.to_plain(model)
-    assert type(plain.layers[0]) is keras.layers.BatchNormalization
+    print(type(plain.layers[0]))  # keras.layers.BatchNormalization
     ```
     """
 
