@@ -103,6 +103,9 @@ class WeightDistance(keras.callbacks.Callback):
         self.per_layer = per_layer
         self.path = store.checked_path(path)
         self.history: dict[str, Any] = {"update": [], "distance": []}
+        self._meter: Any = None
+        self._metered: list[int] = []
+        self._variables: list[Any] = []
         self._reference: list[Any] = []
         self._due = cadence.NEVER
 
@@ -150,28 +153,22 @@ class WeightDistance(keras.callbacks.Callback):
         self._reference = []
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        # Through `self.model`, here and below: on JAX it gives the variables their values back.
-        model = self.model
-        updates = _updates(model)
         if not self._reference:
-            self._begin(model, updates)
-        self._target = cadence.next_measurement(self.frequency, updates)
-        self._wait(model, 0, updates)
+            self._begin(self.model)
+        self._await_measurement(0, self._meter.updates())
 
     # At the beginning of the next batch, when the updates before it are done: to override
     # `on_train_batch_end` would switch off Keras's asynchronous dispatch for all callbacks.
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch < self._due:
             return
-        model = self.model
-        updates = _updates(model)
+        updates = self._meter.updates()
         if updates >= self._target:
             self._measure(updates)
-            self._target = cadence.next_measurement(self.frequency, updates)
-        self._wait(model, batch, updates)
+        self._await_measurement(batch, updates)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        distance = self._measure(_updates(self.model))
+        distance = self._measure(self._meter.updates())
         if logs is not None:
             logs["weight_distance"] = distance
         if self.path:
@@ -180,20 +177,26 @@ class WeightDistance(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._reference = []  # Frees the copy of the weights.
 
-    def _begin(self, model: Any, updates: int) -> None:
+    def _begin(self, model: Any) -> None:
         """Takes w_0 from the model, or with the history from the file of a run that goes on."""
-        self._variables = list(model.trainable_variables)
+        variables = list(model.trainable_variables)
         if not model.built:
             raise ValueError(
                 f"`WeightDistance` needs the first weights of model '{model.name}', but on "
                 "TensorFlow `fit` builds a model in its first step. Give the model an "
                 "`Input`, or call it on a batch before `fit`."
             )
-        if not self._variables:
+        if not variables:
             raise ValueError(
                 f"`WeightDistance` found no trainable variables in model '{model.name}'. "
                 "Unfreeze a layer."
             )
+        metered = [id(part) for part in (model, *variables)]
+        if metered != self._metered:
+            # Kept from `fit` to `fit`: TensorFlow traces it, for the time of many measurements.
+            self._meter = _backend.active().WeightMeter(model, variables)
+            self._metered, self._variables = metered, variables
+        updates = self._meter.updates()
         paths = [variable.path for variable in self._variables]
         owners = [path.rpartition("/")[0] or path for path in paths]
         self._layers = list(dict.fromkeys(owners))
@@ -220,18 +223,16 @@ class WeightDistance(keras.callbacks.Callback):
                 )
             store.save(self.path, self._variables, self._reference, self.history)
 
-    def _wait(self, model: Any, batch: int, updates: int) -> None:
-        """Sets the batch at whose beginning the target will be reached."""
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        steps = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+    def _await_measurement(self, batch: int, updates: int) -> None:
+        """Sets the next update to measure at, and the batch at whose beginning it will be there."""
+        self._target = cadence.next_measurement(self.frequency, updates)
         # Exact: the micro-steps that the next update has had already are then those of the one
         # after the target. Skipped steps make it later, never earlier.
-        self._due = batch + (self._target - updates) * steps
+        self._due = batch + (self._target - updates) * self._meter.steps_an_update
 
     def _measure(self, updates: int) -> float:
         """Appends to the history, or replaces its last entry if no update came in between."""
-        values = [variable.value for variable in self._variables]
-        squares = _backend.active().squared_distances(self._reference, values)
+        squares = self._meter.squared_distances(self._reference)
         distance = math.sqrt(squares.sum())
         if updates == 0:
             return distance  # Nothing has moved, and the axis is ln t.
@@ -245,9 +246,3 @@ class WeightDistance(keras.callbacks.Callback):
                 column.pop()
             column.append(value)
         return distance
-
-
-def _updates(model: Any) -> int:
-    """Optimizer updates made, which under accumulation or skipped steps are fewer than steps."""
-    # The sum is a tensor; `int` refuses TensorFlow's variables that have replicas.
-    return int(model.optimizer.iterations + 0)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from keras_bigbatch import WeightDistance, _backend
-from keras_bigbatch.callbacks import weight_distance
 from tests.callbacks.fits import SlowReference, assert_like_reference, dense_model, fit
 
 BACKEND = keras.backend.backend()
@@ -123,15 +122,55 @@ def test_epoch_without_an_update_is_logged_but_has_no_point():
 @pytest.mark.parametrize("accumulation", [None, 4])
 def test_reads_nothing_between_measurements(monkeypatch, accumulation):
     reads = []
-    updates = weight_distance._updates
-    monkeypatch.setattr(weight_distance, "_updates", lambda m: reads.append(1) or updates(m))
+    meter = _backend.active().WeightMeter
+    updates = meter.updates
+    monkeypatch.setattr(meter, "updates", lambda self: reads.append(1) or updates(self))
     callback = WeightDistance()
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=accumulation)
     fit(dense_model(optimizer), callback, steps=150, epochs=2)
-    # One a measurement, and one an epoch's begin.
-    assert len(reads) == len(callback.history["update"]) + 2
+    # One a measurement, one an epoch's begin, and one for the file of an earlier run.
+    assert len(reads) == len(callback.history["update"]) + 3
     # To override this one would take asynchronous dispatch from all callbacks of the list.
     assert "on_train_batch_end" not in vars(WeightDistance)
+
+
+@pytest.mark.parametrize("kind", ["plain", "scaled", "accumulated", "several steps a call"])
+def test_without_callbacks_that_synchronize(kind):
+    """`SlowReference` makes JAX's trainer fill the variables; alone, the callback does without."""
+
+    several = kind == "several steps a call"
+    if several and keras.backend.backend() == "torch":
+        pytest.skip("Keras on torch takes one step a call")
+
+    def distances(*callbacks):
+        keras.utils.set_random_seed(5)
+        optimizer = keras.optimizers.SGD(
+            0.1, momentum=0.9, gradient_accumulation_steps=2 if kind == "accumulated" else None
+        )
+        if kind == "scaled":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        model = dense_model(optimizer, steps_per_execution=3 if several else 1)
+        callback = WeightDistance(1)
+        fit(model, callback, *callbacks, steps=12, epochs=2)
+        return callback.history
+
+    assert distances() == distances(SlowReference())
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's trainer holds the values")
+def test_synchronizes_no_more_than_the_epochs_do(monkeypatch):
+    model = dense_model(keras.optimizers.SGD(0.1))
+    synchronize, synchronized = model.jax_state_sync, []
+
+    def count():
+        if model._jax_state and not model._jax_state_synced:
+            synchronized.append(1)
+        synchronize()
+
+    monkeypatch.setattr(model, "jax_state_sync", count)
+    fit(model, epochs=2)
+    fit(model, WeightDistance(1), epochs=2)
+    assert len(synchronized) == 2 * 2
 
 
 def test_training_is_the_same_to_the_bit():
@@ -153,9 +192,11 @@ def test_long_tensors_lose_nothing():
     new = [a + rng.normal(0.02, 0.01, a.shape).astype("float32") for a in old]
     expected = [np.square(b.astype("float64") - a).sum() for a, b in zip(old, new, strict=True)]
     backend = _backend.active()
-    tensors = [keras.ops.convert_to_tensor(array) for array in new]
-    restored = backend.restored(old, tensors)
-    np.testing.assert_allclose(backend.squared_distances(restored, tensors), expected, rtol=5e-7)
+    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+    variables = [keras.Variable(array) for array in new]
+    restored = backend.restored(old, [variable.value for variable in variables])
+    squares = backend.WeightMeter(model, variables).squared_distances(restored)
+    np.testing.assert_allclose(squares, expected, rtol=5e-7)
 
 
 def test_layers_that_are_nested_shared_or_none():
