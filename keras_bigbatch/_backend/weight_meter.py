@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -30,8 +29,8 @@ class WeightMeter:
 
     def updates(self) -> int:
         """Updates made, which under accumulation or skipped steps are fewer than steps."""
-        # A tensor first: `int` refuses TensorFlow's variables that have replicas.
-        return int(keras.ops.convert_to_tensor(self.model.optimizer.iterations))
+        # The sum is a tensor; `int` refuses TensorFlow's variables that have replicas.
+        return int(self.model.optimizer.iterations + 0)
 
     def squared_distances(self, references: Sequence[Tensor]) -> npt.NDArray[np.float64]:
         """The sum of squared differences of each variable."""
