@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Options of pip for torch alone. On Linux its default is a build for GPUs, of gigabytes: pass the
 # `--index-url ...` that pytorch.org's instructions give for the CPU build, unless pip is set up so.
 TORCH_PIP_ARGS ?=
-# Passed on to the demo and to the benchmarks.
+# Passed on to the demo.
 ARGS ?=
 BACKENDS ?= jax torch tensorflow
 
@@ -33,9 +33,9 @@ test: $(TESTS)/.done $(TOOLS)/.done $(FLOOR)/.done ## everything that must pass:
 	$(TOOLS)/bin/python scripts/check.py --backends $(BACKENDS)
 
 bench: $(TESTS)/.done ## the benchmarks, on one backend (KERAS_BACKEND, default jax)
-	@for script in benchmarks/[a-z]*.py; do \
-		echo "== $$script"; \
-		KERAS_BACKEND=$${KERAS_BACKEND:-jax} $(TESTS)/bin/python $$script $(ARGS) || exit 1; \
+	@for script in ghost_batch_normalization weight_distance overheads; do \
+		echo "== benchmarks/$$script.py"; \
+		KERAS_BACKEND=$${KERAS_BACKEND:-jax} $(TESTS)/bin/python benchmarks/$$script.py || exit 1; \
 	done
 
 lint: $(TOOLS)/.done ## ruff, mypy and the import rules

@@ -2,9 +2,9 @@
 
 A step is the forward pass with the update of the moving statistics, and the backward pass to the
 input, gamma and beta, as `fit` runs it on the backend. In each round every layer makes one step, in
-turn; the figure is the median of the rounds' ratios, in CPU time of the process on one thread, so
-that other programs disturb it little. `loop` is what Composer and TabNet do: split the batch, call
-plain batch norm on each part, concatenate.
+turn; the figure is the median of the rounds' ratios: on a CPU in CPU time of the process on one
+thread, so that other programs disturb it little, on an accelerator in wall time. Then the same for
+the steps of `fit` with a small ResNet, and the peaks of memory, from a process of their own.
 
     python benchmarks/ghost_batch_normalization.py --backend torch --json result.json
 """
@@ -12,11 +12,14 @@ plain batch norm on each part, concatenate.
 import argparse
 import json
 import os
-import platform
-import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
+
+import _measure
+import _resnet
+from _contenders import layers_of, step_of
 
 # name: shape, axis, virtual batch, precision
 CASES = {
@@ -28,6 +31,7 @@ CASES = {
     "dense, a tail": ((4016, 512), -1, 32, "float32"),
     "conv, one group": ((512, 16, 16, 64), -1, 512, "float32"),
 }
+CONTENDERS = ["ghost", "loop", "tf-keras", "native", "none"]
 
 
 def parse():
@@ -35,174 +39,113 @@ def parse():
     parser.add_argument("--backend", choices=["jax", "tensorflow", "torch"])
     parser.add_argument("--jit", action="store_true", help="TensorFlow: jit_compile=True")
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--no-loop", action="store_true", help="leave out the loop over groups")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument(
+        "--only", choices=["layer", "resnet", "memory"], nargs="+", help="leave out the others"
+    )
+    parser.add_argument("--cases", nargs="+", choices=CASES, metavar="CASE", default=list(CASES))
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS[:-1], default=CONTENDERS)
+    parser.add_argument("--json", type=Path, help="write the figures there; for report.py")
     return parser.parse_args()
 
 
-def one_thread():
-    """Before anything is imported: every backend reads some of these only once."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
-
-
-def loop_layer(keras, virtual_batch, **options):
-    """Plain batch norm on each part of the batch, as peers write it."""
-
-    class Loop(keras.layers.BatchNormalization):
-        def call(self, inputs, training=None):
-            groups = inputs.shape[0] // virtual_batch
-            cuts = [i * virtual_batch for i in range(1, groups)]
-            parts = keras.ops.split(inputs, cuts)
-            call = super().call
-            return keras.ops.concatenate([call(part, training=training) for part in parts])
-
-    return Loop(**options)
-
-
-def step_of(backend, layer, shape, precision, jit):
-    """A function of (x, dy) that makes one step and waits for it."""
-    if backend == "jax":
-        import jax
-
-        variables = [v.value for v in layer.trainable_variables]
-        moving = [v.value for v in layer.non_trainable_variables]
-
-        @jax.jit
-        def compiled(x, dy):
-            def forward(variables, x):
-                return layer.stateless_call(variables, moving, x, training=True)
-
-            y, backward, moved = jax.vjp(forward, variables, x, has_aux=True)
-            # Otherwise XLA would fuse the two passes, which a network's other layers separate.
-            y, dy = jax.lax.optimization_barrier((y, dy))
-            return y, backward(dy), moved
-
-        return lambda x, dy: jax.block_until_ready(compiled(x, dy))
-    if backend == "torch":
-
-        def eager(x, dy):
-            x.grad = None
-            layer(x, training=True).backward(dy)
-
-        return eager
-    import tensorflow as tf
-
-    def traced(x, dy):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = layer(x, training=True)
-        values = [v.value for v in layer.trainable_variables]
-        return tape.gradient(y, [x, *values], output_gradients=dy)
-
-    # `fit` traces for any batch size; the loop over groups cannot be traced so.
-    batch = None if layer.name != "loop" else shape[0]
-    spec = tf.TensorSpec((batch, *shape[1:]), precision)
-    compiled = tf.function(traced, jit_compile=jit, input_signature=[spec, spec])
-    return lambda x, dy: [tf.reshape(part, [-1])[0].numpy() for part in compiled(x, dy)]
-
-
-def layers_of(keras, case, with_loop):
-    """The layers to compare, the one to compare with first."""
-    from keras_bigbatch import GhostBatchNormalization
-
-    shape, axis, virtual_batch, precision = case
-    policy = "float32" if precision == "float32" else f"mixed_{precision}"
-    options = {"axis": axis, "dtype": policy}
-    layers = {
-        "Keras": keras.layers.BatchNormalization(**options),
-        "ghost": GhostBatchNormalization(virtual_batch, **options),
-    }
-    if with_loop and shape[0] % virtual_batch == 0 and shape[0] > virtual_batch:
-        layers["loop"] = loop_layer(keras, virtual_batch, name="loop", **options)
-    for layer in layers.values():
-        layer.build(shape)
-    return layers
-
-
-def measure(keras, case, options):
-    """Milliseconds of Keras's batch norm, and the ratios to it."""
+def steps_of(keras, name, options):
+    """The case's steps by the layer's name, and the arguments of all of them."""
     import numpy as np
 
-    backend = keras.backend.backend()
+    case = CASES[name]
     shape, _, _, precision = case
     rng = np.random.default_rng(0)
     x, dy = (keras.ops.cast(rng.normal(size=shape), precision) for _ in range(2))
-    if backend == "torch":
+    if keras.backend.backend() == "torch":
         x.requires_grad_()
-    layers = layers_of(keras, case, not options.no_loop)
     steps = {
-        name: step_of(backend, layer, shape, precision, options.jit)
-        for name, layer in layers.items()
+        name: step_of(keras, name, layer, case, options.jit)
+        for name, layer in layers_of(keras, case, options.jit).items()
+        if name == "Keras" or name in options.contenders
     }
-    for step in steps.values():
-        step(x, dy)  # compiles
-    seconds = {name: [] for name in steps}
-    for _ in range(options.rounds):
-        for name, step in steps.items():
-            begin = time.process_time()
-            step(x, dy)
-            seconds[name].append(time.process_time() - begin)
-    ratios = {
-        name: [a / b for a, b in zip(times, seconds["Keras"], strict=True)]
-        for name, times in seconds.items()
-        if name != "Keras"
-    }
-    result = {"keras_ms": 1e3 * statistics.median(seconds["Keras"])}
-    for name, values in ratios.items():
-        low, middle, high = statistics.quantiles(values, n=4)
-        result[name] = {"ratio": middle, "quartiles": [low, high]}
-    return result
+    return steps, (x, dy)
 
 
-def environment(keras, options):
-    """What the figures depend on."""
-    lines = (
-        Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
-    )
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    backend = keras.backend.backend()
-    return {
-        "backend": backend,
-        "jit": options.jit if backend == "tensorflow" else backend == "jax",
-        "version": sys.modules[backend].__version__,
-        "keras": keras.__version__,
-        "cpu": models[0] if models else platform.processor(),
-        "threads": 1,
-        "rounds": options.rounds,
-    }
+def measure_layers(keras, options, clock):
+    """For each case Keras's milliseconds and the ratios to it, printed as they come."""
+    print(f"{'':22}{'Keras':>10}   " + "".join(f"{name:22}" for name in CONTENDERS[:-1]))
+    results = {}
+    for name in options.cases:
+        steps, arguments = steps_of(keras, name, options)
+        bound = {
+            layer: lambda step=step, wait=wait, given=arguments: wait(step(*given))
+            for layer, (step, wait) in steps.items()
+        }
+        results[name] = _measure.ratios(_measure.in_turn(bound, options.rounds, clock))
+        print_ratios(name, results[name], CONTENDERS[:-1])
+    return results
+
+
+def print_ratios(name, result, columns):
+    cells = [_measure.cell(r) if (r := result["ratios"].get(c)) else "-" for c in columns]
+    line = "".join(f"{cell:22}" for cell in cells)
+    print(f"{name:22}{result['milliseconds']:7.1f} ms   {line}".rstrip(), flush=True)
+
+
+def measure_memory(keras, options):
+    """For each case the bytes of the input, and each layer's peak."""
+    results = {}
+    for name in options.cases:
+        steps, arguments = steps_of(keras, name, options)
+        peaks = {
+            layer: _measure.peak_bytes(keras, step, *arguments)
+            for layer, (step, _) in steps.items()
+        }
+        shape, _, _, precision = CASES[name]
+        size = 2 if precision == "bfloat16" else 4
+        for length in shape:
+            size *= length
+        results[name] = {"input": size, "peak": peaks}
+    return results
+
+
+def memory_in_a_process():
+    """What `measure_memory` returns, from a process that gives memory back at once."""
+    environment = {**os.environ, **_measure.MEMORY_ENVIRONMENT, "BENCHMARK_MEMORY": "1"}
+    output = subprocess.run(
+        [sys.executable, *sys.argv], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def print_memory(results):
+    print("\nPeak of a step beside x and dy, in sizes of the input")
+    columns = ["Keras", *CONTENDERS[:-1]]
+    print(" " * 22 + "".join(f"{name:>10}" for name in columns))
+    for name, result in results.items():
+        peaks = [result["peak"].get(column) for column in columns]
+        cells = ["-" if peak is None else f"{peak / result['input']:.2f}" for peak in peaks]
+        print(f"{name:22}" + "".join(f"{cell:>10}" for cell in cells))
 
 
 def main():
     options = parse()
-    if options.backend:
-        os.environ["KERAS_BACKEND"] = options.backend
-    one_thread()
-    import keras
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    context = environment(keras, options)
+    keras = _measure.import_keras(options.backend)
+    if "BENCHMARK_MEMORY" in os.environ:
+        print(json.dumps(measure_memory(keras, options)))
+        return
+    context = _measure.environment(keras, options.jit, options.rounds)
     print(", ".join(f"{name} {value}" for name, value in context.items()))
-    print(f"{'':22}{'Keras':>10}   {'ghost / Keras':24}loop / Keras")
-    results = {}
-    for name, case in CASES.items():
-        result = results[name] = measure(keras, case, options)
-        cells = [
-            f"{r['ratio']:.2f} ({r['quartiles'][0]:.2f} to {r['quartiles'][1]:.2f})"
-            for r in (result.get("ghost"), result.get("loop"))
-            if r
-        ]
-        print(
-            f"{name:22}{result['keras_ms']:7.1f} ms   {cells[0]:24}{''.join(cells[1:])}", flush=True
-        )
+    clock = time.perf_counter if _measure.accelerator(keras) else time.process_time
+    wanted = options.only or ["layer", "resnet", "memory"]
+    result = {"environment": context}
+    if "layer" in wanted:
+        result["cases"] = measure_layers(keras, options, clock)
+    if "resnet" in wanted:
+        columns = ["ghost", "loop", "none"]
+        print(f"\n{'':22}{'Keras':>10}   " + "".join(f"{name:22}" for name in columns))
+        result["resnet"] = _resnet.measure(keras, options.rounds, clock, options.jit)
+        print_ratios("ResNet-8, a fit step", result["resnet"], columns)
+    if "memory" in wanted:
+        result["memory"] = memory_in_a_process()
+        print_memory(result["memory"])
     if options.json:
-        options.json.write_text(json.dumps({"environment": context, "cases": results}, indent=1))
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,165 @@
+"""The performance page's tables and picture, from what `ghost_batch_normalization.py --json` wrote.
+
+    python benchmarks/report.py benchmarks/results/*.json --page docs/performance.md
+
+replaces what stands between the page's two marks, and draws the picture beside it.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+BEGIN, END = "<!-- tables: benchmarks/report.py -->", "<!-- end of the tables -->"
+CONTENDERS = {"ghost": "ghost", "loop": "loop over the groups", "native": "native, one group"}
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", nargs="+", type=Path, help="JSON files, one a column")
+    parser.add_argument("--page", type=Path, help="the page to update; else the tables are printed")
+    parser.add_argument("--figure", type=Path, help="where to draw the picture")
+    return parser.parse_args()
+
+
+def title(result):
+    """The column's heading."""
+    environment = result["environment"]
+    name = {"jax": "JAX", "torch": "torch", "tensorflow": "TensorFlow"}[environment["backend"]]
+    return f"{name}, XLA" if name == "TensorFlow" and environment["jit"] else name
+
+
+def tables(results):
+    """Markdown: ratios of the layers' steps and the whole steps, peaks, and the environment."""
+    parts = [
+        ratio_table("ghost / Keras", "ghost", results),
+        ratio_table("loop / Keras", "loop", results),
+        ratio_table("native / Keras", "native", results),
+        ratio_table("Keras 2's `virtual_batch_size` / Keras", "tf-keras", results),
+        memory_table(results),
+        environment_lines(results),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def ratio_table(heading, contender, results):
+    """A table with the results that have the contender, or nothing."""
+    columns = [r for r in results if any(contender in c["ratios"] for c in r["cases"].values())]
+    rows = {}
+    for name in results[0]["cases"]:
+        rows[name] = [column["cases"][name]["ratios"].get(contender) for column in columns]
+    rows["ResNet-8, a `fit` step"] = [c["resnet"]["ratios"].get(contender) for c in columns]
+    cells = {
+        name: ["" if ratio is None else cell(ratio) for ratio in row] for name, row in rows.items()
+    }
+    return table(heading, [title(column) for column in columns], cells)
+
+
+def memory_table(results):
+    """Peaks in sizes of the input, where they can be known."""
+    columns, cells = [], {name: [] for name in results[0]["cases"]}
+    for result in results:
+        peaks = {name: case["peak"] for name, case in result["memory"].items()}
+        for contender in ("Keras", "ghost", "loop"):
+            if any(peak.get(contender) is not None for peak in peaks.values()):
+                columns.append(f"{title(result)}: {contender}")
+                for name, case in result["memory"].items():
+                    peak = case["peak"].get(contender)
+                    cells[name].append("" if peak is None else f"{peak / case['input']:.1f}")
+    return table("peak of a step / input", columns, cells)
+
+
+def table(heading, columns, rows):
+    """Markdown, without the rows that are empty; nothing without columns."""
+    if not columns:
+        return ""
+    lines = [f"| `{heading}` |" if "`" not in heading else f"| {heading} |", "|---|"]
+    lines[0] += "".join(f" {column} |" for column in columns)
+    lines[1] += "---|" * len(columns)
+    lines += [f"| {name} | " + " | ".join(row) + " |" for name, row in rows.items() if any(row)]
+    return "\n".join(lines)
+
+
+def cell(ratio):
+    """The median, and in brackets the quartiles of the rounds."""
+    low, high = ratio["quartiles"]
+    return f"{ratio['median']:.2f} ({low:.2f}–{high:.2f})"  # noqa: RUF001 (a range)
+
+
+def environment_lines(results):
+    """What was measured on, once where it is the same everywhere."""
+    first = results[0]["environment"]
+    versions = ", ".join(
+        f"{title({'environment': e})} {e['version']}"
+        for e in (r["environment"] for r in results)
+        if not (e["backend"] == "tensorflow" and e["jit"])
+    )
+    rounds = sorted({r["environment"]["rounds"] for r in results})
+    return (
+        f"{first['device']}; {first['clock']}; {' or '.join(map(str, rounds))} rounds; "
+        f"Keras {first['keras']}, {versions}."
+    )
+
+
+def draw(results, path):
+    """One panel a result: the contenders' ratios by case, Keras's batch norm the line at 1."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(results[0]["cases"])
+    figure, panels = plt.subplots(
+        1, len(results), figsize=(3.1 * len(results), 3.6), sharey=True, layout="constrained"
+    )
+    colours = {"ghost": "#0a6ebd", "loop": "#d9822b", "native": "#8a8f98"}
+    for panel, result in zip(panels if len(results) > 1 else [panels], results, strict=True):
+        for number, contender in enumerate(CONTENDERS):
+            ratios = [result["cases"][name]["ratios"].get(contender) for name in names]
+            rows = [i + 0.27 * (number - 1) for i, ratio in enumerate(ratios) if ratio]
+            medians = [ratio["median"] for ratio in ratios if ratio]
+            if not rows:
+                continue
+            panel.barh(rows, medians, 0.25, color=colours[contender], label=CONTENDERS[contender])
+            for row, median in zip(rows, medians, strict=True):
+                panel.annotate(
+                    f"{median:.2f}",
+                    (median, row),
+                    (3, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=7,
+                    bbox={"color": "white", "pad": 0.3},
+                )
+        panel.axvline(1, color="black", linewidth=0.8)
+        panel.set_title(title(result), fontsize=10)
+        panel.margins(x=0.15)
+        panel.spines[["top", "right"]].set_visible(False)
+    first = figure.axes[0]
+    first.set_yticks(range(len(names)), names)
+    first.invert_yaxis()
+    figure.supxlabel("time of a training step / Keras's BatchNormalization", fontsize=9)
+    # The first panel that has all of them; JAX has no native batch norm.
+    legends = [panel.get_legend_handles_labels() for panel in figure.axes]
+    handles, labels = max(legends, key=lambda legend: len(legend[0]))
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+
+
+def main():
+    options = parse()
+    results = [json.loads(path.read_text()) for path in options.results]
+    text = tables(results)
+    if options.figure:
+        draw(results, options.figure)
+    if options.page is None:
+        print(text)
+        return
+    before, _, rest = options.page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not after:
+        raise SystemExit(f"{options.page} has no lines '{BEGIN}' and '{END}'.")
+    options.page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()

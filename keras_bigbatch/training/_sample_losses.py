@@ -1,0 +1,136 @@
+"""The loss of each sample, and weights for each sample, with any number of outputs."""
+
+import copy
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_bigbatch._typing import Tensor
+
+
+class SampleLosses:
+    """The losses that `compile` was given, before their reduction.
+
+    Args:
+        loss: As in `compile`: one, or a list or dictionary with one an output, some of them None.
+        loss_weights: As in `compile`.
+        output_names: The names of the model's outputs in the order of the flat outputs.
+    """
+
+    def __init__(self, loss: Any, loss_weights: Any, output_names: list[str]) -> None:
+        self._names = output_names
+        losses = [keras.losses.get(one) for one in self._by_output(loss)]
+        # Keras's own reductions decide how values other than a sample's own are put together.
+        self._sums = [getattr(one, "reduction", None) == "sum" for one in losses]
+        if all(one is None for one in losses):
+            raise ValueError(
+                "`LargeBatchModel` weighs the loss of each sample, so `compile` needs a `loss`. "
+                f"Received: loss={loss!r}. A loss from `add_loss` alone has no samples."
+            )
+        for one in losses:
+            if getattr(one, "reduction", None) == "mean_with_sample_weight":
+                raise ValueError(
+                    "`LargeBatchModel` does its work through sample weights, and "
+                    "reduction='mean_with_sample_weight' divides by their sum, which undoes it. "
+                    f"Received: loss={loss!r}. Use reduction='sum_over_batch_size'."
+                )
+        self._losses = [None if one is None else _unreduced(one) for one in losses]
+        weights = self._by_output(loss_weights)
+        self._weights = [1.0 if weight is None else weight for weight in weights]
+
+    def __call__(self, y: Any, y_pred: Any, sample_weight: Any) -> Tensor:
+        """Each sample's part of the training loss, [B], up to a common factor."""
+        total: Any = 0.0
+        given = self._by_output(sample_weight)
+        values = self._values(y, y_pred)
+        for value, is_sum, weight, samples in zip(
+            values, self._sums, self._weights, given, strict=True
+        ):
+            if value is None:
+                continue
+            if samples is not None:
+                value = value * _of_rank(ops.cast(samples, value.dtype), len(value.shape))
+            axes = tuple(range(1, len(value.shape)))
+            if axes:
+                value = ops.sum(value, axis=axes) if is_sum else ops.mean(value, axis=axes)
+            total = total + weight * value
+        return total
+
+    def weighted(self, y: Any, y_pred: Any, sample_weight: Any, factor: Tensor) -> Any:
+        """`sample_weight` for Keras, times `factor` [B]: a weight for each output."""
+        weights = []
+        given = self._by_output(sample_weight)
+        for value, samples in zip(self._values(y, y_pred), given, strict=True):
+            if value is None:
+                weights.append(factor)
+                continue
+            rank = len(value.shape)
+            # Of the value's own shape: Keras multiplies the mask into it in place.
+            weight = _of_rank(factor, rank) * ops.ones_like(value, dtype=factor.dtype)
+            if samples is not None:
+                weight = weight * _of_rank(ops.cast(samples, factor.dtype), rank)
+            weights.append(weight)
+        return keras.tree.pack_sequence_as(y_pred, weights)
+
+    def _values(self, y: Any, y_pred: Any) -> list[Tensor | None]:
+        """For each output its loss before the reduction, [B, ...]; None where there is none."""
+        values: list[Tensor | None] = []
+        predictions = self._by_output(y_pred)
+        for loss, true, predicted in zip(
+            self._losses, self._by_output(y), predictions, strict=True
+        ):
+            if loss is None:
+                values.append(None)
+                continue
+            value = loss(true, predicted)
+            if len(value.shape) == 0:
+                raise ValueError(
+                    "`LargeBatchModel` weighs the loss of each sample, but a `loss` given to "
+                    "`compile` returns one number for the whole batch. Return one a sample."
+                )
+            values.append(value)
+        return values
+
+    def _by_output(self, structure: Any) -> list[Any]:
+        """One entry an output, from what Keras takes: one for all, a list or a dictionary."""
+        if isinstance(structure, dict):
+            return [structure.get(name) for name in self._names]
+        if isinstance(structure, list | tuple):
+            if len(structure) != len(self._names):
+                raise ValueError(
+                    f"The model has the {len(self._names)} outputs {self._names}. Received: "
+                    f"{len(structure)} entries. Give one an output, None for an output without."
+                )
+            return list(structure)
+        return [structure] * len(self._names)
+
+
+def _unreduced(loss: Any) -> keras.losses.Loss:
+    """A loss that returns its values, masked as Keras masks them, but not reduced."""
+    if isinstance(loss, keras.losses.Loss):
+        loss = copy.copy(loss)
+        loss.reduction = "none"
+        return loss
+    return _FunctionLoss(loss)
+
+
+class _FunctionLoss(keras.losses.Loss):
+    """A function of (y_true, y_pred), which Keras calls with the same last axis on both."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(name="function_loss", reduction="none")
+        self._function = function
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+            y_true = ops.expand_dims(y_true, -1)
+        return self._function(y_true, y_pred)
+
+
+def _of_rank(weight: Tensor, rank: int) -> Tensor:
+    """`weight` with 1 for the axes that it lacks, or without a last axis of 1 that is too much."""
+    given = len(weight.shape)
+    if given < rank:
+        return ops.expand_dims(weight, tuple(range(given, rank)))
+    return ops.squeeze(weight, axis=-1) if given > rank and weight.shape[-1] == 1 else weight
