@@ -16,59 +16,101 @@ from keras_bigbatch._typing import Tensor
 class GhostGroups:
     """Contiguous groups of `virtual_batch` samples along axis 0, the tail merged into the last.
 
+    The input is worked on in parts, which the values of their groups reach by plain broadcasting.
+    Feature vectors [B, C] are cut: whole groups [G, V, C], and the tail [1, n, C]. With positions
+    the one part is the input itself: there one value for each sample and channel is small, while
+    cutting the input and putting it together again is not. JAX differentiates through the cut,
+    which makes it the slower way for feature vectors with a tail.
+
     Args:
-        batch: Number of samples: an `int` where it is known, a scalar tensor in a TensorFlow graph
-            that was traced for any batch.
+        x: Input, the batch on axis 0. A size is an `int` where it is known, a scalar tensor in a
+            TensorFlow graph that was traced for any.
         virtual_batch: Samples in a group. A smaller batch is one group.
+        axis: The channels' axis, positive.
     """
 
-    def __init__(self, batch: Tensor, virtual_batch: int) -> None:
-        self._batch = batch
+    # Whether feature vectors with a tail are cut where the batch is known.
+    cuts_tail = False
+
+    def __init__(self, x: Tensor, virtual_batch: int, axis: int) -> None:
+        shape = ops.shape(x)
+        self.positions = tuple(i for i in range(1, len(shape)) if i != axis)
+        self._per_sample: Tensor = 1
+        for i in self.positions:
+            self._per_sample = self._per_sample * shape[i]
+        self._batch = shape[0]
         self._size = virtual_batch
-        self._static = isinstance(batch, int)
-        self.count = (
-            max(batch // virtual_batch, 1)
-            if self._static
-            else ops.maximum(batch // virtual_batch, 1)
-        )
+        static = isinstance(self._batch, int)
+        groups = self._batch // virtual_batch
+        self.count = max(groups, 1) if static else ops.maximum(groups, 1)
         # Samples before the last group, the only one that may be of another size.
         self._head = (self.count - 1) * virtual_batch
-        self._single = self._static and self.count == 1
-        self._even = self._static and batch == self.count * virtual_batch
+        self._single = static and self.count == 1
+        self._even = static and self._batch == self.count * virtual_batch
+        tail = static and not self._even and not self.cuts_tail
+        self._whole = bool(self.positions) or self._single or tail
 
     def sizes(self, dtype: str) -> Tensor:
-        """Samples in each group, [G, 1]."""
+        """Elements of a channel in each group, [G, 1]."""
         last = ops.cast(self._batch - self._head, dtype)
         sizes = ops.full((self.count - 1, 1), float(self._size), dtype=dtype)
-        return ops.concatenate([sizes, ops.reshape(last, (1, 1))], axis=0)
+        sizes = ops.concatenate([sizes, ops.reshape(last, (1, 1))], axis=0)
+        return sizes * ops.cast(self._per_sample, dtype)
 
-    def sum(self, rows: Tensor) -> Tensor:
-        """Sums of the rows of each group: [B, C] to [G, C]."""
+    def split(self, x: Tensor) -> list[Tensor]:
+        """The parts of the input, or of a mask of its rank."""
+        if self._whole:
+            return [x]
+        channels = x.shape[1]
+        if self._even:
+            return [ops.reshape(x, (self.count, self._size, channels))]
+        cut = self.count * self._size
+        # -1, for a batch below `virtual_batch` that is not known to be so.
+        head = ops.reshape(x[:cut], (self.count, -1, channels))
+        return [head, ops.expand_dims(x[cut:], 0)]
+
+    def sum(self, parts: list[Tensor]) -> Tensor:
+        """Sums over the elements of each group: parts to [G, C]."""
+        if not self._whole:
+            groups, *tail = (self.total(part, (1,)) for part in parts)
+            if not tail:
+                return groups
+            return ops.concatenate([groups[:-1], groups[-1:] + tail[0]], axis=0)
+        rows = self.total(parts[0], self.positions) if self.positions else parts[0]
         if self._single:
             return ops.sum(rows, axis=0, keepdims=True)
-        channels = rows.shape[1]
-        if self._even:
-            return ops.sum(ops.reshape(rows, (self.count, self._size, channels)), axis=1)
-        head = ops.reshape(rows[: self._head], (self.count - 1, self._size, channels))
+        # The last group apart even if it is of the same size: XLA would make a sum of sums one sum
+        # over several axes, which takes several times longer on a CPU.
+        head = ops.reshape(rows[: self._head], (self.count - 1, self._size, rows.shape[1]))
         last = ops.sum(rows[self._head :], axis=0, keepdims=True)
         return ops.concatenate([ops.sum(head, axis=1), last], axis=0)
 
-    def spread(self, groups: Tensor) -> Tensor:
-        """Gives each row its group's values: [G, C] to [B, C], or to [1, C] if there is one."""
-        if self._single:
-            return groups
-        channels = groups.shape[1]
-        if self._even:
-            return self._repeat(groups, self.count, self._size, channels)
-        head = self._repeat(groups[:-1], self.count - 1, self._size, channels)
-        last = ops.broadcast_to(groups[-1:], (self._batch - self._head, channels))
-        return ops.concatenate([head, last], axis=0)
-
     @staticmethod
-    def _repeat(groups: Tensor, count: Tensor, size: int, channels: int) -> Tensor:
-        # Not `ops.repeat`: that is a gather, whose gradient is a scatter. This one's is a sum.
-        repeated = ops.broadcast_to(ops.expand_dims(groups, 1), (count, size, channels))
-        return ops.reshape(repeated, (count * size, channels))
+    def total(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """A sum over values of full size."""
+        return ops.sum(values, axis=axes)
+
+    def spread(self, groups: Tensor) -> list[Tensor]:
+        """What the elements of each part get of [G, C]."""
+        if not self._whole:
+            wide = ops.expand_dims(groups, 1)
+            return [wide] if self._even else [wide, wide[-1:]]
+        if not self._single:
+            # Not `ops.repeat`: that is a gather, whose gradient is a scatter. This one's is a sum.
+            # And in two pieces even if all groups are of the same size: XLA then makes an array of
+            # it, and not an index to work out for each element of the input.
+            shape = (self.count - 1, self._size, groups.shape[1])
+            head = ops.broadcast_to(ops.expand_dims(groups[:-1], 1), shape)
+            last = ops.broadcast_to(groups[-1:], (self._batch - self._head, shape[2]))
+            groups = ops.concatenate([ops.reshape(head, (self._head, shape[2])), last], axis=0)
+        return [ops.expand_dims(groups, self.positions) if self.positions else groups]
+
+    def join(self, parts: list[Tensor]) -> Tensor:
+        """The inverse of `split`."""
+        if self._whole:
+            return parts[0]
+        rows = [ops.reshape(part, (-1, part.shape[-1])) for part in parts]
+        return rows[0] if self._even else ops.concatenate(rows, axis=0)
 
 
 class GhostMoments(NamedTuple):
@@ -87,6 +129,7 @@ def ghost_normalize(
     axis: int,
     epsilon: float,
     mask: Tensor | None = None,
+    grouping: type[GhostGroups] = GhostGroups,
 ) -> tuple[Tensor, GhostMoments]:
     """Normalizes each group by its own moments.
 
@@ -97,16 +140,18 @@ def ghost_normalize(
         virtual_batch: Samples in a group; the tail joins the last.
         axis: The channels' axis, positive.
         epsilon: Added to the variance inside the root.
-        mask: As for `ghost_moments`.
+        mask: Boolean, of x's rank, 1 along `axis`; False leaves a position out.
+        grouping: How the groups are summed and reached.
 
     Returns:
         The output and the groups' moments, in the precision of the statistics or, for the output,
         in x's own.
     """
+    groups = grouping(x, virtual_batch, axis)
     # Half precision overflows in the squares.
-    x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-    groups = GhostGroups(ops.shape(x)[0], virtual_batch)
-    moments = ghost_moments(x, groups, axis, mask)
+    precision = keras.backend.result_type(x.dtype, "float32")
+    parts = [ops.cast(part, precision) for part in groups.split(x)]
+    moments = ghost_moments(parts, groups, None if mask is None else groups.split(mask))
     # One multiply-add over the input: normalization, gamma and beta are folded at [G, C].
     scale = ops.rsqrt(moments.variance + epsilon)
     if gamma is not None:
@@ -114,52 +159,36 @@ def ghost_normalize(
     offset = -moments.mean * scale
     if beta is not None:
         offset = offset + beta
-    rank = len(x.shape)
-    y = x * expand(groups.spread(scale), rank, axis) + expand(groups.spread(offset), rank, axis)
-    return y, moments
+    spread = zip(parts, groups.spread(scale), groups.spread(offset), strict=True)
+    return groups.join([part * scale + offset for part, scale, offset in spread]), moments
 
 
 def ghost_moments(
-    x: Tensor, groups: GhostGroups, axis: int, mask: Tensor | None = None
+    parts: list[Tensor], groups: GhostGroups, mask: list[Tensor] | None = None
 ) -> GhostMoments:
     """Mean and biased variance of each group over its samples and positions, in two passes.
 
     Args:
-        x: Input in the precision of the statistics, channels on `axis` (positive).
+        parts: Input in the precision of the statistics, split by `groups`.
         groups: How the samples are grouped.
-        axis: The channels' axis.
-        mask: Boolean, of x's rank, 1 along `axis`; False leaves a position out. A group that is
-            masked throughout has count, mean and variance 0.
+        mask: Boolean, split too; False leaves a position out. A group that is masked throughout
+            has count, mean and variance 0.
     """
-    positions = tuple(i for i in range(1, len(x.shape)) if i != axis)
 
-    def group_sum(values: Tensor) -> Tensor:
-        return groups.sum(ops.sum(values, axis=positions) if positions else values)
+    def kept(values: list[Tensor]) -> list[Tensor]:
+        if mask is None:
+            return values
+        return [ops.where(m, v, ops.zeros_like(v)) for m, v in zip(mask, values, strict=True)]
 
-    if mask is None:
-        per_sample = 1
-        for i in positions:
-            per_sample = per_sample * ops.shape(x)[i]
-        count = groups.sizes(x.dtype) * ops.cast(per_sample, x.dtype)
-        kept = x
-    else:
-        count = group_sum(ops.cast(mask, x.dtype))
-        kept = ops.where(mask, x, ops.zeros_like(x))
+    dtype = keras.backend.standardize_dtype(parts[0].dtype)
+    count = groups.sizes(dtype) if mask is None else groups.sum([ops.cast(m, dtype) for m in mask])
     divisor = ops.maximum(count, 1.0)
-    mean = group_sum(kept) / divisor
+    mean = groups.sum(kept(parts)) / divisor
 
     # The variance about any constant c is E[(x - c)^2] - (mean - c)^2. With c the mean itself, held
     # constant, the second term is 0 and so is its gradient, which spares the backward pass the way
     # through the mean; yet derivatives of every order are right, as Hessian products need.
     centre = ops.stop_gradient(mean)
-    difference = x - expand(groups.spread(centre), len(x.shape), axis)
-    if mask is not None:
-        difference = ops.where(mask, difference, ops.zeros_like(difference))
-    variance = group_sum(ops.square(difference)) / divisor - ops.square(mean - centre)
-    return GhostMoments(count, mean, variance)
-
-
-def expand(rows: Tensor, rank: int, axis: int) -> Tensor:
-    """Gives [B, C] the rank of the input: B on axis 0, C on `axis`, 1 elsewhere."""
-    rank_axes = [i for i in range(1, rank) if i != axis]
-    return ops.expand_dims(rows, rank_axes) if rank_axes else rows
+    difference = kept([x - c for x, c in zip(parts, groups.spread(centre), strict=True)])
+    variance = groups.sum([ops.square(d) for d in difference]) / divisor
+    return GhostMoments(count, mean, variance - ops.square(mean - centre))

@@ -37,8 +37,8 @@ def ghost_normalize(
     gamma = torch.ones(channels) if gamma is None else gamma
     beta = torch.zeros(channels) if beta is None else beta
     y, mean, variance = _GhostNorm.apply(x, gamma, beta, virtual_batch, axis, epsilon)
-    sizes = ghost_norm.GhostGroups(x.shape[0], virtual_batch).sizes("float32")
-    return y, GhostMoments(sizes * (x[0].numel() // channels), mean, variance)
+    count = ghost_norm.GhostGroups(x, virtual_batch, axis).sizes("float32")
+    return y, GhostMoments(count, mean, variance)
 
 
 def _is_plain(x: Tensor) -> bool:

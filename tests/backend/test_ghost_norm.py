@@ -143,3 +143,30 @@ def test_function_transforms_see_through():
         return (y**3).sum()
 
     np.testing.assert_allclose(torch.func.grad(normalized)(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone traces for any batch")
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(("shape", "axis"), [((6,), 1), ((4, 5, 6), 3), ((6, 3, 3), 1)], ids=str)
+def test_traced_for_any_batch(shape, axis, jit):
+    import tensorflow as tf
+
+    gamma, beta = tf.linspace(0.5, 2.0, 6), tf.linspace(-1.0, 1.0, 6)
+
+    def results(normalize, x, dy):
+        with tf.GradientTape() as tape:
+            tape.watch((x, gamma, beta))
+            y, moments = normalize(x, gamma, beta, 8, axis, 1e-3)
+        return y, *moments, *tape.gradient(y, (x, gamma, beta), dy)
+
+    spec = tf.TensorSpec((None, *shape))
+    own = _backend.active().ghost_normalize
+    traced = tf.function(
+        lambda x, dy: results(own, x, dy), input_signature=[spec, spec], jit_compile=jit
+    )
+    for batch in (1, 7, 16, 19):
+        x, dy = data(batch, shape)
+        found = traced(x, dy)
+        wanted = results(ghost_norm.ghost_normalize, x, tf.constant(dy))
+        for actual, value in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(actual, value, rtol=1e-4, atol=5e-5)
