@@ -1,9 +1,10 @@
 """Large-batch training for Keras 3 without the generalization gap.
 
-The namespaces mirror Keras's own: `layers`, `schedules`, `callbacks`, `diagnostics`.
+The namespaces mirror Keras's own: `layers`, `schedules`, `callbacks`, `diagnostics`,
+`distribution`.
 """
 
-from keras_bigbatch import callbacks, diagnostics, layers, schedules
+from keras_bigbatch import callbacks, diagnostics, distribution, layers, schedules
 from keras_bigbatch.callbacks import WeightDistance
 from keras_bigbatch.layers import GhostBatchNormalization
 from keras_bigbatch.schedules import LearningRateScaler, Regime, RegimeStretch
@@ -18,6 +19,7 @@ __all__ = [
     "WeightDistance",
     "callbacks",
     "diagnostics",
+    "distribution",
     "layers",
     "schedules",
 ]

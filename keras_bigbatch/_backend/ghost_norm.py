@@ -29,8 +29,10 @@ class GhostGroups:
         axis: The channels' axis, positive.
     """
 
-    # Whether feature vectors with a tail are cut where the batch is known.
-    cuts_tail = False
+    # Whether to cut a batch of known size too: feature vectors with a tail, and the last group from
+    # groups of the same size. That is faster on TensorFlow. On JAX the first is slower, and the
+    # second would send activations around between devices that have whole groups each.
+    cuts_known = False
 
     def __init__(self, x: Tensor, virtual_batch: int, axis: int) -> None:
         shape = ops.shape(x)
@@ -47,7 +49,7 @@ class GhostGroups:
         self._head = (self.count - 1) * virtual_batch
         self._single = static and self.count == 1
         self._even = static and self._batch == self.count * virtual_batch
-        tail = static and not self._even and not self.cuts_tail
+        tail = static and not self._even and not self.cuts_known
         self._whole = bool(self.positions) or self._single or tail
 
     def sizes(self, dtype: str) -> Tensor:
@@ -79,6 +81,8 @@ class GhostGroups:
         rows = self.total(parts[0], self.positions) if self.positions else parts[0]
         if self._single:
             return ops.sum(rows, axis=0, keepdims=True)
+        if self._even and not self.cuts_known:
+            return ops.sum(ops.reshape(rows, (self.count, self._size, rows.shape[1])), axis=1)
         # The last group apart even if it is of the same size: XLA would make a sum of sums one sum
         # over several axes, which takes several times longer on a CPU.
         head = ops.reshape(rows[: self._head], (self.count - 1, self._size, rows.shape[1]))
@@ -95,15 +99,22 @@ class GhostGroups:
         if not self._whole:
             wide = ops.expand_dims(groups, 1)
             return [wide] if self._even else [wide, wide[-1:]]
-        if not self._single:
-            # Not `ops.repeat`: that is a gather, whose gradient is a scatter. This one's is a sum.
-            # And in two pieces even if all groups are of the same size: XLA then makes an array of
-            # it, and not an index to work out for each element of the input.
-            shape = (self.count - 1, self._size, groups.shape[1])
-            head = ops.broadcast_to(ops.expand_dims(groups[:-1], 1), shape)
-            last = ops.broadcast_to(groups[-1:], (self._batch - self._head, shape[2]))
-            groups = ops.concatenate([ops.reshape(head, (self._head, shape[2])), last], axis=0)
+        if self._even and not self.cuts_known:
+            groups = self._repeat(groups, self.count)
+        elif not self._single:
+            # In two pieces even if all groups are of the same size: XLA then makes an array of it,
+            # and not an index to work out for each element of the input.
+            head = self._repeat(groups[:-1], self.count - 1)
+            last = ops.broadcast_to(groups[-1:], (self._batch - self._head, groups.shape[1]))
+            groups = ops.concatenate([head, last], axis=0)
         return [ops.expand_dims(groups, self.positions) if self.positions else groups]
+
+    def _repeat(self, groups: Tensor, count: Tensor) -> Tensor:
+        """The values of `count` whole groups for each of their samples."""
+        # Not `ops.repeat`: that is a gather, whose gradient is a scatter. This one's is a sum.
+        shape = (count, self._size, groups.shape[1])
+        repeated = ops.broadcast_to(ops.expand_dims(groups, 1), shape)
+        return ops.reshape(repeated, (count * self._size, shape[2]))
 
     def join(self, parts: list[Tensor]) -> Tensor:
         """The inverse of `split`."""

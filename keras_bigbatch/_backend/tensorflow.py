@@ -9,6 +9,10 @@ import tensorflow as tf
 
 from keras_bigbatch._backend import weight_meter
 from keras_bigbatch._backend.tensorflow_ghost_norm import ghost_normalize as ghost_normalize
+from keras_bigbatch._backend.tensorflow_replicas import average_variables as average_variables
+from keras_bigbatch._backend.tensorflow_replicas import gather_rows as gather_rows
+from keras_bigbatch._backend.tensorflow_replicas import on_all_devices as on_all_devices
+from keras_bigbatch._backend.tensorflow_replicas import replicas as replicas
 from keras_bigbatch._typing import Tensor
 
 

@@ -52,7 +52,7 @@ def ghost_normalize(
 
 
 class _Groups(GhostGroups):
-    cuts_tail = True
+    cuts_known = True
 
     @staticmethod
     def total(values: Tensor, axes: tuple[int, ...]) -> Tensor:

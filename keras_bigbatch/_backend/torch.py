@@ -8,6 +8,10 @@ import torch
 
 from keras_bigbatch._backend import weight_meter
 from keras_bigbatch._backend.torch_ghost_norm import ghost_normalize as ghost_normalize
+from keras_bigbatch._backend.torch_replicas import average_variables as average_variables
+from keras_bigbatch._backend.torch_replicas import gather_rows as gather_rows
+from keras_bigbatch._backend.torch_replicas import on_all_devices as on_all_devices
+from keras_bigbatch._backend.torch_replicas import replicas as replicas
 from keras_bigbatch._typing import Tensor
 
 

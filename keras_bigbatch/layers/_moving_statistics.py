@@ -1,14 +1,28 @@
 """How the moments of the groups move the moving mean and variance."""
 
 import math
+from typing import NamedTuple
 
 from keras import ops
 
+from keras_bigbatch import _backend
 from keras_bigbatch._backend.ghost_norm import GhostMoments
 from keras_bigbatch._typing import Tensor
 
 # log(momentum) of momentum = 0: exp(0 * x) is 1 and exp(n * x) is 0 to float32 for n > 0.
 _LOG_OF_ZERO = -88.0
+
+
+class _Rows(NamedTuple):
+    """Parts of a batch, in order: groups, or what replicas made of theirs.
+
+    `count` [N, 1] is in groups, for `"batch"` in elements; a part of count 0 does not exist. The
+    others are [N, C].
+    """
+
+    count: Tensor
+    mean: Tensor
+    variance: Tensor
 
 
 def moving_update(
@@ -29,6 +43,10 @@ def moving_update(
     - `"batch"`: w_l = (1 - momentum) * n_l / n, and the spread of the groups' means is added to the
       variance: one step with the moments of the whole batch, by the law of total variance.
 
+    Where a framework gives each replica a part of the batch, every replica sums its groups up in
+    one row, and all of them make the same step from everybody's rows: the step that one device
+    would have made with the replicas' parts one after the other.
+
     Args:
         moving_mean: The old moving mean, [C].
         moving_variance: The old moving variance, [C].
@@ -36,35 +54,69 @@ def moving_update(
         momentum: Share of the old value that one step keeps.
         statistics: `"sequential"`, `"mean"` or `"batch"`.
     """
+    rows = _valid_groups(moments, statistics)
+    backend = _backend.active()
+    if backend.replicas() > 1:
+        packed = ops.concatenate(list(_pooled(rows, momentum, statistics)), axis=1)[0]
+        gathered = backend.gather_rows(packed)
+        channels = moving_mean.shape[0]
+        rows = _Rows(gathered[:, :1], gathered[:, 1 : 1 + channels], gathered[:, 1 + channels :])
+    weight = _weights(rows.count, momentum, statistics)
+    variance = _total_variance(rows, statistics)
+    kept = 1.0 - ops.sum(weight)
+    return (
+        kept * moving_mean + ops.sum(weight * rows.mean, axis=0),
+        kept * moving_variance + ops.sum(weight * variance, axis=0),
+    )
+
+
+def _valid_groups(moments: GhostMoments, statistics: str) -> _Rows:
+    """The groups as rows; one that is masked throughout or not finite gets count 0."""
     count, mean, variance = (ops.stop_gradient(value) for value in moments)
     finite = ops.logical_and(ops.isfinite(mean), ops.isfinite(variance))
     valid = ops.logical_and(ops.all(finite, axis=1, keepdims=True), count > 0)
     mean = ops.where(valid, mean, ops.zeros_like(mean))
     variance = ops.where(valid, variance, ops.zeros_like(variance))
     valid = ops.cast(valid, mean.dtype)
+    return _Rows(valid * count if statistics == "batch" else valid, mean, variance)
 
-    if statistics == "sequential":
-        # exp(n * log(momentum)) and not momentum ** n: log(0.99) in float32 is a hundred times
-        # closer, relatively, than 1 - 0.99, so 512 groups still give weights good to 1e-7.
-        log_momentum = math.log(momentum) if momentum > 0 else _LOG_OF_ZERO
-        weight = valid * ops.exp(_later(valid) * log_momentum)
-    else:
-        share = valid * count if statistics == "batch" else valid
-        weight = share / ops.maximum(ops.sum(share), 1.0)
-        if statistics == "batch":
-            variance = variance + ops.square(mean - ops.sum(weight * mean, axis=0, keepdims=True))
-    weight = (1.0 - momentum) * weight
-    kept = 1.0 - ops.sum(weight)
-    return (
-        kept * moving_mean + ops.sum(weight * mean, axis=0),
-        kept * moving_variance + ops.sum(weight * variance, axis=0),
+
+def _weights(count: Tensor, momentum: float, statistics: str) -> Tensor:
+    """The weights of the rows in the step, [N, 1]; their sum is what the old value loses."""
+    if statistics != "sequential":
+        return (1.0 - momentum) * count / ops.maximum(ops.sum(count), 1.0)
+    # exp(n * log(momentum)) and not momentum ** n: log(0.99) in float32 is a hundred times
+    # closer, relatively, than 1 - 0.99, so 512 groups still give weights good to 1e-7.
+    log_momentum = math.log(momentum) if momentum > 0 else _LOG_OF_ZERO
+    return -ops.expm1(count * log_momentum) * ops.exp(_later(count) * log_momentum)
+
+
+def _total_variance(rows: _Rows, statistics: str) -> Tensor:
+    """The variances, for `"batch"` about the mean of all rows, [N, C]."""
+    if statistics != "batch":
+        return rows.variance
+    share = rows.count / ops.maximum(ops.sum(rows.count), 1.0)
+    return rows.variance + ops.square(rows.mean - ops.sum(share * rows.mean, axis=0, keepdims=True))
+
+
+def _pooled(rows: _Rows, momentum: float, statistics: str) -> _Rows:
+    """One row that has the effect of all of them, [1, 1] and [1, C]."""
+    weight = _weights(rows.count, momentum, statistics)
+    total = ops.sum(weight)
+    share = weight / ops.where(total > 0, total, ops.ones_like(total))
+    return _Rows(
+        ops.sum(rows.count, axis=0, keepdims=True),
+        ops.sum(share * rows.mean, axis=0, keepdims=True),
+        ops.sum(share * _total_variance(rows, statistics), axis=0, keepdims=True),
     )
 
 
-def _later(valid: Tensor) -> Tensor:
-    """How many valid groups follow each group, [G, 1]."""
-    # A matrix product: XLA unrolls a cumulative sum to log2(G) stages, and G**2 products are
-    # nothing beside the batch.
-    index = ops.arange(ops.shape(valid)[0], dtype="int32")
-    follows = ops.expand_dims(index, 0) > ops.expand_dims(index, 1)
-    return ops.matmul(ops.cast(follows, valid.dtype), valid)
+def _later(count: Tensor) -> Tensor:
+    """How many groups the rows after each row have, [N, 1]."""
+    # Not a cumulative sum, which XLA unrolls to log2(N) stages, nor a matrix product, which a TPU
+    # would round; N**2 numbers are nothing beside the batch.
+    backend = _backend.active()
+    index = backend.on_all_devices(ops.arange(ops.shape(count)[0], dtype="int32"))
+    follows = ops.expand_dims(index, 1) > ops.expand_dims(index, 0)
+    later = ops.sum(ops.where(follows, count, ops.zeros_like(count)), axis=0)
+    return ops.expand_dims(backend.on_all_devices(later), 1)

@@ -9,6 +9,7 @@ from keras_bigbatch import _backend
 from keras_bigbatch._arguments import one_of, positive_integer
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch.layers._alignment import check_alignment
 from keras_bigbatch.layers._moving_statistics import moving_update
 
 STATISTICS = ("sequential", "mean", "batch")
@@ -41,6 +42,12 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
     In inference, or with `trainable=False`, it is plain batch norm with the moving statistics: any
     batch size, and each sample's prediction is independent of the others.
+
+    On many devices, groups are cut from what a replica sees: its own part of the batch under
+    TensorFlow's strategies and torch's DDP, the global batch on JAX, where a size that divides each
+    device's part is best (another one can cost communication, and warns). Then training is one
+    device's, and the moving statistics are the same on all replicas: each step, every layer
+    exchanges one row of 2 * channels + 1 numbers. Replicas' parts count in the order of replicas.
 
     A `mask` (of the input's shape without the channel axis) leaves positions out of the statistics.
     A group that is masked throughout, or whose moments are not finite (an overflow in float16, a
@@ -204,6 +211,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
                     f"mask.shape={mask.shape}, inputs.shape={inputs.shape}."
                 )
             mask = ops.expand_dims(ops.cast(mask, "bool"), axis)
+        check_alignment(inputs.shape[0], self.virtual_batch)
 
         precision = keras.backend.result_type(inputs.dtype, "float32")
         outputs, moments = _backend.active().ghost_normalize(

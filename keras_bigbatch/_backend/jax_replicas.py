@@ -1,0 +1,33 @@
+"""JAX has no replicas to speak of: a traced program sees the whole batch of all devices."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_bigbatch._typing import Tensor
+
+
+def replicas() -> int:
+    """1: the batch that a layer sees is the global one."""
+    return 1
+
+
+def gather_rows(row: Tensor) -> Tensor:
+    """The row of the only replica: [n] to [1, n]."""
+    return row[None]
+
+
+def average_variables(variables: Sequence[keras.Variable]) -> None:
+    """Nothing to do: an array has one value on all devices and processes."""
+
+
+def on_all_devices(vector: Tensor) -> Tensor:
+    """Asks for a small vector whole on every device.
+
+    Left to itself, XLA spreads it like the batch that it came from, and gathers what it is made of.
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return vector
+    layout = keras.distribution.TensorLayout([None], distribution.device_mesh)
+    return keras.distribution.distribute_tensor(vector, layout)

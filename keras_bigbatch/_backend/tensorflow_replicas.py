@@ -1,0 +1,48 @@
+"""The replicas of a `tf.distribute` strategy, seen from the one that runs."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_bigbatch._typing import Tensor
+
+
+def replicas() -> int:
+    """How many replicas run this step on parts of one batch; 1 outside `strategy.run`."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else int(context.num_replicas_in_sync)
+
+
+def gather_rows(row: Tensor) -> Tensor:
+    """The replicas' rows in their order: [n] to [replicas, n], the same on each of them.
+
+    A sum of rows that are zero elsewhere, and not `all_gather`: every strategy has a fast
+    all-reduce, and its shape is static for XLA whatever the replicas' batches are.
+    """
+    context = tf.distribute.get_replica_context()
+    place = tf.one_hot(
+        context.replica_id_in_sync_group, context.num_replicas_in_sync, dtype=row.dtype
+    )
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, place[:, None] * row[None])
+
+
+def on_all_devices(vector: Tensor) -> Tensor:
+    """The vector: a replica's tensors are its own."""
+    return vector
+
+
+def average_variables(variables: Sequence[keras.Variable]) -> None:
+    """Gives each variable the mean of the replicas' own values, outside `strategy.run`."""
+    values = [variable.value for variable in variables]
+    if not any(isinstance(value, tf.distribute.DistributedValues) for value in values):
+        return
+    strategy = values[0].distribute_strategy
+    with strategy.scope():
+        own = strategy.run(_read, (values,))
+        for variable, value in zip(variables, own, strict=True):
+            variable.assign(strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None))
+
+
+def _read(values: Sequence[Tensor]) -> list[Tensor]:
+    return [tf.identity(value) for value in values]

@@ -1,0 +1,51 @@
+"""Whether ghost batches fit the devices that a batch is spread over."""
+
+import functools
+import warnings
+
+import keras
+
+
+def check_alignment(batch: int | None, virtual_batch: int) -> None:
+    """Warns once where `keras.distribution` cuts ghost batches apart, with sizes that would fit.
+
+    Args:
+        batch: Samples in the batch of all devices, None if unknown.
+        virtual_batch: Samples in a ghost batch.
+    """
+    distribution = keras.distribution.distribution()
+    # Elsewhere than on JAX a layer sees its replica's part of the batch, which is whole.
+    if distribution is None or batch is None or keras.backend.backend() != "jax":
+        return
+    mesh = distribution.device_mesh
+    sizes = dict(zip(mesh.axis_names, mesh.shape, strict=True))
+    replicas = int(sizes.get(distribution.batch_dim_name, 1))
+    # A batch that the replicas do not divide is refused by JAX, in its own words.
+    if replicas > 1 and batch % replicas == 0 and not _fits(batch, replicas, virtual_batch):
+        _warn(batch, replicas, virtual_batch)
+
+
+def _fits(batch: int, replicas: int, virtual_batch: int) -> bool:
+    """Whether no ghost batch takes a piece of a device's part: the activations stay in place."""
+    part = batch // replicas
+    if part % virtual_batch == 0 or batch < 2 * virtual_batch:
+        return True  # Whole groups on each device, or one group: plain batch norm.
+    # Groups of whole parts cost a few small sums; a tail would be cut off, and moved.
+    return virtual_batch % part == 0 and batch % virtual_batch == 0
+
+
+@functools.cache
+def _warn(batch: int, replicas: int, virtual_batch: int) -> None:
+    part = batch // replicas
+    fitting = [size for size in range(1, part + 1) if part % size == 0]
+    below = max((size for size in fitting if size <= virtual_batch), default=1)
+    above = min((size for size in fitting if size >= virtual_batch), default=None)
+    nearest = f"{below} or {above}" if above is not None else f"{below}"
+    parts = -(-part // virtual_batch) * virtual_batch * replicas
+    warnings.warn(
+        f"Ghost batches of {virtual_batch} samples do not fit a batch of {batch} on {replicas} "
+        f"devices: each holds {part} samples, which {virtual_batch} does not divide, so devices "
+        "must send activations to each other in each training step. The result is right, but slow. "
+        f"Use a `virtual_batch` that divides {part} (nearest: {nearest}), or a batch of {parts}.",
+        stacklevel=4,
+    )

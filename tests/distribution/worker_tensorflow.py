@@ -1,0 +1,224 @@
+"""Everything that one process can say about TensorFlow's MirroredStrategy; printed as JSON."""
+
+# ruff: noqa: E402 (the devices are made before anything uses them)
+
+import itertools
+
+import tensorflow as tf
+
+DEVICES = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(DEVICES[0], [tf.config.LogicalDeviceConfiguration()] * 4)
+
+import keras
+import numpy as np
+from keras import ops
+
+import keras_bigbatch as kbb
+from keras_bigbatch import _backend
+from tests.distribution import cases
+from tests.oracles import ghost_batch_norm, moving_statistics
+
+# The collectives of TensorFlow's CPU take one strategy a process; this reduction takes any number.
+STRATEGIES = {
+    n: tf.distribute.MirroredStrategy(
+        [f"CPU:{i}" for i in range(n)], cross_device_ops=tf.distribute.ReductionToOneDevice()
+    )
+    for n in (2, 4)
+}
+
+
+def mirrored(replicas, make):
+    with STRATEGIES[replicas].scope():
+        return make()
+
+
+def spread(model):
+    """How far the replicas' own moving statistics are apart."""
+    copies = [layer.moving_variance.value.values for layer in model.layers if "norm" in layer.name]
+    return max(
+        float(np.abs(a.numpy() - b.numpy()).max())
+        for values in copies
+        for a, b in itertools.combinations(values, 2)
+    )
+
+
+def equality():
+    found = {}
+    for mode in cases.MODES:
+        single = cases.compiled(cases.conv_model(mode))
+        cases.fit(single)
+        for n in STRATEGIES:
+            model = mirrored(n, lambda mode=mode: cases.compiled(cases.conv_model(mode)))
+            cases.fit(model)
+            x, y = cases.images()
+            evaluations = [float(each.evaluate(x, y, verbose=0)) for each in (single, model)]
+            found[f"{mode}-{n}"] = [
+                cases.apart(single, model),
+                spread(model),
+                abs(evaluations[0] - evaluations[1]),
+            ]
+    return found
+
+
+def controls():
+    """What the comparison above says when something is wrong on purpose."""
+    single = cases.compiled(cases.conv_model())
+    cases.fit(single)
+    plain = keras.layers.BatchNormalization
+    found, backend = {}, _backend.active()
+    honest = backend.gather_rows
+
+    def own_row(row):
+        return row[None]
+
+    def wrong_order(row):
+        return honest(row)[::-1]
+
+    for name, gather in (("own", own_row), ("order", wrong_order)):
+        backend.gather_rows = gather
+        model = mirrored(2, lambda: cases.compiled(cases.conv_model()))
+        cases.fit(model)
+        backend.gather_rows = honest
+        found[name] = [cases.apart(single, model), spread(model)]
+
+    model = mirrored(2, lambda: cases.compiled(cases.conv_model(norm=plain)))
+    cases.fit(model)
+    norm = next(layer for layer in model.layers if isinstance(layer, plain))
+    wanted = np.mean([v.numpy() for v in norm.moving_mean.value.values], axis=0)
+    found["keras"] = spread(model)
+    kbb.distribution.average_statistics(model)
+    averaged = [v.numpy() for v in norm.moving_mean.value.values]
+    found["keras averaged"] = [spread(model), max(np.abs(v - wanted).max() for v in averaged)]
+    found["keras averaged"] = [float(value) for value in found["keras averaged"]]
+    return found
+
+
+def options():
+    """Several steps an execution, bfloat16, float16."""
+    single = cases.compiled(cases.conv_model())
+    cases.fit(single)
+    model = mirrored(2, lambda: cases.compiled(cases.conv_model(), steps_per_execution=2))
+    cases.fit(model)
+    found = {"steps_per_execution": [cases.apart(single, model), spread(model)]}
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        alone = cases.compiled(cases.conv_model())
+        cases.fit(alone)
+        model = mirrored(2, lambda: cases.compiled(cases.conv_model()))
+        cases.fit(model)
+        found[policy] = [cases.apart(alone, model), spread(model), cases.finite(model)]
+    # One replica's part overflows in float16: its gradients are not finite.
+    x, y = cases.images()
+    x[16:32] *= 3e4
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        model = mirrored(2, lambda: cases.compiled(cases.conv_model()))
+        cases.fit(model, x[:32], y[:32], epochs=1)
+        trainable = all(np.isfinite(w.numpy()).all() for w in model.trainable_variables)
+        found[f"overflow {policy}"] = [
+            bool(trainable),
+            all(bool(np.isfinite(w).all()) for w in cases.moving(model)),
+        ]
+    keras.config.set_dtype_policy("float32")
+    return found
+
+
+def ragged():
+    """Last batches that leave a replica fewer samples than a ghost batch, or none at all."""
+    found = {}
+    for mode, samples in itertools.product(cases.MODES, (33, 40, 63)):
+        x = np.random.default_rng(1).normal(size=(samples, 6)) * np.arange(1, samples + 1)[:, None]
+        x, y = (x / 16).astype("float32"), np.zeros(samples, int)
+
+        def make(mode=mode):
+            keras.utils.set_random_seed(2)
+            stack = [keras.layers.Dense(8, use_bias=False), cases.ghost(mode, 8)]
+            model = keras.Sequential([keras.Input((6,)), *stack, keras.layers.Dense(3)])
+            return cases.compiled(model, cases.sgd(0.0))  # so that the oracle needs no training
+
+        model = mirrored(2, make)
+        kernel = model.layers[0].get_weights()[0].astype("float64")
+        cases.fit(model, x, y, epochs=1)
+        wanted = (np.zeros(8), np.ones(8))
+        for start in range(0, samples, cases.BATCH):
+            hidden = x[start : start + cases.BATCH].astype("float64") @ kernel
+            half = -(-len(hidden) // 2)  # the first replica gets the odd sample
+            moments = []
+            for part in (hidden[:half], hidden[half:]):
+                if len(part):
+                    moments += ghost_batch_norm(part, 1.0, 0.0, 8, -1, 1e-3)[1]
+            wanted = moving_statistics(wanted, moments, 0.9, mode)
+        found[f"{mode}-{samples}"] = [
+            max(
+                float((np.abs(a - b) / (1 + np.abs(b))).max())
+                for a, b in zip(cases.moving(model), wanted, strict=True)
+            ),
+            spread(model),
+        ]
+    # And with a learning rate, nothing is poisoned.
+    for samples in (33, 40):
+        x = np.random.default_rng(1).normal(size=(samples, 6)).astype("float32")
+
+        def make():
+            stack = [keras.layers.Dense(8), cases.ghost("sequential", 8), keras.layers.Dense(3)]
+            return cases.compiled(keras.Sequential([keras.Input((6,)), *stack]))
+
+        model = mirrored(2, make)
+        cases.fit(model, x, np.zeros(samples, int))
+        found[f"trains on {samples}"] = cases.finite(model)
+    return found
+
+
+def callbacks():
+    """Distances and scaled rates of a plan for the global batch."""
+    regime = kbb.Regime(batch=8, epochs=2, examples=64, learning_rate={0: 0.05, 1: 0.01})
+    plan = regime.at(batch=cases.BATCH, rule="linear", warmup_epochs=1)
+    runs = []
+    for make in (lambda f: f(), lambda f: mirrored(2, f), lambda f: mirrored(4, f)):
+        model = make(lambda: cases.compiled(cases.conv_model(), cases.sgd(plan.learning_rate)))
+        distance = kbb.WeightDistance(frequency=1, per_layer=True)
+        cases.fit(model, epochs=plan.epochs, callbacks=[distance])
+        layers = distance.history["layers"]
+        runs.append(
+            {
+                "weights": model.get_weights(),
+                "update": distance.history["update"],
+                "distance": [*distance.history["distance"], *itertools.chain(*layers.values())],
+                "iterations": int(ops.convert_to_numpy(model.optimizer.iterations + 0)),
+                "rate": float(ops.convert_to_numpy(model.optimizer.learning_rate + 0.0)),
+            }
+        )
+    first, *others = runs
+    return {
+        "updates": [plan.updates, *(run["iterations"] for run in runs)],
+        "same updates": all(run["update"] == first["update"] for run in others),
+        "weights": max(cases.apart(first["weights"], run["weights"]) for run in others),
+        "distance": max(
+            float(np.abs(np.array(run["distance"]) / np.array(first["distance"]) - 1).max())
+            for run in others
+        ),
+        "rates": [run["rate"] for run in runs],
+    }
+
+
+def accumulation():
+    """Keras's own accumulation, with and without a layer of ours."""
+    found = {}
+    for name, norm in (("ghost", None), ("no norm", keras.layers.Identity)):
+
+        def make(norm=norm):
+            optimizer = cases.sgd(gradient_accumulation_steps=2)
+            return cases.compiled(cases.conv_model(norm=norm), optimizer)
+
+        model = mirrored(2, make)
+        try:
+            cases.fit(model, epochs=1)
+            found[name] = "trained"
+        except RuntimeError as error:
+            found[name] = str(error)[:60]
+    return found
+
+
+if __name__ == "__main__":
+    checks = (equality, controls, options, ragged, callbacks, accumulation)
+    cases.report({check.__name__: check() for check in checks})
