@@ -1,10 +1,10 @@
 """Large-batch training for Keras 3 without the generalization gap.
 
 The namespaces mirror Keras's own: `layers`, `schedules`, `callbacks`, `diagnostics`,
-`distribution`.
+`distribution`, `training`.
 """
 
-from keras_bigbatch import callbacks, diagnostics, distribution, layers, schedules
+from keras_bigbatch import callbacks, diagnostics, distribution, layers, schedules, training
 from keras_bigbatch.callbacks import WeightDistance
 from keras_bigbatch.layers import GhostBatchNormalization
 from keras_bigbatch.schedules import LearningRateScaler, Regime, RegimeStretch
@@ -22,4 +22,5 @@ __all__ = [
     "distribution",
     "layers",
     "schedules",
+    "training",
 ]

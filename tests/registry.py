@@ -82,6 +82,16 @@ CALLBACKS = [
     Entry(kbb.callbacks.WeightDistance, "callback", {"frequency": 1, "per_layer": True}),
 ]
 
+
+def _large_batch_model():
+    inputs = keras.Input((6,))
+    outputs = keras.layers.Dense(1)(inputs)
+    return kbb.training.LargeBatchModel(inputs, outputs, 3.0, discard_small_loss=0.3, seed=1)
+
+
+# Made of tensors, which must not be shared between tests.
+MODELS = {kbb.training.LargeBatchModel: _large_batch_model}
+
 # A plan and a fit are made by functions, which know all their fields.
 RECORDS = {
     kbb.schedules.Regime: _regime,

@@ -60,6 +60,19 @@ def test_is_registered_under_its_stable_name(entry):
     assert keras.saving.get_registered_object(registered) is entry.cls
 
 
+@pytest.mark.parametrize("cls", registry.MODELS, ids=lambda cls: cls.__name__)
+def test_model_is_registered_and_its_config_is_json(cls):
+    registered = f"keras_bigbatch>{cls.__name__}"
+    assert keras.saving.get_registered_object(registered) is cls
+    model = registry.MODELS[cls]()
+    config = json.loads(json.dumps(model.get_config()))
+    again = cls.from_config(config)
+    assert {**again.get_config(), "model": None} == {**model.get_config(), "model": None}
+    again.set_weights(model.get_weights())
+    x = np.ones((3, 6), "float32")
+    np.testing.assert_array_equal(predicted(again, x), predicted(model, x))
+
+
 # --- layers ----------------------------------------------------------------------------------
 
 
@@ -251,4 +264,6 @@ def test_registry_has_every_public_class():
         for value in map(namespace.__dict__.get, namespace.__all__)
         if isinstance(value, type)
     }
-    assert public == {entry.cls for entry in registry.ENTRIES} | set(registry.RECORDS)
+    assert public == {entry.cls for entry in registry.ENTRIES} | set(registry.RECORDS) | set(
+        registry.MODELS
+    )

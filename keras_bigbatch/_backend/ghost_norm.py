@@ -74,11 +74,11 @@ class GhostGroups:
     def sum(self, parts: list[Tensor]) -> Tensor:
         """Sums over the elements of each group: parts to [G, C]."""
         if not self._whole:
-            groups, *tail = (self.total(part, (1,)) for part in parts)
+            groups, *tail = (ops.sum(part, axis=1) for part in parts)
             if not tail:
                 return groups
             return ops.concatenate([groups[:-1], groups[-1:] + tail[0]], axis=0)
-        rows = self.total(parts[0], self.positions) if self.positions else parts[0]
+        rows = ops.sum(parts[0], axis=self.positions) if self.positions else parts[0]
         if self._single:
             return ops.sum(rows, axis=0, keepdims=True)
         if self._even and not self.cuts_known:
@@ -88,11 +88,6 @@ class GhostGroups:
         head = ops.reshape(rows[: self._head], (self.count - 1, self._size, rows.shape[1]))
         last = ops.sum(rows[self._head :], axis=0, keepdims=True)
         return ops.concatenate([ops.sum(head, axis=1), last], axis=0)
-
-    @staticmethod
-    def total(values: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """A sum over values of full size."""
-        return ops.sum(values, axis=axes)
 
     def spread(self, groups: Tensor) -> list[Tensor]:
         """What the elements of each part get of [G, C]."""

@@ -12,6 +12,7 @@ from keras_bigbatch._backend.tensorflow_ghost_norm import ghost_normalize as gho
 from keras_bigbatch._backend.tensorflow_replicas import average_variables as average_variables
 from keras_bigbatch._backend.tensorflow_replicas import gather_rows as gather_rows
 from keras_bigbatch._backend.tensorflow_replicas import on_all_devices as on_all_devices
+from keras_bigbatch._backend.tensorflow_replicas import place as place
 from keras_bigbatch._backend.tensorflow_replicas import replicas as replicas
 from keras_bigbatch._typing import Tensor
 

@@ -4,7 +4,6 @@ Automatic differentiation of the reference keeps the centred input for the backw
 the input alone and [G, C], and writes fewer temporaries.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -53,26 +52,6 @@ def ghost_normalize(
 
 class _Groups(GhostGroups):
     cuts_known = True
-
-    @staticmethod
-    def total(values: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """Sums slices first, under XLA on a CPU.
-
-        What is summed is a product, say. The compiler either computes it anew for each channel,
-        across the memory, or writes all of it out. Adding slices it fuses, and writes an eighth.
-        """
-        if tf.__internal__.get_enclosing_xla_context() is None or not _only_cpu():
-            return tf.reduce_sum(values, axes)
-        before = (slice(None),) * axes[-1]
-        step = tf.shape(values)[axes[-1]] // 8
-        eighths = [values[*before, i * step : (i + 1) * step] for i in range(8)]
-        rest = values[*before, 8 * step :]
-        return tf.reduce_sum(tf.add_n(eighths), axes) + tf.reduce_sum(rest, axes)
-
-
-@functools.cache
-def _only_cpu() -> bool:
-    return {device.device_type for device in tf.config.list_physical_devices()} == {"CPU"}
 
 
 def _differentiable_gradient(

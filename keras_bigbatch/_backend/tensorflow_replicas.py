@@ -14,6 +14,12 @@ def replicas() -> int:
     return 1 if context is None else int(context.num_replicas_in_sync)
 
 
+def place() -> tuple[Tensor, int]:
+    """This replica's index and the number of replicas, whose random states are the same."""
+    context = tf.distribute.get_replica_context()
+    return (0, 1) if context is None else (context.replica_id_in_sync_group, replicas())
+
+
 def gather_rows(row: Tensor) -> Tensor:
     """The replicas' rows in their order: [n] to [replicas, n], the same on each of them.
 

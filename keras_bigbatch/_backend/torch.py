@@ -11,6 +11,7 @@ from keras_bigbatch._backend.torch_ghost_norm import ghost_normalize as ghost_no
 from keras_bigbatch._backend.torch_replicas import average_variables as average_variables
 from keras_bigbatch._backend.torch_replicas import gather_rows as gather_rows
 from keras_bigbatch._backend.torch_replicas import on_all_devices as on_all_devices
+from keras_bigbatch._backend.torch_replicas import place as place
 from keras_bigbatch._backend.torch_replicas import replicas as replicas
 from keras_bigbatch._typing import Tensor
 

@@ -20,6 +20,13 @@ def replicas() -> int:
     return 1 if group is None else int(distributed.get_world_size(group))
 
 
+def place() -> tuple[int, int]:
+    """This rank and the number of ranks, whose random states are the same if their seeds are."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
 def gather_rows(row: Tensor) -> Tensor:
     """The ranks' rows in their order: [n] to [ranks, n], the same on each of them."""
     row = row.detach().contiguous()

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bigbatch import _backend
 from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
@@ -41,6 +42,9 @@ class LargeBatchModel(keras.Model):
     micro-batch. (Steps that a `LossScaleOptimizer` skips count.) The counter is a weight of the
     model, first in `get_weights()`, and saved with it. The state of the random numbers is not
     saved, as Keras does not save it for `Dropout`: a loaded model starts them from `seed` again.
+
+    On many devices, each replica of TensorFlow and each rank of torch discards from its own part of
+    the batch; on JAX it is the global batch. Each has noise of its own.
 
     Differs from the papers: Hoffer et al. say that sigma^2 is proportional to M, which is its limit
     for large M. Gao & Zhong do not say whether the loss is divided by M or by the kept samples;
@@ -165,10 +169,17 @@ class LargeBatchModel(keras.Model):
                 losses = self._sample_losses(y, y_pred, sample_weight)
                 weight = self._kept(ops.stop_gradient(losses), batch)
             if self.gradient_noise:
-                noise = keras.random.normal((batch,), seed=self.seed_generator, dtype="float32")
-                weight = weight * (1.0 + math.sqrt(self.gradient_noise) * noise)
+                weight = weight * self._noise(batch)
             sample_weight = self._sample_losses.weighted(y, y_pred, sample_weight, weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training=training)
+
+    def _noise(self, batch: Tensor) -> Tensor:
+        """Per sample a draw from N(1, gradient_noise)."""
+        replica, replicas = _backend.active().place()
+        # Replicas have the same state of the random numbers: each takes its own of all draws.
+        shape = (replicas, batch)
+        draws = keras.random.normal(shape, seed=self.seed_generator, dtype="float32")
+        return 1.0 + math.sqrt(self.gradient_noise) * ops.take(draws, replica, axis=0)
 
     def _kept(self, losses: Tensor, batch: Tensor) -> Tensor:
         """Per sample 0, or the batch over the number of the kept ones."""

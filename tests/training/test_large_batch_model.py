@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_bigbatch import _backend
 from keras_bigbatch.training import LargeBatchModel
 
 RNG = np.random.default_rng(0)
@@ -149,6 +150,16 @@ def test_noise_is_seeded_and_new_in_each_step():
     assert np.abs(first[0] - other[0]).max() > 1e-3
     regular = one_step(plain_model())[0]
     assert np.abs(first[0] - regular).max() > 1e-3
+
+
+def test_each_replica_draws_its_own(monkeypatch):
+    """Under TensorFlow's and torch's replicas, which have the same state of the random numbers."""
+    drawn = []
+    for index in (0, 1):
+        monkeypatch.setattr(_backend.active(), "place", lambda index=index: (index, 2))
+        drawn.append(drawn_weights(4000, gradient_noise=3.0, seed=5))
+    assert abs(np.corrcoef(drawn)[0, 1]) < 0.06
+    assert drawn[1].std() == pytest.approx(np.sqrt(3), rel=0.05)
 
 
 def test_noise_and_discarding_together():
