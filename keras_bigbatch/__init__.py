@@ -1,10 +1,18 @@
 """Large-batch training for Keras 3 without the generalization gap.
 
 The namespaces mirror Keras's own: `layers`, `schedules`, `callbacks`, `diagnostics`,
-`distribution`, `training`.
+`distribution`, `optimizers`, `training`.
 """
 
-from keras_bigbatch import callbacks, diagnostics, distribution, layers, schedules, training
+from keras_bigbatch import (
+    callbacks,
+    diagnostics,
+    distribution,
+    layers,
+    optimizers,
+    schedules,
+    training,
+)
 from keras_bigbatch.callbacks import WeightDistance
 from keras_bigbatch.layers import GhostBatchNormalization
 from keras_bigbatch.schedules import LearningRateScaler, Regime, RegimeStretch
@@ -21,6 +29,7 @@ __all__ = [
     "diagnostics",
     "distribution",
     "layers",
+    "optimizers",
     "schedules",
     "training",
 ]

@@ -7,18 +7,25 @@ import keras
 
 import keras_bigbatch as kbb
 
+_INNER = {"learning_rate", "gradient_accumulation_steps"}
+
 
 @dataclass(frozen=True)
 class Entry:
     """A public class, and arguments other than its defaults to make one from."""
 
     cls: type
-    kind: str  # "layer", "schedule", "callback" or "record" (a frozen dataclass)
+    kind: str  # "layer", "schedule", "callback", "optimizer" or "record" (a frozen dataclass)
     kwargs: dict[str, Any] = field(default_factory=dict)
     label: str = ""
 
     def make(self, **changes: Any) -> Any:
-        return self.cls(**{**self.kwargs, **changes})
+        kwargs = {**self.kwargs, **changes}
+        if callable(kwargs.get("optimizer")):
+            # A wrapper takes an optimizer over: a fresh one each time, with what is the inner's.
+            inner = {name: kwargs.pop(name) for name in _INNER & set(kwargs)}
+            kwargs["optimizer"] = kwargs["optimizer"](**inner)
+        return self.cls(**kwargs)
 
     def __str__(self) -> str:
         return self.cls.__name__ + (f"-{self.label}" if self.label else "")
@@ -83,6 +90,33 @@ CALLBACKS = [
 ]
 
 
+def _sgd(learning_rate=0.05, **kwargs):
+    return keras.optimizers.SGD(learning_rate, momentum=0.9, **kwargs)
+
+
+_DECAY = {"learning_rate": 0.0625, "trust_coefficient": 0.2, "weight_decay": 1e-3}
+
+OPTIMIZERS = [
+    Entry(
+        kbb.optimizers.LARS,
+        "optimizer",
+        {**_DECAY, "nesterov": True, "denominator": "decayed_gradient"},
+    ),
+    Entry(kbb.optimizers.LARS, "optimizer", {**_DECAY, "rate_in_momentum": False}, "rate-last"),
+    Entry(kbb.optimizers.MCLR, "optimizer", {**_DECAY, "exclude": ["bias$"]}),
+    Entry(kbb.optimizers.PercentDelta, "optimizer", {**_DECAY, "momentum": 0.5}),
+    Entry(kbb.optimizers.CBLR, "optimizer", _DECAY),
+    Entry(
+        kbb.optimizers.ClipFirstUpdates,
+        "optimizer",
+        {"optimizer": _sgd, "global_clipnorm": 0.5, "updates": 5},
+    ),
+]
+
+# Nobody makes one: it is there to be subclassed.
+ABSTRACT = {kbb.optimizers.LayerwiseOptimizer}
+
+
 def _large_batch_model():
     inputs = keras.Input((6,))
     outputs = keras.layers.Dense(1)(inputs)
@@ -101,4 +135,4 @@ RECORDS = {
     ),
 }
 
-ENTRIES = [*LAYERS, *SCHEDULES, *CALLBACKS]
+ENTRIES = [*LAYERS, *SCHEDULES, *CALLBACKS, *OPTIMIZERS]

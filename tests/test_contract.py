@@ -18,7 +18,10 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 layers = pytest.mark.parametrize("entry", registry.LAYERS, ids=str)
 schedules = pytest.mark.parametrize("entry", registry.SCHEDULES, ids=str)
 callbacks = pytest.mark.parametrize("entry", registry.CALLBACKS, ids=str)
-saved = pytest.mark.parametrize("entry", registry.LAYERS + registry.SCHEDULES, ids=str)
+optimizers = pytest.mark.parametrize("entry", registry.OPTIMIZERS, ids=str)
+saved = pytest.mark.parametrize(
+    "entry", registry.LAYERS + registry.SCHEDULES + registry.OPTIMIZERS, ids=str
+)
 records = pytest.mark.parametrize("cls", registry.RECORDS, ids=lambda cls: cls.__name__)
 jit_on = pytest.param(
     True,
@@ -240,6 +243,69 @@ def test_callback_counts_updates_under_accumulation(entry):
     assert callback.history["update"] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+# --- optimizers ------------------------------------------------------------------------------
+
+
+@optimizers
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.filterwarnings("ignore:[^.]*The structure of `inputs` doesn't match")
+def test_optimizer_comes_back_from_a_file_with_its_state(entry, form, tmp_path):
+    model = trained(model_of(plain_layer(), form), entry.make())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is entry.cls
+    assert loaded.optimizer.get_config() == model.optimizer.get_config()
+    state = zip(model.optimizer.variables, loaded.optimizer.variables, strict=True)
+    for variable, other in state:
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (variable, other)))
+    assert_same_weights(refitted(model), refitted(loaded), **CLOSE)
+
+
+@optimizers
+@compiled
+def test_optimizer_trains_alike_with_and_without_jit(entry, jit):
+    start = model_of(plain_layer()).get_weights()
+    reference = trained(model_of(plain_layer()), entry.make())
+    assert all(
+        np.abs(a - b).max() > 1e-4 for a, b in zip(reference.get_weights(), start, strict=True)
+    )
+    assert_same_weights(trained(model_of(plain_layer()), entry.make(), jit=jit), reference, **CLOSE)
+
+
+@optimizers
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_optimizer_under_mixed_precision(entry, policy):
+    full = trained(model_of(plain_layer()), entry.make())
+    keras.config.set_dtype_policy(policy)
+    optimizer = entry.make()
+    if policy == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=16)
+    mixed = trained(model_of(plain_layer()), optimizer)
+    x, _ = data()
+    assert np.abs(predicted(mixed, x) - predicted(full, x)).max() < 0.1
+
+
+@optimizers
+def test_optimizer_accumulates_as_one_large_batch(entry):
+    whole = trained(model_of(plain_layer()), entry.make())
+    accumulating = entry.make(gradient_accumulation_steps=2)
+    assert_same_weights(
+        trained(model_of(plain_layer()), accumulating, batch=BATCH // 2),
+        whole,
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    assert updates(accumulating) == updates(whole.optimizer) == 8
+
+
+@optimizers
+def test_optimizer_takes_a_schedule(entry):
+    drop = keras.optimizers.schedules.PiecewiseConstantDecay([3], [0.05, 0.0])
+    model = trained(model_of(plain_layer()), entry.make(learning_rate=drop))
+    assert float(model.optimizer.learning_rate) == 0.0
+    assert updates(model.optimizer) == 8
+
+
 # --- records ---------------------------------------------------------------------------------
 
 
@@ -257,13 +323,15 @@ def test_record_is_plain_frozen_and_printable(cls):
 # --- all -------------------------------------------------------------------------------------
 
 
+_NAMESPACES = [getattr(kbb, name) for name in kbb.__all__ if name.islower()]
+
+
 def test_registry_has_every_public_class():
     public = {
         value
-        for namespace in (kbb.callbacks, kbb.diagnostics, kbb.layers, kbb.schedules)
+        for namespace in _NAMESPACES
         for value in map(namespace.__dict__.get, namespace.__all__)
         if isinstance(value, type)
     }
-    assert public == {entry.cls for entry in registry.ENTRIES} | set(registry.RECORDS) | set(
-        registry.MODELS
-    )
+    made = {entry.cls for entry in registry.ENTRIES}
+    assert public == made | set(registry.RECORDS) | set(registry.MODELS) | registry.ABSTRACT

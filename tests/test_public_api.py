@@ -57,6 +57,7 @@ def test_symbol_lives_in_the_file_of_its_name(path):
     symbol = SYMBOLS[path]
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", symbol.__name__).lower()
     together = {"to_ghost": "conversion", "to_plain": "conversion"}
+    together |= {"layerwise_optimizer": "layerwise"}
     together |= {"fit_diffusion": "diffusion", "diffusion_fit": "diffusion"}
     namespace, _ = path.rsplit(".", 1)
     assert symbol.__module__ == f"{namespace}.{together.get(snake, snake)}"

@@ -82,7 +82,8 @@ class LargeBatchModel(keras.Model):
 
     References:
         - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 4 (the noise)
-        - [Gao & Zhong, 2020](https://arxiv.org/abs/2012.08795), section 3.1 (discarding)
+        - Gao & Zhong, "Study on the Large Batch Size Training of Neural Networks Based on the
+          Second Order Gradient", section 3.1 (discarding)
     """
 
     def __init__(

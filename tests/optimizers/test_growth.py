@@ -1,0 +1,71 @@
+"""Why LARS without decay collapses: its weights grow, at a rate that can be written down."""
+
+import math
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bigbatch.optimizers import CBLR, LARS
+
+
+def grown(optimizer, updates, size=1000):
+    """The growth of a weight whose gradient is random and at right angles to it."""
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(size,)).astype("float32")
+    with keras.name_scope("a"):
+        variable = keras.Variable(start, name="kernel")
+    weight = start
+    for _ in range(updates):
+        gradient = rng.normal(size=(size,)).astype("float32")
+        gradient -= weight * (gradient @ weight) / (weight @ weight)
+        # As before a batch norm: the larger the weight, the smaller the gradient.
+        gradient /= np.linalg.norm(gradient) * np.linalg.norm(weight)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        weight = keras.ops.convert_to_numpy(variable)
+    return np.linalg.norm(weight) / np.linalg.norm(start)
+
+
+@pytest.mark.filterwarnings("ignore:LARS without weight decay")
+@pytest.mark.parametrize(("momentum", "tolerance"), [(0.0, 0.01), (0.9, 0.2)])
+def test_weights_grow_as_the_docstring_says(momentum, tolerance):
+    relative = 0.05 if momentum == 0 else 0.01
+    updates = 300
+    optimizer = LARS(1.0, momentum, relative)
+    per_e = 2 * ((1 - momentum) / relative) ** 2
+    growth = math.log(grown(optimizer, updates))
+    np.testing.assert_allclose(growth, updates / per_e, rtol=tolerance)
+
+
+def test_decay_bounds_the_growth():
+    with_decay = LARS(1.0, 0.0, 0.05, weight_decay=1e-3)
+    assert grown(with_decay, 300) < 1.1
+
+
+def test_fast_growth_warns_with_the_number():
+    with pytest.warns(UserWarning, match=r"LARS without weight decay.*about 8 updates"):
+        LARS(0.05, trust_coefficient=1.0)
+    with pytest.warns(UserWarning, match="CBLR"):
+        CBLR(1.0, trust_coefficient=0.05)
+
+
+def test_harmless_growth_does_not_warn():
+    schedule = keras.optimizers.schedules.CosineDecay(1.0, 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LARS()
+        LARS(2.0)
+        LARS(0.05, trust_coefficient=1.0, weight_decay=1e-4)
+        LARS(schedule, trust_coefficient=1.0)
+
+
+def test_the_defaults_make_progress():
+    """The objective of optax's example, which does not move in five updates of its defaults."""
+    with keras.name_scope("a"):
+        variable = keras.Variable(np.array([1.0, 2.0, 3.0], "float32"), name="kernel")
+    optimizer = LARS()
+    for _ in range(50):
+        gradient = 2 * keras.ops.convert_to_numpy(variable)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    assert (keras.ops.convert_to_numpy(variable) ** 2).sum() < 0.85 * 14
