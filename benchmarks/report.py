@@ -21,6 +21,12 @@ def parse():
     return parser.parse_args()
 
 
+def load(paths):
+    """The results in the order of the columns, whatever the shell's order of the files is."""
+    results = [json.loads(path.read_text()) for path in paths]
+    return sorted(results, key=lambda r: (r["environment"]["backend"], r["environment"]["jit"]))
+
+
 def title(result):
     """The column's heading."""
     environment = result["environment"]
@@ -147,7 +153,7 @@ def draw(results, path):
 
 def main():
     options = parse()
-    results = [json.loads(path.read_text()) for path in options.results]
+    results = load(options.results)
     text = tables(results)
     if options.figure:
         draw(results, options.figure)
