@@ -112,24 +112,28 @@ def draw(results, path):
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    import numpy as np
 
     names = list(results[0]["cases"])
+    columns = min(2, len(results))
+    rows = -(-len(results) // columns)
     figure, panels = plt.subplots(
-        1, len(results), figsize=(3.1 * len(results), 3.6), sharey=True, layout="constrained"
+        *(rows, columns), figsize=(4.2 * columns, 4.0 * rows), sharey=True, layout="constrained"
     )
+    panels = np.ravel(panels)
     colours = {"ghost": "#0a6ebd", "loop": "#d9822b", "native": "#8a8f98"}
-    for panel, result in zip(panels if len(results) > 1 else [panels], results, strict=True):
+    for panel, result in zip(panels, results, strict=False):
         for number, contender in enumerate(CONTENDERS):
             ratios = [result["cases"][name]["ratios"].get(contender) for name in names]
-            rows = [i + 0.27 * (number - 1) for i, ratio in enumerate(ratios) if ratio]
+            places = [i + 0.27 * (number - 1) for i, ratio in enumerate(ratios) if ratio]
             medians = [ratio["median"] for ratio in ratios if ratio]
-            if not rows:
+            if not places:
                 continue
-            panel.barh(rows, medians, 0.25, color=colours[contender], label=CONTENDERS[contender])
-            for row, median in zip(rows, medians, strict=True):
+            panel.barh(places, medians, 0.25, color=colours[contender], label=CONTENDERS[contender])
+            for place, median in zip(places, medians, strict=True):
                 panel.annotate(
                     f"{median:.2f}",
-                    (median, row),
+                    (median, place),
                     (3, 0),
                     textcoords="offset points",
                     va="center",
