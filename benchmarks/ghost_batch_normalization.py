@@ -45,7 +45,10 @@ def parse():
     parser.add_argument("--cases", nargs="+", choices=CASES, metavar="CASE", default=list(CASES))
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS[:-1], default=CONTENDERS)
     parser.add_argument("--json", type=Path, help="write the figures there; for report.py")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.rounds < 3:
+        parser.error("quartiles need 3 rounds or more")
+    return options
 
 
 def steps_of(keras, name, options):

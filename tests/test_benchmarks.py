@@ -32,7 +32,7 @@ def run(script, *arguments):
 
 def test_layer_benchmark(tmp_path):
     path = tmp_path / "result.json"
-    options = ["--cases", "dense", "--rounds", 2, "--only", "layer", "memory"]
+    options = ["--cases", "dense", "--rounds", 3, "--only", "layer", "memory"]
     printed = run("ghost_batch_normalization.py", *options, "--json", path)
     result = json.loads(path.read_text())
     assert result["environment"]["backend"] == keras.backend.backend()
