@@ -32,13 +32,15 @@ def run(script, *arguments):
 
 def test_layer_benchmark(tmp_path):
     path = tmp_path / "result.json"
-    options = ["--cases", "dense", "--rounds", 3, "--only", "layer", "memory"]
+    # Without the loop over 128 groups, which takes 20 s to compile.
+    options = ["--cases", "dense", "--contenders", "ghost", "--rounds", 3]
+    options += ["--only", "layer", "memory"]
     printed = run("ghost_batch_normalization.py", *options, "--json", path)
     result = json.loads(path.read_text())
     assert result["environment"]["backend"] == keras.backend.backend()
     case = result["cases"]["dense"]
     ratios = case["ratios"]
-    assert {"ghost", "loop"} <= set(ratios)
+    assert set(ratios) == {"ghost"}
     assert 0 < ratios["ghost"]["quartiles"][0] <= ratios["ghost"]["median"]
     assert f"{case['milliseconds']:7.1f} ms" in printed
     memory = result["memory"]["dense"]
