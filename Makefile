@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH_PIP_ARGS ?=
 # Passed on to the demo.
 ARGS ?=
-BACKENDS ?= jax torch tensorflow
+BACKENDS ?= jax tensorflow torch
 
 DEMO := .venv-demo
 TESTS := .venv

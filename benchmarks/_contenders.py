@@ -152,7 +152,8 @@ def _tensorflow_step(keras, layer, shape, precision, jit):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = layer(x, training=True)
-        return tape.gradient(y, [x, *values], output_gradients=dy)
+        # With y, which the next layer would need: a graph leaves out what nobody asks for.
+        return [y, *tape.gradient(y, [x, *values], output_gradients=dy)]
 
     spec = tf.TensorSpec(shape, precision)
     step = tf.function(traced, jit_compile=jit, input_signature=[spec, spec])

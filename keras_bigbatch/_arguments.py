@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -41,3 +42,29 @@ def one_of(name: str, value: Any, allowed: Collection[str], hint: str = "") -> s
     raise ValueError(
         f"`{name}` must be one of {choices}. Received: {name}={value!r}. {hint}".strip()
     )
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Returns `value` if it is True or False, else raises a `ValueError`."""
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
+    return value
+
+
+def patterns(name: str, value: Any, hint: str) -> tuple[str, ...]:
+    """Returns a sequence of regular expressions as a tuple, or raises a `ValueError`."""
+    # One string alone would be taken for its letters.
+    if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+        raise ValueError(
+            f"`{name}` must be a sequence of regular expressions. Received: {name}={value!r}. For "
+            f"a single one write `{name}=('bias',)`; {hint}"
+        )
+    for pattern in value:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f"`{name}` has a pattern that is no regular expression: {pattern!r} ({error}). "
+                "Escape special characters with `re.escape`."
+            ) from error
+    return tuple(value)

@@ -1,7 +1,8 @@
 """Runs everything that must pass, goes on after a failure, and ends with a summary.
 
 `make test` calls it with all environments made. Each backend has a process of its own, since Keras
-reads its backend once, at import.
+reads its backend once, at import. As most tests keep one core busy, two steps run at a time; what a
+step prints is shown when it has ended.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +45,7 @@ class Outcome:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    printed: str = ""
 
     def __str__(self) -> str:
         line = f"{self.name:18} {'ok' if self.ok else 'FAILED':8} {self.seconds:5.0f} s"
@@ -51,27 +54,32 @@ class Outcome:
         return line
 
 
-def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> bool:
+def run(outcome: Outcome, *command: str | Path, cwd: Path = ROOT, **environment: str) -> bool:
     """Runs a command with additions to the environment; whether it succeeded."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
+    outcome.printed += done.stdout
     return done.returncode == 0
 
 
-def lint(_: Outcome, __: Path) -> bool:
+def lint(outcome: Outcome, _: Path) -> bool:
     """Style, format, types, and who may import whom."""
-    commands = (
+    commands: list[tuple[str | Path, ...]] = [
         (TOOLS / "ruff", "check", "--quiet"),
         (TOOLS / "ruff", "format", "--check", "--quiet"),
         (TOOLS / "mypy",),
         (TOOLS / "lint-imports", "--no-logo"),
-    )
-    succeeded = [run(*command) for command in commands]
+    ]
+    succeeded = [run(outcome, *command) for command in commands]
     return all(succeeded)
 
 
@@ -81,6 +89,7 @@ def pytest(python: Path, backend: str, paths: Sequence[str]) -> Callable[[Outcom
     def step(outcome: Outcome, scratch: Path) -> bool:
         report = scratch / "report.xml"
         ok = run(
+            outcome,
             *(python, "-m", "pytest", "-rs", "--durations=5", f"--junitxml={report}", *paths),
             KERAS_BACKEND=backend,
             # Keras writes its settings there; the caller's own must neither change nor count.
@@ -103,16 +112,16 @@ def pytest(python: Path, backend: str, paths: Sequence[str]) -> Callable[[Outcom
 _COUNTS = ("tests", "failures", "errors", "skipped")
 
 
-def docs(_: Outcome, scratch: Path) -> bool:
+def docs(outcome: Outcome, scratch: Path) -> bool:
     """The site, with every warning an error."""
     command = (TOOLS / "mkdocs", "build", "--strict", "--quiet", "--site-dir", scratch / "site")
-    return run(*command, NO_MKDOCS_2_WARNING="1")
+    return run(outcome, *command, NO_MKDOCS_2_WARNING="1")
 
 
-def wheel(_: Outcome, scratch: Path) -> bool:
+def wheel(outcome: Outcome, scratch: Path) -> bool:
     """Builds the wheel and imports it from a folder that has no sources."""
     pip = (TESTS, "-m", "pip", "-qq", "--disable-pip-version-check")
-    if not run(*pip, "wheel", "--no-deps", "--wheel-dir", scratch, ROOT):
+    if not run(outcome, *pip, "wheel", "--no-deps", "--wheel-dir", scratch, ROOT):
         return False
     (built,) = scratch.glob("*.whl")
     installed = scratch / "installed"
@@ -121,15 +130,15 @@ def wheel(_: Outcome, scratch: Path) -> bool:
         f"ok = here.parent == pathlib.Path({str(installed)!r}) and (here / 'py.typed').exists(); "
         f"print('imported from {built.name}' if ok else here); raise SystemExit(not ok)"
     )
-    return run(*pip, "install", "--no-deps", "--target", installed, built) and run(
-        *(TESTS, "-c", script), cwd=scratch, PYTHONPATH=str(installed), KERAS_BACKEND="jax"
+    return run(outcome, *pip, "install", "--no-deps", "--target", installed, built) and run(
+        outcome, *(TESTS, "-c", script), cwd=scratch, PYTHONPATH=str(installed), KERAS_BACKEND="jax"
     )
 
 
 def main() -> int:
     """Runs the steps asked for; 0 if all of them passed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backends", nargs="+", default=["jax", "torch", "tensorflow"])
+    parser.add_argument("--backends", nargs="+", default=["jax", "tensorflow", "torch"])
     parser.add_argument("--only", help="the name of the one step to run")
     arguments = parser.parse_args()
 
@@ -140,15 +149,20 @@ def main() -> int:
     if arguments.only is not None:
         steps = {arguments.only: steps[arguments.only]}
 
-    outcomes = []
-    for name, step in steps.items():
-        print(f"\n===== {name} =====", flush=True)
+    def ended(name: str) -> Outcome:
         outcome = Outcome(name, ok=False)
         begin = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
-            outcome.ok = step(outcome, Path(scratch))
+            outcome.ok = steps[name](outcome, Path(scratch))
         outcome.seconds = time.monotonic() - begin
-        outcomes.append(outcome)
+        return outcome
+
+    print(f"Running {', '.join(steps)}; some minutes each ...", flush=True)
+    outcomes = []
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        for outcome in pool.map(ended, steps):
+            print(f"\n===== {outcome.name} =====\n{outcome.printed}", end="", flush=True)
+            outcomes.append(outcome)
 
     print("\n===== summary =====", *outcomes, sep="\n")
     if arguments.only is None:

@@ -5,6 +5,7 @@ multiply-add only; whatever depends on the groups is [B, C] or [G, C]. Nothing l
 groups, so the traced program is the same for 4 groups and for 512.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -36,6 +37,7 @@ class GhostGroups:
 
     def __init__(self, x: Tensor, virtual_batch: int, axis: int) -> None:
         shape = ops.shape(x)
+        self.axis = axis
         self.positions = tuple(i for i in range(1, len(shape)) if i != axis)
         self._per_sample: Tensor = 1
         for i in self.positions:
@@ -85,31 +87,38 @@ class GhostGroups:
             return ops.sum(ops.reshape(rows, (self.count, self._size, rows.shape[1])), axis=1)
         # The last group apart even if it is of the same size: XLA would make a sum of sums one sum
         # over several axes, which takes several times longer on a CPU.
-        head = ops.reshape(rows[: self._head], (self.count - 1, self._size, rows.shape[1]))
-        last = ops.sum(rows[self._head :], axis=0, keepdims=True)
-        return ops.concatenate([ops.sum(head, axis=1), last], axis=0)
+        head, last = self._cut(rows, self._head)
+        head = ops.reshape(head, (-1, self._size, rows.shape[1]))
+        sums = [ops.sum(head, axis=1), ops.sum(last, axis=0, keepdims=True)]
+        return ops.concatenate(sums, axis=0)
 
-    def spread(self, groups: Tensor) -> list[Tensor]:
-        """What the elements of each part get of [G, C]."""
+    def spread(self, *groups: Tensor) -> list[tuple[Tensor, ...]]:
+        """What the elements of each part get of each [G, C]."""
+        return list(zip(*map(self._spread, groups), strict=True))
+
+    def _spread(self, groups: Tensor) -> list[Tensor]:
+        """A tensor for each part."""
         if not self._whole:
             wide = ops.expand_dims(groups, 1)
             return [wide] if self._even else [wide, wide[-1:]]
         if self._even and not self.cuts_known:
-            groups = self._repeat(groups, self.count)
+            groups = self._repeat(groups)
         elif not self._single:
             # In two pieces even if all groups are of the same size: XLA then makes an array of it,
             # and not an index to work out for each element of the input.
-            head = self._repeat(groups[:-1], self.count - 1)
-            last = ops.broadcast_to(groups[-1:], (self._batch - self._head, groups.shape[1]))
-            groups = ops.concatenate([head, last], axis=0)
+            head, last = self._cut(groups, self.count - 1)
+            last = ops.broadcast_to(last, (self._batch - self._head, groups.shape[1]))
+            groups = ops.concatenate([self._repeat(head), last], axis=0)
         return [ops.expand_dims(groups, self.positions) if self.positions else groups]
 
-    def _repeat(self, groups: Tensor, count: Tensor) -> Tensor:
-        """The values of `count` whole groups for each of their samples."""
+    def _cut(self, rows: Tensor, head: Tensor) -> Sequence[Tensor]:
+        """The first `head` rows and the others."""
+        return rows[:head], rows[head:]
+
+    def _repeat(self, groups: Tensor) -> Tensor:
+        """The values of whole groups for each of their samples."""
         # Not `ops.repeat`: that is a gather, whose gradient is a scatter. This one's is a sum.
-        shape = (count, self._size, groups.shape[1])
-        repeated = ops.broadcast_to(ops.expand_dims(groups, 1), shape)
-        return ops.reshape(repeated, (count * self._size, shape[2]))
+        return ops.reshape(ops.tile(groups, (1, self._size)), (-1, groups.shape[1]))
 
     def join(self, parts: list[Tensor]) -> Tensor:
         """The inverse of `split`."""
@@ -165,8 +174,8 @@ def ghost_normalize(
     offset = -moments.mean * scale
     if beta is not None:
         offset = offset + beta
-    spread = zip(parts, groups.spread(scale), groups.spread(offset), strict=True)
-    return groups.join([part * scale + offset for part, scale, offset in spread]), moments
+    spread = zip(parts, groups.spread(scale, offset), strict=True)
+    return groups.join([part * scale + offset for part, (scale, offset) in spread]), moments
 
 
 def ghost_moments(
@@ -195,6 +204,6 @@ def ghost_moments(
     # constant, the second term is 0 and so is its gradient, which spares the backward pass the way
     # through the mean; yet derivatives of every order are right, as Hessian products need.
     centre = ops.stop_gradient(mean)
-    difference = kept([x - c for x, c in zip(parts, groups.spread(centre), strict=True)])
+    difference = kept([x - c for x, (c,) in zip(parts, groups.spread(centre), strict=True)])
     variance = groups.sum([ops.square(d) for d in difference]) / divisor
     return GhostMoments(count, mean, variance - ops.square(mean - centre))

@@ -51,7 +51,18 @@ def ghost_normalize(
 
 
 class _Groups(GhostGroups):
+    """With fewer nodes in the graph, each of which takes a while to trace."""
+
     cuts_known = True
+
+    def _cut(self, rows: Tensor, head: Tensor) -> Any:
+        return tf.split(rows, tf.stack([head, -1]))
+
+    def spread(self, *groups: Tensor) -> list[tuple[Tensor, ...]]:
+        if not self.positions or len(groups) == 1:
+            return super().spread(*groups)
+        [(spread,)] = super().spread(tf.concat(groups, axis=1))
+        return [tuple(tf.split(spread, len(groups), axis=self.axis))]
 
 
 def _differentiable_gradient(
@@ -91,10 +102,13 @@ def _gradient(
     r = tf.math.rsqrt(variance + epsilon)
     scale = r * gamma
     share = scale / -tf.maximum(count, 1.0)
-    difference = [part - m for part, m in zip(inputs, groups.spread(mean), strict=True)]
+    difference = [part - m for part, (m,) in zip(inputs, groups.spread(mean), strict=True)]
     whole = groups.sum(upstream)
     along = groups.sum([dy * d for dy, d in zip(upstream, difference, strict=True)]) * r
-    spread = (groups.spread(value) for value in (scale, along * share * r, whole * share))
-    terms = zip(upstream, difference, *spread, strict=True)
-    dx = groups.join([dy * a + (d * b + c) for dy, d, a, b, c in terms])
+    spread = groups.spread(scale, along * share * r, whole * share)
+    terms = zip(upstream, difference, spread, strict=True)
+    dx = groups.join([dy * a + (d * b + c) for dy, d, (a, b, c) in terms])
+    # A variance is not negative. But XLA does not know that, and so does not turn this sum of sums
+    # into one sum over dy, which would read all of it once more.
+    whole = tf.where(variance < 0, tf.zeros_like(whole), whole)
     return tf.cast(dx, x.dtype), tf.reduce_sum(along, 0), tf.reduce_sum(whole, 0)

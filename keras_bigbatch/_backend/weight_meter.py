@@ -1,5 +1,6 @@
 """What every backend's `WeightMeter` has."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from keras_bigbatch._typing import Tensor
 
 
-class WeightMeter:
+class WeightMeter(ABC):
     """How far a model's variables are from a reference, and after how many updates.
 
     Args:
@@ -32,6 +33,6 @@ class WeightMeter:
         # The sum is a tensor; `int` refuses TensorFlow's variables that have replicas.
         return int(self.model.optimizer.iterations + 0)
 
+    @abstractmethod
     def squared_distances(self, references: Sequence[Tensor]) -> npt.NDArray[np.float64]:
         """The sum of squared differences of each variable."""
-        raise NotImplementedError

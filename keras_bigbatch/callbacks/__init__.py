@@ -1,5 +1,6 @@
-"""Callbacks that watch a training."""
+"""Callbacks that watch a training, or steer it."""
 
+from keras_bigbatch.callbacks.reduce_lr_on_weight_distance import ReduceLROnWeightDistance
 from keras_bigbatch.callbacks.weight_distance import WeightDistance
 
-__all__ = ["WeightDistance"]
+__all__ = ["ReduceLROnWeightDistance", "WeightDistance"]

@@ -73,8 +73,9 @@ def moving_update(
 def _valid_groups(moments: GhostMoments, statistics: str) -> _Rows:
     """The groups as rows; one that is masked throughout or not finite gets count 0."""
     count, mean, variance = (ops.stop_gradient(value) for value in moments)
-    finite = ops.logical_and(ops.isfinite(mean), ops.isfinite(variance))
-    valid = ops.logical_and(ops.all(finite, axis=1, keepdims=True), count > 0)
+    # About a mean that is not finite, the variance is not finite either.
+    finite = ops.all(ops.isfinite(variance), axis=1, keepdims=True)
+    valid = ops.logical_and(finite, count > 0)
     mean = ops.where(valid, mean, ops.zeros_like(mean))
     variance = ops.where(valid, variance, ops.zeros_like(variance))
     valid = ops.cast(valid, mean.dtype)

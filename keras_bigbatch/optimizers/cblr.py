@@ -1,6 +1,5 @@
 """Steps by the radius of curvature of each weight."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -37,11 +36,8 @@ class CBLR(LayerwiseOptimizer):
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
         momentum: At least 0 and less than 1.
-        trust_coefficient: The fraction of a weight that a step is, at rate 1.
-        weight_decay: The coupled decay, 0 or more.
-        nesterov: Whether to use Nesterov's rule.
-        exclude: Regular expressions, searched in the paths of variables that are not to adapt.
-        rate_in_momentum: Whether the velocity has the rate in it.
+        *args: As for `LayerwiseOptimizer`, from `trust_coefficient` on, which is the fraction of a
+            weight that a step is, at rate 1.
         **kwargs: As for `LayerwiseOptimizer`.
 
     Raises:
@@ -64,26 +60,9 @@ class CBLR(LayerwiseOptimizer):
     """
 
     def __init__(
-        self,
-        learning_rate: Any = 0.3,
-        momentum: float = 0.0,
-        trust_coefficient: float = 0.001,
-        weight_decay: float | None = 0.0,
-        nesterov: bool = False,
-        exclude: Sequence[str] = ("bias", "gamma", "beta"),
-        rate_in_momentum: bool = True,
-        **kwargs: Any,
+        self, learning_rate: Any = 0.3, momentum: float = 0.0, *args: Any, **kwargs: Any
     ) -> None:
-        super().__init__(
-            learning_rate=learning_rate,
-            momentum=momentum,
-            trust_coefficient=trust_coefficient,
-            weight_decay=weight_decay,
-            nesterov=nesterov,
-            exclude=exclude,
-            rate_in_momentum=rate_in_momentum,
-            **kwargs,
-        )
+        super().__init__(learning_rate, momentum, *args, **kwargs)
 
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
         """The ratio of each element; 0 where its gradient is, to all intents and purposes, 0."""

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bigbatch._arguments import positive_number
+from keras_bigbatch._arguments import boolean, patterns, positive_number
 from keras_bigbatch._backend import layerwise
 from keras_bigbatch._typing import Tensor
 
@@ -113,9 +113,9 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         self.trust_coefficient = positive_number(
             "trust_coefficient", trust_coefficient, "It multiplies the trust ratio."
         )
-        self.nesterov = _flag("nesterov", nesterov)
-        self.rate_in_momentum = _flag("rate_in_momentum", rate_in_momentum)
-        self.exclude = _patterns(exclude)
+        self.nesterov = boolean("nesterov", nesterov)
+        self.rate_in_momentum = boolean("rate_in_momentum", rate_in_momentum)
+        self.exclude = patterns("exclude", exclude, "`exclude=()` lets all variables adapt.")
         if decay == 0 and isinstance(learning_rate, float) and learning_rate > 0:
             self._warn_of_growth(learning_rate)
 
@@ -244,28 +244,3 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
             "exclude": list(self.exclude),
             "rate_in_momentum": self.rate_in_momentum,
         }
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
-    return value
-
-
-def _patterns(exclude: Any) -> tuple[str, ...]:
-    """The checked patterns; one string alone would be taken for its letters."""
-    if isinstance(exclude, str) or not all(isinstance(each, str) for each in exclude):
-        raise ValueError(
-            "`exclude` must be a sequence of regular expressions. Received: "
-            f"exclude={exclude!r}. For a single one write `exclude=('bias',)`; `exclude=()` lets "
-            "all variables adapt."
-        )
-    for pattern in exclude:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(
-                f"`exclude` has a pattern that is no regular expression: {pattern!r} ({error}). "
-                "Escape special characters with `re.escape`."
-            ) from error
-    return tuple(exclude)

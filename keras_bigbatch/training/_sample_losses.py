@@ -39,41 +39,7 @@ class SampleLosses:
         weights = self._by_output(loss_weights)
         self._weights = [1.0 if weight is None else weight for weight in weights]
 
-    def __call__(self, y: Any, y_pred: Any, sample_weight: Any) -> Tensor:
-        """Each sample's part of the training loss, [B], up to a common factor."""
-        total: Any = 0.0
-        given = self._by_output(sample_weight)
-        values = self._values(y, y_pred)
-        for value, is_sum, weight, samples in zip(
-            values, self._sums, self._weights, given, strict=True
-        ):
-            if value is None:
-                continue
-            if samples is not None:
-                value = value * _of_rank(ops.cast(samples, value.dtype), len(value.shape))
-            axes = tuple(range(1, len(value.shape)))
-            if axes:
-                value = ops.sum(value, axis=axes) if is_sum else ops.mean(value, axis=axes)
-            total = total + weight * value
-        return total
-
-    def weighted(self, y: Any, y_pred: Any, sample_weight: Any, factor: Tensor) -> Any:
-        """`sample_weight` for Keras, times `factor` [B]: a weight for each output."""
-        weights = []
-        given = self._by_output(sample_weight)
-        for value, samples in zip(self._values(y, y_pred), given, strict=True):
-            if value is None:
-                weights.append(factor)
-                continue
-            rank = len(value.shape)
-            # Of the value's own shape: Keras multiplies the mask into it in place.
-            weight = _of_rank(factor, rank) * ops.ones_like(value, dtype=factor.dtype)
-            if samples is not None:
-                weight = weight * _of_rank(ops.cast(samples, factor.dtype), rank)
-            weights.append(weight)
-        return keras.tree.pack_sequence_as(y_pred, weights)
-
-    def _values(self, y: Any, y_pred: Any) -> list[Tensor | None]:
+    def values(self, y: Any, y_pred: Any) -> list[Tensor | None]:
         """For each output its loss before the reduction, [B, ...]; None where there is none."""
         values: list[Tensor | None] = []
         predictions = self._by_output(y_pred)
@@ -91,6 +57,52 @@ class SampleLosses:
                 )
             values.append(value)
         return values
+
+    def of_samples(self, values: list[Tensor | None], sample_weight: Any) -> Tensor:
+        """Each sample's part of the training loss, [B], up to a common factor.
+
+        Args:
+            values: What `values` returned.
+            sample_weight: As Keras gives it to `compute_loss`.
+        """
+        total: Any = 0.0
+        given = self._by_output(sample_weight)
+        for value, is_sum, weight, samples in zip(
+            values, self._sums, self._weights, given, strict=True
+        ):
+            if value is None:
+                continue
+            if samples is not None:
+                value = value * _of_rank(ops.cast(samples, value.dtype), len(value.shape))
+            axes = tuple(range(1, len(value.shape)))
+            if axes:
+                value = ops.sum(value, axis=axes) if is_sum else ops.mean(value, axis=axes)
+            total = total + weight * value
+        return total
+
+    def weights(
+        self, values: list[Tensor | None], sample_weight: Any, factor: Tensor
+    ) -> list[Tensor]:
+        """`sample_weight` times `factor` [B]: a weight for each output.
+
+        Args:
+            values: What `values` returned.
+            sample_weight: As Keras gives it to `compute_loss`.
+            factor: A factor for each sample.
+        """
+        weights = []
+        given = self._by_output(sample_weight)
+        for value, samples in zip(values, given, strict=True):
+            if value is None:
+                weights.append(factor)
+                continue
+            rank = len(value.shape)
+            # Of the value's own shape: Keras multiplies the mask into it in place.
+            weight = _of_rank(factor, rank) * ops.ones_like(value, dtype=factor.dtype)
+            if samples is not None:
+                weight = weight * _of_rank(ops.cast(samples, factor.dtype), rank)
+            weights.append(weight)
+        return weights
 
     def _by_output(self, structure: Any) -> list[Any]:
         """One entry an output, from what Keras takes: one for all, a list or a dictionary."""

@@ -166,12 +166,14 @@ class LargeBatchModel(keras.Model):
         if training and (self.gradient_noise or self.discard_small_loss):
             batch = ops.shape(keras.tree.flatten(y_pred)[0])[0]
             weight = ops.ones((batch,), "float32")
+            values = self._sample_losses.values(y, y_pred)
             if self.discard_small_loss:
-                losses = self._sample_losses(y, y_pred, sample_weight)
+                losses = self._sample_losses.of_samples(values, sample_weight)
                 weight = self._kept(ops.stop_gradient(losses), batch)
             if self.gradient_noise:
                 weight = weight * self._noise(batch)
-            sample_weight = self._sample_losses.weighted(y, y_pred, sample_weight, weight)
+            weights = self._sample_losses.weights(values, sample_weight, weight)
+            sample_weight = keras.tree.pack_sequence_as(y_pred, weights)
         return super().compute_loss(x, y, y_pred, sample_weight, training=training)
 
     def _noise(self, batch: Tensor) -> Tensor:

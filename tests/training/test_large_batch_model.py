@@ -267,7 +267,7 @@ def test_sequences_with_masks():
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_trains_in_mixed_precision(policy, jit):
     if jit and keras.backend.backend() == "torch":
-        pytest.skip("Keras on torch compiles with Dynamo, which needs a C++ compiler")
+        pytest.skip("torch takes 40 s and more to compile one model")
     keras.config.set_dtype_policy(policy)
     model = large(gradient_noise=1.0, discard_small_loss=0.3, discard_updates=4)
     model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=jit)
