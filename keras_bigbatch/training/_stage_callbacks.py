@@ -1,0 +1,100 @@
+"""The callbacks of a training whose stages are one `fit` each: they see one training."""
+
+import sys
+from typing import Any
+
+import keras
+
+from keras_bigbatch.training.batch_stage import BatchStage
+
+
+class StageCallbacks(keras.callbacks.CallbackList):
+    """Begins and ends once, and ends a stage on a plateau.
+
+    Args:
+        callbacks: As in `fit`.
+        model: The model that is trained.
+        epochs: Epochs of all stages together.
+        verbose: As in `fit`.
+
+    Attributes:
+        next_epoch: The epoch that comes after those that were trained.
+        restored_epoch: Where a `BackupAndRestore` wants to go on, or None.
+    """
+
+    def __init__(self, callbacks: Any, model: keras.Model, epochs: int, verbose: Any) -> None:
+        self._plateau = _Plateau()
+        super().__init__(
+            # Last, to see what the others have put into the logs.
+            [*keras.tree.flatten(callbacks or []), self._plateau],
+            add_history=True,
+            add_progbar=verbose != 0,
+            model=model,
+            verbose=verbose,
+            epochs=epochs,
+            steps=None,
+        )
+        self.next_epoch = 0
+        self.restored_epoch: int | None = None
+        self._begun = False
+        self._logs: Any = None
+        self._begin_data: Any = None
+
+    def enter(self, stage: BatchStage, epoch: int, steps: int | None, data: Any) -> None:
+        """To be called before the `fit` of a stage, whose first epoch is `epoch`."""
+        self.next_epoch = epoch
+        self._begin_data = getattr(data, "begin_epoch", None)
+        self._plateau.watch(stage)
+        # The progress bar's length.
+        self.set_params({**self.params, "steps": steps})
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a callback has ended the training."""
+        return self._model.stop_training and not self._plateau.reached
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        # `BackupAndRestore` has no other way to say where `fit` is to go on, and Keras never takes
+        # it back.
+        self._model._initial_epoch = None
+        super().on_train_begin(logs)
+        self.restored_epoch = self._model._initial_epoch
+        if self.restored_epoch is not None:
+            # It may be in another stage: this `fit` is to do nothing.
+            self._model._initial_epoch = sys.maxsize
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._begin_data is not None:
+            self._begin_data(epoch)
+        super().on_epoch_begin(epoch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        self.next_epoch, self._logs = epoch + 1, logs
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Nothing: the end of a stage is not the end of the training."""
+
+    def finish(self) -> None:
+        """The end of the training."""
+        super().on_train_end(self._logs)
+
+
+class _Plateau(keras.callbacks.Callback):
+    """Ends the `fit` of a stage where `EarlyStopping` would."""
+
+    def watch(self, stage: BatchStage) -> None:
+        self.reached = False
+        self._stopping: Any = None
+        if stage.patience is not None:
+            self._stopping = keras.callbacks.EarlyStopping(stage.monitor, patience=stage.patience)
+            self._stopping.set_model(self._model)
+            self._stopping.on_train_begin()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._stopping is not None and not self.model.stop_training:
+            self._stopping.on_epoch_end(epoch, logs)
+            self.reached = self.model.stop_training
