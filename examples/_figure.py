@@ -68,7 +68,7 @@ def _accuracies(axes, accuracies, label):
     axes.set_xlim(-0.7, len(accuracies) - 0.4)
     axes.set_ylabel(f"accuracy, %, on {label}")
     axes.set_title("mean ± standard deviation, and each seed", fontsize=9)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _distances(axes, histories):
@@ -85,10 +85,11 @@ def _distances(axes, histories):
     axes.set_ylabel("weight distance from the start")
     axes.set_title("mean over the seeds; the marker is the end of the training", fontsize=9)
     axes.legend(frameon=False, loc="upper left")
-    _tidy(axes)
+    tidy(axes)
 
 
-def _tidy(axes):
-    axes.grid(axis="y", color="0.9", linewidth=0.8)
+def tidy(axes, grid="y"):
+    """No frame, and pale lines across one axis."""
+    axes.grid(axis=grid, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The command line of `closing_the_gap.py`, and what it does where nothing is said."""
+"""The examples' command lines: what all share, and the whole of `closing_the_gap.py`'s."""
 
 import argparse
 import importlib.util
@@ -48,7 +48,8 @@ def parse_options(description):
     return options
 
 
-def _parser(description):
+def base_parser(description, name):
+    """A parser of what every example takes; `name` is the example's, for its folder."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -62,8 +63,12 @@ def _parser(description):
         metavar="SEED",
         help="for the initial weights and the order of the samples; default: 10 11 12",
     )
-    add("--output", type=Path, metavar="DIR", help="default: results/closing_the_gap")
+    add("--output", type=Path, metavar="DIR", help=f"default: results/{name}")
+    return parser
 
+
+def _parser(description):
+    parser = base_parser(description, "closing_the_gap")
     data = parser.add_argument_group("data")
     names = ("mnist1d", "digits", "mnist", "fashion_mnist", "cifar10")
     data.add_argument(

@@ -72,7 +72,7 @@ def summarise(results):
 def table(summary, title, split="test", quick=False):
     """The paper's Table 1 row, and below it what each arm cost."""
     rows = [("", list(summary))]
-    rows.append((f"{split} accuracy, %", [_with_deviation(arm) for arm in summary.values()]))
+    rows.append((f"{split} accuracy, %", [with_deviation(arm) for arm in summary.values()]))
     for label, key, form in (
         ("training accuracy, %", "train_accuracy", "{:.2f}"),
         ("updates", "updates", "{:,.0f}"),
@@ -87,7 +87,8 @@ def table(summary, title, split="test", quick=False):
     return "\n".join([*heading, rule, lines[0], rule, lines[1], rule, *lines[2:], rule])
 
 
-def _with_deviation(arm):
+def with_deviation(arm):
+    """An accuracy of `summarise`, with its deviation if it has one."""
     deviation = arm["test_deviation"]
     return f"{arm['test_accuracy']:.2f}" + ("" if deviation is None else f" ± {deviation:.2f}")
 
@@ -163,12 +164,12 @@ def _caveats(results):
     return text
 
 
-def write(folder, results, context):
+def write(folder, results, context, columns=COLUMNS):
     """Write `trainings.csv`, a row a training, and `results.json`, with everything."""
 
     def write_csv(part):
         with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(results)
 

@@ -43,9 +43,19 @@ class Runs:
         path = self._path(arm, seed, recipe)
         write_atomically(path, lambda part: part.write_text(json.dumps(content)))
 
+    def once(self, arm, seed, recipe, train):
+        """Return the result of a training, and whether it was kept: if not, `train()` makes it."""
+        result = self.get(arm, seed, recipe)
+        if result is not None:
+            return result, True
+        result = train()
+        self.keep(arm, seed, recipe, result)
+        return result, False
+
     def _path(self, arm, seed, recipe):
         identity = json.dumps([self.common, arm, seed, recipe], sort_keys=True)
-        return self.folder / f"{arm.strip('+')}-seed{seed}-{_sha256(identity.encode())[:12]}.json"
+        name = arm.strip("+").replace(" ", "-")
+        return self.folder / f"{name}-seed{seed}-{_sha256(identity.encode())[:12]}.json"
 
 
 def write_atomically(path, write):

@@ -14,6 +14,8 @@ from keras_bigbatch._typing import Tensor
 
 # Without decay, weights that grow by e in fewer updates than these break a training down.
 _FAST_GROWTH = 1000
+# Where to look for a schedule's highest rate: behind warm-ups of any length, before the decay.
+_LOOKS = (0, 10, 100, 1000, 10_000)
 
 
 class LayerwiseOptimizer(keras.optimizers.Optimizer):
@@ -48,8 +50,9 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
     the updates are independent, and more slowly if they are not; so do weights after the last one,
     once there is nothing left to learn. The gradients of the excluded variables grow with the
     latter until they kill the units, and the training is back at chance. `weight_decay` bounds the
-    growth and a decaying schedule ends it. A constant rate without decay at which it takes fewer
-    than 1000 updates warns at construction; at the defaults it takes 200 000.
+    growth; a rate that falls ends it, but in a long training too late. Without decay a rate at
+    which it takes fewer than 1000 updates warns at construction (of a schedule, the highest that is
+    found); at the defaults it takes 200 000.
 
     All else is Keras's: schedules, clipping, accumulation, EMA, `LossScaleOptimizer`, saving.
 
@@ -116,8 +119,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         self.nesterov = boolean("nesterov", nesterov)
         self.rate_in_momentum = boolean("rate_in_momentum", rate_in_momentum)
         self.exclude = patterns("exclude", exclude, "`exclude=()` lets all variables adapt.")
-        if decay == 0 and isinstance(learning_rate, float) and learning_rate > 0:
-            self._warn_of_growth(learning_rate)
+        if decay == 0 and (rate := _highest(learning_rate)) > 0:
+            self._warn_of_growth(rate)
 
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
         """The factor on the rate of one variable, before `trust_coefficient`.
@@ -231,7 +234,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
                 f"{type(self).__name__} without weight decay makes weights grow. At learning_rate "
                 f"* trust_coefficient = {relative:.3g} and momentum {self.momentum:.3g} it can be "
                 f"a factor of e in about {updates:.0f} updates, and long trainings collapse. Pass "
-                "`weight_decay` (0.0001 is enough), a decaying schedule, or a smaller rate.",
+                "`weight_decay` (0.0001 is enough) or a smaller rate.",
                 stacklevel=4,
             )
 
@@ -244,3 +247,9 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
             "exclude": list(self.exclude),
             "rate_in_momentum": self.rate_in_momentum,
         }
+
+
+def _highest(learning_rate: Any) -> float:
+    if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        return max(float(learning_rate(update)) for update in _LOOKS)
+    return learning_rate if isinstance(learning_rate, float) else 0.0

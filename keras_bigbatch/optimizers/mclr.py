@@ -26,10 +26,11 @@ class MCLR(LayerwiseOptimizer):
     Differs from the paper, whose medians are of the signed values: those are noise around zero,
     which for a layer of 100 000 Gaussian values and a true ratio of 5 gives anything from 0.3 to 52
     (90 % of draws), where absolute values give 4.95 to 5.04. The authors do not recommend the
-    method above batches of about 8192. In our trials it was about a point behind `LARS`, and
-    lost 12 points at a rate not far above its best.
+    method above batches of about 8192. In `examples/large_batch_methods.py` it is level with
+    `LARS`, and at twice its best rate the network does not train.
 
-    A median takes longer than a norm: on a CPU, tens of times a plain SGD step.
+    A median takes far longer than a norm: in `benchmarks/optimizers.py --all`, on a CPU, tens
+    (PyTorch) to hundreds (TensorFlow, JAX) of times a plain SGD step.
 
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.

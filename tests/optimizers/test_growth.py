@@ -50,8 +50,17 @@ def test_fast_growth_warns_with_the_number():
         CBLR(1.0, trust_coefficient=0.05)
 
 
+def test_schedule_warns_of_its_highest_rate():
+    """One that falls to 0 collapses too: `examples/large_batch_methods.py --collapse`."""
+    falling = keras.optimizers.schedules.CosineDecay(0.05, 1600)
+    warmed = keras.optimizers.schedules.CosineDecay(0.0, 9000, warmup_target=0.05, warmup_steps=100)
+    for schedule in (falling, warmed):
+        with pytest.warns(UserWarning, match="about 8 updates"):
+            LARS(schedule, trust_coefficient=1.0)
+
+
 def test_harmless_growth_does_not_warn():
-    schedule = keras.optimizers.schedules.CosineDecay(1.0, 100)
+    schedule = keras.optimizers.schedules.CosineDecay(0.001, 100)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         LARS()
