@@ -15,7 +15,11 @@ TOOLS := .venv-tools
 FLOOR := .venv-floor
 PINS := requirements/constraints.txt
 
+# The environments do not depend on each other, and pip waits for the network most of the time.
+MAKEFLAGS += --jobs=3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Python compiles what is imported anyway; all of the backends is a minute more.
+export PIP_NO_COMPILE := 1
 export NO_MKDOCS_2_WARNING := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 

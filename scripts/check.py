@@ -97,6 +97,11 @@ def pytest(python: Path, backend: str, paths: Sequence[str]) -> Callable[[Outcom
             TF_CPP_MIN_LOG_LEVEL="3",
             # The tests' tensors are tiny: more threads than this cost more than they bring.
             OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "2"),
+            # Most of a test's time on JAX is the compiler's, and many tests, and the oldest Keras's
+            # once more, compile the same programs.
+            JAX_COMPILATION_CACHE_DIR=str(scratch.parent / "jax"),
+            JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+            JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
         )
         if report.exists():
             suite = ElementTree.parse(report).getroot().find("testsuite")
@@ -152,14 +157,16 @@ def main() -> int:
     def ended(name: str) -> Outcome:
         outcome = Outcome(name, ok=False)
         begin = time.monotonic()
-        with tempfile.TemporaryDirectory() as scratch:
-            outcome.ok = steps[name](outcome, Path(scratch))
+        own = Path(scratch, name)
+        own.mkdir()
+        outcome.ok = steps[name](outcome, own)
         outcome.seconds = time.monotonic() - begin
         return outcome
 
     print(f"Running {', '.join(steps)}; some minutes each ...", flush=True)
     outcomes = []
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+    workers = min(2, os.cpu_count() or 1)
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(workers) as pool:
         for outcome in pool.map(ended, steps):
             print(f"\n===== {outcome.name} =====\n{outcome.printed}", end="", flush=True)
             outcomes.append(outcome)

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 
 import keras_bigbatch as kbb
+from tests.problems import data
 
 _INNER = {"learning_rate", "gradient_accumulation_steps"}
 
@@ -85,10 +87,18 @@ SCHEDULES = [
     ),
 ]
 
+_DATA = dict(zip("xy", data(), strict=True))
+
 CALLBACKS = [
     Entry(kbb.callbacks.WeightDistance, "callback", {"frequency": 1, "per_layer": True}),
     # The contract's trainings do not come so far: whatever this one does to them is too much.
     Entry(kbb.callbacks.ReduceLROnWeightDistance, "callback", {"distances": 1e6, "frequency": 1}),
+    Entry(
+        kbb.callbacks.GradientNoiseScale,
+        "callback",
+        {**_DATA, "small_batch": 16, "large_batch": 64, "frequency": 1, "draws": 8},
+    ),
+    Entry(kbb.callbacks.LayerStrides, "callback", {**_DATA, "frequency": 1}),
 ]
 
 
@@ -128,6 +138,20 @@ def _large_batch_model():
 # Made of tensors, which must not be shared between tests.
 MODELS = {kbb.training.LargeBatchModel: _large_batch_model}
 
+
+def _random_potential():
+    distance = np.array([1.0, 2.0, 4.0])
+    deviation = np.array([0.1, 0.2, 0.4])
+    draws = np.stack([distance, deviation], axis=1)
+    return kbb.diagnostics.RandomPotential(
+        distance, deviation, deviation, 2.0, 0.01, 2.0, (0.5, 4.0), 0.1, draws
+    )
+
+
+def _linear_path():
+    return kbb.diagnostics.LinearPath(np.array([0.0, 0.5, 1.0]), np.array([1.0, 2.0, 1.5]))
+
+
 # A plan and a fit are made by functions, which know all their fields.
 RECORDS = {
     kbb.schedules.Regime: _regime,
@@ -135,6 +159,22 @@ RECORDS = {
     kbb.training.BatchStage: lambda: kbb.training.BatchStage(32, 2, learning_rate=0.1),
     kbb.diagnostics.DiffusionFit: lambda: kbb.diagnostics.fit_diffusion(
         [10, 20, 50, 100], [1.0, 1.2, 1.5, 1.6]
+    ),
+    kbb.diagnostics.HessianEigenvalues: lambda: kbb.diagnostics.HessianEigenvalues(
+        np.array([3.0, 1.0]), np.array([1e-4, 1e-3]), 12, True
+    ),
+    kbb.diagnostics.HessianTrace: lambda: kbb.diagnostics.HessianTrace(5.0, 0.5, 20),
+    kbb.diagnostics.LinearPath: _linear_path,
+    kbb.diagnostics.RandomPotential: _random_potential,
+    kbb.diagnostics.Sharpness: lambda: kbb.diagnostics.Sharpness(
+        0.5, 1.0, 1.01, "ascent", True, 9, {"ascent": (1.01, 1.01), "l-bfgs-b": (1.0,)}
+    ),
+    kbb.diagnostics.NoiseScale: lambda: kbb.diagnostics.NoiseScale(
+        value=150.0,
+        trace=3.0,
+        gradient_norm_squared=0.02,
+        interval=(120.0, 190.0),
+        draws=20,
     ),
 }
 

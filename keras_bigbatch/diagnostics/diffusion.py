@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_bigbatch.diagnostics._student_t import student_t
+
 Array = npt.NDArray[np.float64]
 
 
@@ -189,37 +191,10 @@ def _line(x: Array, y: Array) -> tuple[float, float, tuple[float, float]]:
     intercept = float(y.mean() - slope * x.mean())
     residual = y - (intercept + slope * x)
     error = math.sqrt(float(residual @ residual) / freedom / spread)
-    half = _student_t(freedom) * error
+    half = student_t(freedom) * error
     return slope, intercept, (slope - half, slope + half)
 
 
 def _r2(observed: Array, fitted: Array) -> float:
     around_fit = float(((observed - fitted) ** 2).sum())
     return 1.0 - around_fit / float(((observed - observed.mean()) ** 2).sum())
-
-
-def _student_t(freedom: int, coverage: float = 0.95) -> float:
-    """The value that `|T|` of Student's t stays below with probability `coverage`.
-
-    Bisection on the finite series of Abramowitz & Stegun, 26.7.3 and 26.7.4, in
-    `angle = atan(t / sqrt(freedom))`.
-    """
-    odd = freedom % 2
-    # The series' factors: 2/3, 4/5, ... for odd degrees of freedom, 1/2, 3/4, ... for even ones.
-    over = np.arange(2 + odd, freedom - 1, 2, dtype=np.float64)
-    factors = np.cumprod((over - 1) / over)
-    powers = np.arange(1, len(factors) + 1) * 2
-
-    def covered(angle: float) -> float:
-        cosine = math.cos(angle)
-        series = 1.0 + float(factors @ cosine**powers)
-        if not odd:
-            return math.sin(angle) * series
-        tail = math.sin(angle) * cosine * series if freedom > 1 else 0.0
-        return 2.0 / math.pi * (angle + tail)
-
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if covered(middle) < coverage else (low, middle)
-    return math.sqrt(freedom) * math.tan((low + high) / 2)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_bigbatch.diagnostics import DiffusionFit, fit_diffusion
-from keras_bigbatch.diagnostics.diffusion import _student_t
+from keras_bigbatch.diagnostics._student_t import student_t
 
 T = np.array([10, 14, 20, 35, 50, 100, 200, 500, 1000, 3000])
 NOISE = np.random.default_rng(0).normal(0, 0.2, len(T))
@@ -89,7 +89,7 @@ STUDENT |= {29: 2.0452, 30: 2.0423, 60: 2.0003, 120: 1.9799, 1000: 1.9623, 100_0
 
 @pytest.mark.parametrize(("freedom", "value"), STUDENT.items())
 def test_student_t(freedom, value):
-    assert _student_t(freedom) == pytest.approx(value, abs=6e-5)
+    assert student_t(freedom) == pytest.approx(value, abs=6e-5)
 
 
 def test_interval_covers_as_often_as_it_says():

@@ -1,0 +1,89 @@
+"""PyTorch: derivatives of pure functions. See `gradients`."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from keras_bigbatch._typing import Tensor
+
+Function = Callable[..., Tensor]
+
+
+def compiled(function: Callable[..., Any], model: Any) -> Callable[..., Any]:  # noqa: ARG001
+    """As everywhere, but eager: as Keras does on torch, and its compiler has no double backward."""
+
+    def detached(*arguments: Any) -> Any:
+        # Derivatives ask for gradients themselves; everything else needs no graph.
+        with torch.no_grad():
+            return function(*arguments)
+
+    return detached
+
+
+@torch.no_grad()
+def trace(function: Callable[..., Any], *arguments: Any) -> None:
+    """As everywhere."""
+    function(*arguments)
+
+
+def value_and_gradient(function: Function) -> Callable[..., Any]:
+    """As everywhere."""
+
+    def both(values: Sequence[Tensor], *rest: Any) -> tuple[Tensor, list[Tensor]]:
+        with torch.enable_grad():
+            inputs = _inputs(values)
+            value = function(inputs, *rest)
+            return value.detach(), _gradients(value, inputs)
+
+    return both
+
+
+def hessian_vector_product(function: Function) -> Callable[..., Any]:
+    """As everywhere: the gradient of `gradient . vector`, reverse over reverse."""
+
+    def product(values: Sequence[Tensor], vector: Sequence[Tensor], *rest: Any) -> list[Tensor]:
+        # The fused kernels of attention have no second derivative.
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            inputs = _inputs(values)
+            gradients = _gradients(function(inputs, *rest), inputs, create_graph=True)
+            pairs = zip(gradients, vector, strict=True)
+            along = torch.stack([torch.sum(g * v) for g, v in pairs]).sum()
+            return _gradients(along, inputs)
+
+    return product
+
+
+def _inputs(values: Sequence[Tensor]) -> list[Tensor]:
+    """Leaves of a graph of their own; the memory is shared, and nothing writes to it."""
+    return [value.detach().requires_grad_() for value in values]
+
+
+def _gradients(value: Tensor, inputs: list[Tensor], create_graph: bool = False) -> list[Tensor]:
+    if not value.requires_grad:  # a constant, as the gradient of a linear function is
+        return [torch.zeros_like(each) for each in inputs]
+    return list(
+        torch.autograd.grad(
+            value, inputs, create_graph=create_graph, allow_unused=True, materialize_grads=True
+        )
+    )
+
+
+def refuse(model: Any) -> None:
+    """Raises for a torch module in a Keras layer: it reads its parameters past Keras."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.TorchModuleWrapper):
+            raise ValueError(
+                f"The layer {layer.name!r} is a `TorchModuleWrapper`, whose weights can only be "
+                "changed in place, and a measurement changes no model. Use Keras layers instead."
+            )
+
+
+@contextlib.contextmanager
+def random_state_kept() -> Any:
+    """A `DataLoader` draws a seed from torch's global state, even if it does not shuffle."""
+    with torch.random.fork_rng(devices=[]):
+        yield

@@ -1,0 +1,145 @@
+"""A data set as batches that can be read again and again."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_bigbatch._arguments import positive_integer
+
+# (x, y, sample_weight), each an array, a nested structure of arrays, or None.
+Batch = tuple[Any, Any, Any]
+
+_DEFAULT_SIZE = 256
+
+
+class Batches:
+    """Batches of `(x, y, sample_weight)`, from the first one again at each iteration.
+
+    Args:
+        x: Arrays or tensors, or lists and dictionaries of them, with a sample a row. Or what
+            yields batches of `(x, y)` or `(x, y, sample_weight)` and can be read more than once:
+            a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, a list-like of
+            your own with `__iter__`.
+        y: Targets like `x`, with arrays only.
+        sample_weight: Weights of the samples like `y`, with arrays only.
+        batch_size: Samples a batch, with arrays only; 256 if None. The last batch may be smaller.
+
+    Raises:
+        ValueError: If the arrays differ in length or are empty, if what is passed with a data
+            set belongs into it, or if the data can be read only once or never ends.
+    """
+
+    def __init__(
+        self, x: Any, y: Any = None, sample_weight: Any = None, batch_size: int | None = None
+    ) -> None:
+        self._data: Any = x
+        self._is_arrays = _is_arrays(x)
+        if self._is_arrays:
+            size = _DEFAULT_SIZE if batch_size is None else batch_size
+            self._size = positive_integer("batch_size", size, "It is the samples of a batch.")
+            self._data = keras.tree.map_structure(_on_host, (x, y, sample_weight))
+            self._samples = _samples(self._data)
+        else:
+            _check_stream(x, y, sample_weight, batch_size)
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        """Yields the number of samples and the batch."""
+        if self._is_arrays:
+            for start in range(0, self._samples, self._size):
+                rows = slice(start, min(start + self._size, self._samples))
+                yield rows.stop - rows.start, self._map(lambda leaf: leaf[rows], self._data)  # noqa: B023
+            return
+        empty = True
+        for batch in _stream(self._data):
+            parts = self._map(lambda leaf: leaf, keras.utils.unpack_x_y_sample_weight(batch))
+            first = next(leaf for leaf in keras.tree.flatten(parts[0]) if leaf is not None)
+            empty = False
+            yield int(first.shape[0]), parts
+        if empty:
+            raise ValueError(
+                f"The data set has no batches. Received: x={self._data!r}. If it can be read only "
+                "once, pass what makes it, or arrays."
+            )
+
+    @staticmethod
+    def _map(pick: Any, structure: Any) -> Any:
+        def leaf(value: Any) -> Any:
+            return None if value is None else _as_array(pick(value))
+
+        return keras.tree.map_structure(leaf, structure)
+
+
+def first_sample(batch: Batch) -> Batch:
+    """A batch of the first sample of a batch."""
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[:1], batch)
+
+
+def _is_arrays(x: Any) -> bool:
+    if isinstance(x, keras.utils.PyDataset):
+        return False
+    leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
+    return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)
+
+
+def _on_host(leaf: Any) -> Any:
+    """Tensors as arrays, to be cut on the host; what is read piece by piece stays as it is."""
+    return ops.convert_to_numpy(leaf) if ops.is_tensor(leaf) else leaf
+
+
+def _as_array(leaf: Any) -> Any:
+    """What the running backend takes, floats as `fit` passes them: in Keras's own precision."""
+    if ops.is_tensor(leaf):
+        return leaf
+    array = np.asarray(leaf)
+    return array.astype(keras.config.floatx()) if array.dtype == np.float64 else array
+
+
+def _samples(data: Batch) -> int:
+    leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+    if not all(hasattr(leaf, "shape") for leaf in leaves):
+        raise ValueError(
+            "`y` and `sample_weight` must be arrays as `x` is. Received types: "
+            f"{sorted({type(leaf).__name__ for leaf in leaves})}. Convert them with `np.asarray`."
+        )
+    lengths = sorted({int(leaf.shape[0]) for leaf in leaves})
+    if len(lengths) != 1 or lengths[0] == 0:
+        raise ValueError(
+            "`x`, `y` and `sample_weight` must have the same number of samples, one or more. "
+            f"Received: {lengths} rows."
+        )
+    return lengths[0]
+
+
+def _check_stream(x: Any, y: Any, sample_weight: Any, batch_size: Any) -> None:
+    kind = type(x).__name__
+    if not (isinstance(x, keras.utils.PyDataset) or hasattr(x, "__iter__")):
+        raise ValueError(
+            "`x` must be arrays, or a data set that yields batches: tf.data, torch's DataLoader, "
+            f"PyDataset. Received: x of type {kind}."
+        )
+    given = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"With a data set `{name}` must not be passed: its batches have it. "
+                f"Received: x of type {kind} and {name} of type {type(value).__name__}."
+            )
+    if hasattr(x, "__next__"):
+        raise ValueError(
+            f"`x` can be read only once. Received: x of type {kind}. A measurement reads the data "
+            "many times: pass arrays, a tf.data.Dataset, a DataLoader or a PyDataset."
+        )
+    endless = isinstance(x, keras.utils.PyDataset) and x.num_batches is None
+    if endless or (hasattr(x, "cardinality") and int(x.cardinality()) == -1):
+        raise ValueError(
+            f"`x` never ends. Received: x of type {kind}. Leave out `repeat()` or add `take(n)`."
+        )
+
+
+def _stream(data: Any) -> Iterator[Any]:
+    if isinstance(data, keras.utils.PyDataset):
+        return (data[index] for index in range(data.num_batches))
+    return iter(data)

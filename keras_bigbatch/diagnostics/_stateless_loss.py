@@ -1,0 +1,80 @@
+"""The compiled loss of a model as a pure function of its weights, its state and a batch."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_bigbatch import _parameters
+from keras_bigbatch._typing import Tensor
+
+StatelessLoss = Callable[[Sequence[Tensor], Sequence[Tensor], Any], Tensor]
+
+
+def stateless_loss(model: Any, training: bool) -> StatelessLoss:
+    """Returns `loss(values, state, (x, y, sample_weight))`, a scalar, on any backend.
+
+    It is `model.compute_loss` of what the model makes of the batch, so everything that was
+    compiled counts, and so do `add_loss`, regularizers and a `compute_loss` of a subclass's own.
+    All that happens in a stateless scope: what layers, losses and metrics assign is dropped, so
+    there is nothing to restore, whatever is raised.
+
+    Args:
+        model: A compiled model.
+        training: Passed to the model's `call` and `compute_loss`.
+    """
+    forward = _Forward(model, training)
+
+    def loss(values: Sequence[Tensor], state: Sequence[Tensor], batch: Any) -> Tensor:
+        x, y, sample_weight = batch
+        with forward.scope(values, state):
+            y_pred = forward(x)
+            return model.compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **forward.loss_arguments
+            )
+
+    return loss
+
+
+def stateless_update(model: Any) -> Callable[..., list[Tensor]]:
+    """Returns `update(values, state, batch)`: the state that a training step leaves behind.
+
+    That is what the layers assign in the forward pass, with `training=True`.
+    """
+    forward = _Forward(model, training=True)
+
+    def update(values: Sequence[Tensor], state: Sequence[Tensor], batch: Any) -> list[Tensor]:
+        with forward.scope(values, state) as scope:
+            forward(batch[0])
+        return [scope.get_current_value(v) for v in _parameters.state_variables(model)]
+
+    return update
+
+
+class _Forward:
+    """The forward pass of a model in a scope in which nothing is assigned."""
+
+    def __init__(self, model: Any, training: bool) -> None:
+        self._model = model
+        state = _parameters.state_variables(model)
+        self._variables = [*_parameters.trainable_variables(model), *state]
+        mode = {"training": training}
+        self._call_arguments = mode if _takes_training(model.call) else {}
+        self.loss_arguments = mode if _takes_training(model.compute_loss) else {}
+
+    def scope(self, values: Sequence[Tensor], state: Sequence[Tensor]) -> Any:
+        """The scope in which the variables have these values."""
+        mapping = list(zip(self._variables, [*values, *state], strict=True))
+        # Trackers start from zero: to read their values would compile them in as constants.
+        trackers = self._model.metrics_variables
+        mapping += [(each, ops.zeros(each.shape, each.dtype)) for each in trackers]
+        return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
+
+    def __call__(self, x: Any) -> Any:
+        return self._model(x, **self._call_arguments)
+
+
+def _takes_training(method: Any) -> bool:
+    return "training" in inspect.signature(method).parameters
