@@ -18,7 +18,11 @@ def compiled(function: Callable[..., Any], model: Any) -> Callable[..., Any]:  #
 
     def detached(*arguments: Any) -> Any:
         # Derivatives ask for gradients themselves; everything else needs no graph.
-        with torch.no_grad():
+        with random_state_kept(), torch.no_grad():
+            # Dropout without a seed draws from the global state: the same for each call.
+            torch.default_generator.manual_seed(0)
+            if torch.cuda.is_initialized():
+                torch.cuda.manual_seed_all(0)
             return function(*arguments)
 
     return detached
@@ -84,6 +88,11 @@ def refuse(model: Any) -> None:
 
 @contextlib.contextmanager
 def random_state_kept() -> Any:
-    """A `DataLoader` draws a seed from torch's global state, even if it does not shuffle."""
-    with torch.random.fork_rng(devices=[]):
+    """A `DataLoader` draws a seed from torch's global state, even if it does not shuffle.
+
+    So does Dropout without a seed.
+    """
+    initialized = torch.cuda.is_initialized()
+    devices = range(torch.cuda.device_count()) if initialized else ()
+    with torch.random.fork_rng(devices=devices):
         yield

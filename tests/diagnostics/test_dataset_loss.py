@@ -220,6 +220,22 @@ def test_random_layers_draw_the_same_in_every_pass():
     np.testing.assert_array_equal(loss.gradient()[1], loss.gradient()[1])
 
 
+@pytest.mark.parametrize("seed", [None, 3])
+def test_random_layers_draw_the_same_for_every_batch(seed):
+    """Two batches of the same samples have the same gradient; another draw would show."""
+    layers = [keras.layers.Input((6,)), keras.layers.Dropout(0.5, seed=seed)]
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
+    y = np.ones((16, 1), "float32")
+    loss = DatasetLoss(model, np.concatenate([x, x]), y, batch_size=8, mode="training")
+    (_, first, one), (_, second, other) = loss.batch_gradients()
+    assert first == second
+    np.testing.assert_array_equal(one, other)
+    plain = DatasetLoss(model, x, y[:8], batch_size=8)
+    assert plain.loss() != first
+
+
 def test_state_can_be_given():
     model = normalized(dropout=0.0)
     state = [v.numpy() for v in model.non_trainable_variables]
