@@ -18,11 +18,8 @@ def compiled(function: Callable[..., Any], model: Any) -> Callable[..., Any]:  #
 
     def detached(*arguments: Any) -> Any:
         # Derivatives ask for gradients themselves; everything else needs no graph.
+        # Dropout without a seed draws from the global state: the same numbers for each call.
         with random_state_kept(), torch.no_grad():
-            # Dropout without a seed draws from the global state: the same for each call.
-            torch.default_generator.manual_seed(0)
-            if torch.cuda.is_initialized():
-                torch.cuda.manual_seed_all(0)
             return function(*arguments)
 
     return detached
