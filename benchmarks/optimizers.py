@@ -120,6 +120,7 @@ def main():
     sgd = keras.optimizers.SGD
     candidates = {
         "SGD, momentum": lambda: sgd(0.001, momentum=0.9),
+        "SGD, decay": lambda: sgd(0.001, momentum=0.9, weight_decay=1e-4),
         "LARS": lambda: optimizers.LARS(0.001),
         "LARS, decay": lambda: optimizers.LARS(0.001, weight_decay=1e-4),
         "SGD, clipped always": lambda: sgd(0.001, momentum=0.9, global_clipnorm=5.0),
