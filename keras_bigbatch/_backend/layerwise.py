@@ -1,4 +1,4 @@
-"""What layer-wise optimizers need of a whole tensor, in `keras.ops`: the reference, and JAX's own.
+"""What layer-wise optimizers need of a whole tensor, in `keras.ops`: the reference.
 
 `active()` is the module of the running backend with the same functions. Squares are summed in
 float32 or wider, whatever the tensor's type is.
@@ -18,6 +18,10 @@ from keras_bigbatch._typing import Tensor
 def active() -> ModuleType:
     """The running backend's own module, or this one."""
     backend = keras.backend.backend()
+    if backend == "jax":
+        from keras_bigbatch._backend import jax_layerwise
+
+        return jax_layerwise
     if backend == "tensorflow":
         from keras_bigbatch._backend import tensorflow_layerwise
 

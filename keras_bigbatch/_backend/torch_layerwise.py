@@ -44,12 +44,15 @@ def norm(tensor: Tensor) -> Tensor:
 
 
 def median_magnitude(tensor: Tensor) -> Tensor:
-    """As everywhere. By selection: `torch.quantile`, which Keras takes, refuses large tensors."""
-    flat = tensor.abs().reshape(-1)
-    upper = torch.kthvalue(flat, flat.numel() // 2 + 1).values
-    if flat.numel() % 2:
-        return upper
-    return (torch.kthvalue(flat, flat.numel() // 2).values + upper) / 2
+    """As everywhere. `torch.median` selects the lower middle value; NaN if there is one."""
+    magnitudes = tensor.abs()
+    size = magnitudes.numel()
+    if size == 0:
+        return magnitudes.new_tensor(float("nan"))
+    lower = magnitudes.median()
+    above = torch.where(magnitudes > lower, magnitudes, float("inf")).min()
+    up_to = torch.count_nonzero(magnitudes <= lower)
+    return (lower + torch.where(up_to > size // 2, lower, above)) / 2
 
 
 def usable_factor(ratio: Tensor, coefficient: float) -> Tensor:
