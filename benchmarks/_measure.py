@@ -130,14 +130,14 @@ def peak_bytes(keras, step, *arguments):
     arguments[0].grad = None
     gc.collect()
     reset.write_text("5")
-    before = _kilobytes(status, "VmRSS")
+    before = kilobytes(status, "VmRSS")
     result = step(*arguments)  # Alive until the peak is read.
-    peak = _kilobytes(status, "VmHWM") - before
+    peak = kilobytes(status, "VmHWM") - before
     del result
     return 1024 * peak
 
 
-def _kilobytes(status, name):
+def kilobytes(status, name):
     return int(re.search(rf"{name}:\s+(\d+) kB", status.read_text())[1])
 
 

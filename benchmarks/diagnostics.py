@@ -1,20 +1,23 @@
-"""What the Hessian instruments cost: seconds, passes over the data, and extra memory.
+"""What each instrument costs: passes over the data, seconds beside an epoch, and extra memory.
 
-A dense network of about a million weights on random data. The epoch is the second
-of `fit` at the same batch; the seconds of an instrument are those of the whole call, its
-compilation included. Memory is how much the process's peak rose above that of training.
+A dense network of about a million weights on random data. The epoch is the second of `fit` at the
+same batch. The seconds of an instrument are those of the whole call, its compilation included.
+Memory is how much the process's peak rises above what it holds before the call (on Linux).
 
-    python benchmarks/diagnostics.py --backend jax
+    python benchmarks/diagnostics.py --backend jax --all-cores
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import os
-import resource
 import time
 from pathlib import Path
 
-from _measure import import_keras
+from _measure import import_keras, kilobytes
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def arguments():
@@ -23,17 +26,84 @@ def arguments():
         "--backend", choices=["jax", "tensorflow", "torch"], help="or KERAS_BACKEND"
     )
     parser.add_argument("--samples", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--width", type=int, default=700, help="units of the two hidden layers")
-    parser.add_argument("--draws", type=int, default=10, help="of the trace")
+    parser.add_argument("--passes", type=int, default=24, help="of a search for a sharpness")
+    parser.add_argument("--subspace", type=int, default=100, help="its dimension")
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=10,
+        help="of trace and noise scale; of the potential eight times as many",
+    )
+    parser.add_argument("--points", type=int, default=10, help="of the linear path")
     parser.add_argument("--all-cores", action="store_true", help="instead of one thread")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     return parser.parse_args()
 
 
-def peak():
-    """Bytes of the process at most so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def instruments(options, model, x, y, start):
+    """By name the call, and how to read the passes over the data from its result."""
+    from keras_bigbatch import diagnostics
+
+    data = (model, x, y)
+    batch = {"batch_size": options.batch}
+    search = {**batch, "max_iterations": options.passes, "starts": 1}
+    large = options.samples // 4
+    points = [i / options.points for i in range(options.points)]
+    return {
+        "hessian_eigenvalues": (
+            lambda: diagnostics.hessian_eigenvalues(*data, **batch),
+            lambda found: found.iterations,
+        ),
+        "hessian_trace": (
+            lambda: diagnostics.hessian_trace(*data, options.draws, **batch),
+            lambda found: found.draws,
+        ),
+        "sharpness": (
+            lambda: diagnostics.sharpness(*data, **search),
+            lambda found: found.passes,
+        ),
+        "sharpness, ascent only": (
+            lambda: diagnostics.sharpness(*data, maximizer="ascent", **search),
+            lambda found: found.passes,
+        ),
+        f"sharpness, subspace {options.subspace}": (
+            lambda: diagnostics.sharpness(*data, subspace=options.subspace, **search),
+            lambda found: found.passes,
+        ),
+        "linear_path": (
+            lambda: diagnostics.linear_path(
+                model, start, model.get_weights(), x, y, points, **batch
+            ),
+            lambda found: len(found.alphas),
+        ),
+        "random_potential": (
+            lambda: diagnostics.random_potential(*data, draws=8 * options.draws, bins=4, **batch),
+            lambda found: len(found.draws),
+        ),
+        "gradient_noise_scale": (
+            lambda: diagnostics.gradient_noise_scale(
+                *data, large // 10, large, draws=options.draws
+            ),
+            lambda found: found.draws * large / options.samples,
+        ),
+    }
+
+
+def measured(call):
+    """The result, its seconds, and its bytes above those before; None where they are not known."""
+    gc.collect()
+    known = RESET.exists()
+    if known:
+        # What earlier calls have freed would else be in the figure from before.
+        getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
+        RESET.write_text("5")
+        before = kilobytes(STATUS, "VmRSS")
+    began = time.perf_counter()
+    found = call()
+    seconds = time.perf_counter() - began
+    return found, seconds, 1024 * (kilobytes(STATUS, "VmHWM") - before) if known else None
 
 
 def main():
@@ -46,8 +116,6 @@ def main():
         keras = import_keras(options.backend)
     import numpy as np
 
-    from keras_bigbatch.diagnostics import hessian_eigenvalues, hessian_trace
-
     rng = np.random.default_rng(0)
     x = rng.normal(size=(options.samples, 784)).astype("float32")
     y = (x @ rng.normal(size=(784, 10))).argmax(1)
@@ -57,39 +125,38 @@ def main():
     model = keras.Sequential([layers.Input((784,)), *hidden, layers.Dense(10)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss)
+    start = model.get_weights()
 
     def fit():
-        began = time.perf_counter()
         model.fit(x, y, batch_size=options.batch, epochs=1, verbose=0)
-        return time.perf_counter() - began
 
     fit()
-    epoch = fit()
-    before = peak()
-    began = time.perf_counter()
-    found = hessian_eigenvalues(model, x, y, batch_size=options.batch)
-    first = time.perf_counter() - began
-    memory = peak() - before
-    began = time.perf_counter()
-    trace = hessian_trace(model, x, y, draws=options.draws, batch_size=options.batch)
-    trace_seconds = time.perf_counter() - began
-    vector = 4 * model.count_params()
+    _, epoch, _ = measured(fit)
     figures = {
         "backend": keras.backend.backend(),
         "weights": model.count_params(),
         "samples": options.samples,
         "epoch seconds": epoch,
-        "eigenvalue": float(found.values[0]),
-        "eigenvalue passes": found.iterations,
-        "eigenvalue seconds": first,
-        "extra memory in weight vectors": memory / vector,
-        "trace": trace.value,
-        "trace standard error": trace.standard_error,
-        "trace passes": trace.draws,
-        "trace seconds": trace_seconds,
+        "instruments": {},
     }
-    for name, value in figures.items():
-        print(f"{name:<32}{value:>12.5g}" if isinstance(value, float) else f"{name:<32}{value:>12}")
+    vector = 4 * model.count_params()
+    print(
+        f"{figures['backend']}, {figures['weights']:,} weights of {vector / 1e6:.1f} MB, "
+        f"{options.samples:,} samples; an epoch takes {epoch:.2f} s"
+    )
+    heads = ("passes", "seconds", "epochs", "epochs/pass", "extra MB")
+    print(f"{'':24}" + "".join(f"{head:>12}" for head in heads))
+    for name, (call, passes_of) in instruments(options, model, x, y, start).items():
+        found, seconds, extra = measured(call)
+        passes = passes_of(found)
+        figures["instruments"][name] = {"passes": passes, "seconds": seconds, "extra bytes": extra}
+        memory = "" if extra is None else f"{extra / 1e6:.0f}"
+        print(
+            f"{name:24}{passes:>12g}{seconds:>12.1f}{seconds / epoch:>12.1f}"
+            f"{seconds / epoch / passes:>12.2f}{memory:>12}",
+            flush=True,
+        )
+        del found
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -19,9 +19,13 @@ import _collapse
 import _data
 import _figure
 import _methods_report
+import _minima_figure
+import _minima_measures
+import _minima_report
 import _report
 import _runs
 import closing_the_gap
+import compare_minima
 import large_batch_methods
 
 EXAMPLES = Path(_data.__file__).parent
@@ -45,7 +49,12 @@ def run(*arguments, **environment):
 
 def test_every_example_is_tested_here():
     examples = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
-    assert examples == {"closing_the_gap.py", "large_batch_methods.py", "quickstart.py"}
+    assert examples == {
+        "closing_the_gap.py",
+        "compare_minima.py",
+        "large_batch_methods.py",
+        "quickstart.py",
+    }
 
 
 def test_quickstart():
@@ -549,9 +558,16 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 METHODS = large_batch_methods.METHODS
 
 
+def on_one_backend():
+    """Their parts have tests on each, and `closing_the_gap.py` runs whole on each."""
+    if keras.backend.backend() != "jax":
+        pytest.skip("whole runs that take half a minute are made on JAX only")
+
+
 @pytest.fixture(scope="module")
 def quick_methods(tmp_path_factory):
     """One quick run in a process: what it printed, and where it wrote."""
+    on_one_backend()
     folder = tmp_path_factory.mktemp("methods")
     flags = ["--quick", "--seeds", "3", "--output", str(folder)]
     return run("large_batch_methods.py", "--backend", keras.backend.backend(), *flags), folder
@@ -759,3 +775,193 @@ def test_collapse_prints_table_and_warning(monkeypatch, tmp_path, capsys, few_da
     assert looks["weight decay 1e-4", 8]["kernel_norm"] < looks["neither", 8]["kernel_norm"]
     call_methods(monkeypatch, *flags)
     assert capsys.readouterr().out.count("kept from an earlier run") == len(_collapse.ARMS)
+
+
+# --- compare_minima.py
+
+
+@pytest.fixture(scope="module")
+def quick_minima(tmp_path_factory):
+    """One quick run in a process: what it printed, and where it wrote."""
+    on_one_backend()
+    folder = tmp_path_factory.mktemp("minima")
+    flags = ["--quick", "--seeds", "3", "--output", str(folder)]
+    return run("compare_minima.py", "--backend", keras.backend.backend(), *flags), folder
+
+
+def call_minima(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["compare_minima.py", *arguments])
+    compare_minima.main()
+
+
+def minimum(accuracy=0.96, sharpness=1.0, eigenvalue=2.0, **more):
+    """The result of a training, with every measure."""
+    return {
+        **dict.fromkeys(_minima_report.ROWS, 0.5),
+        "batch": 40,
+        "updates": 2,
+        "seconds": 1.0,
+        "measuring_seconds": 1.0,
+        "train_accuracy": 1.0,
+        "test_accuracy": accuracy,
+        "sharpness": sharpness,
+        "top_eigenvalue": eigenvalue,
+        "searches": 5,
+        "searches_agreed": 4,
+        **more,
+    }
+
+
+def minima(**arms):
+    """Trainings by arm: a list of accuracies in percent, the sharpness, the top eigenvalue."""
+    return [
+        {"arm": arm, "seed": seed, **minimum(accuracy / 100, sharpness, eigenvalue)}
+        for arm, (accuracies, sharpness, eigenvalue) in arms.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+PATH = {
+    "alphas": [-0.5, 0.0, 0.5, 1.0, 1.5],
+    "interpolated": [9.0, 0.25, 2.0, 0.5, 30.0],
+    "estimated": [9.0, 0.25, 0.4, 0.5, 3.0],
+}
+
+
+def test_quick_minima_print_a_line_a_training_and_a_narrow_table(quick_minima):
+    printed, _ = quick_minima
+    for name in compare_minima.QUICK_ARMS:
+        assert printed.count(f"seed 3  {name:4}") == 1
+    for label in ("test accuracy, %", "sharpness 1e-3, %", "top eigenvalue", "noise scale"):
+        assert sum(line.startswith(label) for line in printed.splitlines()) == 1, label
+    assert printed.count(_report.QUICK) == 2
+    assert max(map(len, printed.partition("Picture")[0].splitlines())) <= 73
+
+
+def test_quick_minima_write_csv_json_and_picture(quick_minima):
+    _, folder = quick_minima
+    with (folder / "trainings.csv").open(newline="") as file:
+        rows = {row["arm"]: row for row in csv.DictReader(file)}
+    # 1000 samples and 4 epochs: 25 updates each at 40, 1 at 1000.
+    assert {arm: int(row["updates"]) for arm, row in rows.items()} == {"SB": 100, "LB": 4}
+    assert all(float(row["top_eigenvalue"]) > 0 for row in rows.values())
+    assert float(rows["SB"]["sharpness"]) > float(rows["SB"]["sharpness_smaller_box"]) > 0
+    content = json.loads((folder / "results.json").read_text())
+    assert content["versions"]["backend"] == keras.backend.backend()
+    assert all("weights" not in training for training in content["trainings"])
+    # The ends of the path are where the trainings ended.
+    path = content["paths"]["3"]
+    ends = [path["interpolated"][path["alphas"].index(alpha)] for alpha in (0, 1)]
+    losses = [training["train_loss"] for training in content["trainings"]]
+    np.testing.assert_allclose(ends, losses, rtol=1e-4)
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_minima_are_kept_after_ctrl_c(monkeypatch, tmp_path, capsys, few_data):
+    trained = []
+
+    def finish(data, arm, seed, effort, progress):
+        trained.append((arm.plan.batch, seed))
+        return {**minimum(), "weights": [[float(arm.plan.batch)]]}
+
+    def interrupted(*arguments):
+        if len(trained) == 5:
+            raise KeyboardInterrupt
+        return finish(*arguments)
+
+    ends = []
+
+    def between(first, second, data, effort):
+        ends.append((float(first[0][0]), float(second[0][0])))
+        return PATH
+
+    monkeypatch.setattr(_minima_measures, "between", between)
+    monkeypatch.setattr(compare_minima, "train_and_measure", interrupted)
+    flags = ["--seeds", "4", "5", "--output", str(tmp_path)]
+    with pytest.raises(SystemExit) as stop:
+        call_minima(monkeypatch, *flags)
+    assert stop.value.code == 130
+    assert "run it again" in capsys.readouterr().out
+    monkeypatch.setattr(compare_minima, "train_and_measure", finish)
+    call_minima(monkeypatch, *flags)
+    assert trained == [(batch, seed) for seed in (4, 5) for batch in (40, 1000, 1000, 1000)]
+    assert ends == [(40, 1000)] * 2
+    assert capsys.readouterr().out.count("kept from an earlier run") == 5
+
+
+def test_arms_are_measured_as_one_function(arms):
+    data = _data.load("digits", examples=40)
+    ghost = closing_the_gap.network(data.shape, data.classes, arms["+GBN"].norm)
+    rng = np.random.default_rng(0)
+    weights = [rng.uniform(0.1, 1, weight.shape) for weight in ghost.get_weights()]
+    ghost.set_weights(weights)
+    plain = _minima_measures.plain_network(data)
+    plain.set_weights(weights)
+    outputs = [np.asarray(model.predict(data.x_train, verbose=0)) for model in (ghost, plain)]
+    np.testing.assert_allclose(*outputs, rtol=1e-4)
+
+
+def test_barrier_is_above_the_higher_end_and_between_the_ends():
+    assert _minima_measures.barrier(PATH, "interpolated") == 1.5
+    assert _minima_measures.barrier(PATH, "estimated") == 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((35.38, 2.04), "35.4±2.0"),
+        ((813.7, 51.2), "814±51"),
+        ((0.369, 0.031), "0.369±0.031"),
+        ((0.00394, 0.00061), "(3.9±0.6)e-3"),
+        ((0.00394, None), "3.9e-3"),
+        ((0.0239, 0.0021), "(2.4±0.2)e-2"),
+        ((95.8512, 0.181, 2), "95.85±0.18"),
+        ((1072.4, None), "1072"),
+        ((0.0, 0.0), "0.00±0.00"),
+        ((None, None), "unknown"),
+    ],
+)
+def test_cells_of_minima(numbers, text):
+    assert _minima_report.cell(*numbers) == text
+
+
+def test_minima_table_has_unknown_noise_scales_and_fits_a_page():
+    results = minima(SB=([96.0, 96.2], 0.0243, 0.0722), LB=([92.0, 91.0], 35.4, 118.0))
+    results[2]["noise_scale"] = float("nan")
+    summary = _minima_report.summarise(results)
+    text = _minima_report.table(summary, {0: PATH, 1: PATH}, results, ["a title"])
+    rows = {line[:21].strip(): line[21:].split() for line in text.splitlines()}
+    assert rows["test accuracy, %"] == ["96.10±0.14", "91.50±0.71"]
+    assert rows["noise scale, samples"] == ["0.500±0.000", "unknown"]
+    assert "starts agreed in 16 of 20 searches" in text
+    assert "interpolated statistics: 1.50±0.00" in text
+    assert json.loads(json.dumps(summary))["LB"]["noise_scale"] == {"mean": None, "deviation": None}
+
+
+def test_minima_verdict_says_what_the_numbers_say():
+    sb, lb, lr = ([96.0, 96.1, 95.9], 1.0, 2.0), ([92.0, 92.1, 91.9], 400.0, 60.0), 92.1
+    against = minima(**{"SB": sb, "LB": lb, "+LR": ([lr, lr, lr - 0.1], 4.0, 6.0)})
+    assert _minima_report.verdict(against, 10_000) == (
+        "Beside SB, LB is 4.0 points worse, 400 times as sharp and 30 times as curved, +LR is 3.9 "
+        "points worse, 4 times as sharp and 3 times as curved; flatter is not always better here: "
+        "+LR is flatter than LB and not clearly different in accuracy (+0.1)."
+    )
+    together = minima(SB=sb, LB=lb)
+    sentence = _minima_report.verdict(together, 10_000)
+    assert sentence.endswith("the flatter arm is the better one in all 1 pairs that differ.")
+    apart = minima(SB=sb, LB=(lb[0], 400.0, 1.0))  # sharper in one measure, flatter in the other
+    assert "no arm is flatter than another" in _minima_report.verdict(apart, 10_000)
+    for training in together:
+        training["train_accuracy"] = 0.9
+    assert "by every seed: SB 90.0 %, LB 90.0 %" in _minima_report.verdict(together, 10_000)
+    assert _minima_report.verdict(together[::3], 10_000).endswith("one seed shows no spread.")
+    assert _minima_report.verdict(together, 10_000, quick=True) == _report.QUICK
+
+
+def test_minima_picture_is_written_for_several_seeds_and_for_one(tmp_path):
+    for count in (1, 3):
+        path = tmp_path / f"{count}.png"
+        trainings = minima(SB=([96.0] * count, 0.1, 2.0), LB=([92.0] * count, 10.0, 20.0))
+        paths = dict.fromkeys(range(count), PATH)
+        _minima_figure.write(path, trainings, paths, "a title", "10 test samples")
+        assert path.read_bytes().startswith(b"\x89PNG")
