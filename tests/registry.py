@@ -165,6 +165,9 @@ RECORDS = {
     ),
     kbb.diagnostics.HessianTrace: lambda: kbb.diagnostics.HessianTrace(5.0, 0.5, 20),
     kbb.diagnostics.LinearPath: _linear_path,
+    kbb.diagnostics.LossPlane: lambda: kbb.diagnostics.LossPlane(
+        np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([[1.0, 2.0], [3.0, 4.0]])
+    ),
     kbb.diagnostics.RandomPotential: _random_potential,
     kbb.diagnostics.Sharpness: lambda: kbb.diagnostics.Sharpness(
         0.5, 1.0, 1.01, "ascent", True, 9, {"ascent": (1.01, 1.01), "l-bfgs-b": (1.0,)}

@@ -8,15 +8,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_bigbatch import _parameters
-from keras_bigbatch._arguments import one_of
 from keras_bigbatch.diagnostics._axes import axes_or_new
-from keras_bigbatch.diagnostics._dataset_loss import DatasetLoss
-from keras_bigbatch.diagnostics._moving_statistics import MovingStatistics
+from keras_bigbatch.diagnostics._mixed_weights import MixedWeights, checked_points
 
 Array = npt.NDArray[np.float64]
-
-STATISTICS = ("interpolated", "estimated", "batch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,53 +123,12 @@ def linear_path(
         - [Goodfellow et al., 2015](https://arxiv.org/abs/1412.6544), section 3 (the method)
         - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 2.2.1, figure 3
     """
-    statistics = one_of("statistics", statistics, STATISTICS)
-    points = np.linspace(-1, 2, 25) if alphas is None else np.asarray(alphas, np.float64)
-    if points.ndim != 1 or not len(points) or not np.isfinite(points).all():
-        raise ValueError(
-            "`alphas` must be a flat list of finite numbers, one or more. "
-            f"Received: alphas={alphas!r}."
-        )
-    ends = [_checked(name, weights, model) for name, weights in _named(weights_a, weights_b)]
-    mode = "training" if statistics == "batch" else "inference"
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
-    state_variables = _parameters.state_variables(model)
-    estimate = MovingStatistics(loss) if statistics == "estimated" else None
+    points = checked_points("alphas", alphas, np.linspace(-1, 2, 25))
+    sets = {"weights_a": weights_a, "weights_b": weights_b}
+    loss = MixedWeights(model, sets, x, y, sample_weight, batch_size, statistics)
     bar = keras.utils.Progbar(len(points), verbose=verbose, unit_name="point")
     losses = []
     for number, alpha in enumerate(points, 1):
-        mixed = {
-            id(v): _mixed(v, a, b, alpha) for v, a, b in zip(model.weights, *ends, strict=True)
-        }
-        vector = _parameters.flat([mixed[id(v)] for v in loss.variables], loss.dtype)
-        # Seeds and the like are no weights: they stay.
-        state = [mixed[id(v)] if id(v) in mixed else v.numpy() for v in state_variables]
-        if estimate is not None:
-            state = estimate(vector, state)
-        losses.append(loss.loss(vector, state))
+        losses.append(loss((1 - alpha, alpha)))
         bar.update(number)
     return LinearPath(points, np.array(losses))
-
-
-def _named(weights_a: Any, weights_b: Any) -> list[tuple[str, Any]]:
-    return [("weights_a", weights_a), ("weights_b", weights_b)]
-
-
-def _checked(name: str, weights: Any, model: Any) -> list[Any]:
-    arrays = [np.asarray(each) for each in weights]
-    shapes, wanted = [a.shape for a in arrays], [tuple(v.shape) for v in model.weights]
-    if shapes != wanted:
-        raise ValueError(
-            f"`{name}` must be weights of this model, as `model.get_weights()` returns them, of "
-            f"the shapes {wanted}. Received: {shapes}."
-        )
-    return arrays
-
-
-def _mixed(variable: Any, a: Any, b: Any, alpha: float) -> Any:
-    if not np.issubdtype(np.asarray(a).dtype, np.floating):
-        return a
-    mixed = (1 - alpha) * a + alpha * b
-    if variable.name == "moving_variance":
-        mixed = np.maximum(mixed, np.minimum(a, b))
-    return mixed.astype(a.dtype)
