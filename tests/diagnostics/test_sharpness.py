@@ -210,7 +210,7 @@ def test_model_stays_as_it_was(mode, subspace):
     found = sharpness(model, X, Y, subspace=subspace, mode=mode, max_iterations=12, batch_size=25)
     assert found.value > 0
     assert everything_of(model) == before
-    evaluated = model.evaluate(X, Y, verbose=0, return_dict=True)["loss"]
+    evaluated = model.evaluate(X, Y, batch_size=25, verbose=0, return_dict=True)["loss"]
     assert (found.loss == pytest.approx(evaluated, rel=1e-5)) == (mode == "inference")
 
 
