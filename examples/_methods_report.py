@@ -106,17 +106,7 @@ def verdict(results, scored, quick=False):
         text += f"; {names} make{'s' * (len(rest) == 1)} no clear difference"
     if losses:
         text += f"; {_listed(losses, 'loses')}"
-    return f"{text}{_caveats(results)}."
-
-
-def _caveats(results):
-    """Which rows cannot be compared, and whether there is a spread at all."""
-    fits = {name: min(fit) for name, fit in _report.by_arm(results, "train_accuracy").items()}
-    poor = [f"{name} {100 * fit:.1f} %" for name, fit in fits.items() if fit < _report.FITTED]
-    text = f"; not fitted to the training set by every seed: {_joined(poor)}" if poor else ""
-    if len(_report.by_arm(results, "seed")[BASE]) == 1:
-        text += "; one seed shows no spread"
-    return text
+    return f"{text}{_report.caveats(results)}."
 
 
 def _listed(pairs, verb):

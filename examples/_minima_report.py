@@ -137,7 +137,7 @@ def verdict(results, scored, quick=False):
         end = f"flatter is not always better here: {'; '.join(against)}"
     else:
         end = f"the flatter arm is the better one in all {len(pairs)} pairs that differ"
-    return f"Beside SB, {beside}; {end}{_caveats(results)}."
+    return f"Beside SB, {beside}; {end}{_report.caveats(results)}."
 
 
 def _beside(results, arm, scored):
@@ -166,12 +166,3 @@ def _words(gain, noise):
     if abs(gain) <= noise:
         return f"not clearly different in accuracy ({gain:+z.1f})"
     return f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'}"
-
-
-def _caveats(results):
-    fits = {arm: min(fit) for arm, fit in _report.by_arm(results, "train_accuracy").items()}
-    poor = [f"{arm} {100 * fit:.1f} %" for arm, fit in fits.items() if fit < _report.FITTED]
-    text = f"; not fitted to the training set by every seed: {', '.join(poor)}" if poor else ""
-    if len(_report.by_arm(results, "seed")[BASE]) == 1:
-        text += "; one seed shows no spread"
-    return text

@@ -8,6 +8,10 @@ import statistics
 from _runs import write_atomically
 
 FITTED = 0.99  # training accuracy from which a gap is one of generalization
+UNFITTED = (
+    "; but not every arm fits the training set ({}), so this is under-training as much as "
+    "generalization"
+)
 QUICK = "QUICK RUN: it shows that everything works, and is evidence of nothing."
 COLUMNS = (
     "arm",
@@ -123,7 +127,7 @@ def verdict(results, scored, quick=False):
         text = f"No clear gap here: the large batch is within noise of the small one ({-gap:+z.1f})"
         if gap < -noise:
             text = f"No gap here: the large batch is {-gap:.1f} points better than the small one"
-        return f"{text}, so there is nothing to close{_caveats(results)}."
+        return f"{text}, so there is nothing to close{caveats(results, UNFITTED)}."
     steps = [
         _effect(name, *difference(results, arm, before, scored))
         for name, arm, before in (
@@ -141,7 +145,7 @@ def verdict(results, scored, quick=False):
     share = f"{share} is closed" if closed >= 0.5 else "none of the gap is closed"
     return (
         f"The large batch loses {gap:.1f} points; {steps[0]}, {steps[1]}, {steps[2]}: "
-        f"{share}, and the last arm ends {end}{_caveats(results)}."
+        f"{share}, and the last arm ends {end}{caveats(results, UNFITTED)}."
     )
 
 
@@ -151,15 +155,17 @@ def _effect(name, points, noise):
     return f"{name} {'gains' if points > 0 else 'loses'} {abs(points):.1f}"
 
 
-def _caveats(results):
-    """What a reader must know before he believes the sentence."""
+def caveats(results, unfitted="; not fitted to the training set by every seed: {}"):
+    """What a reader must know before he believes the sentence.
+
+    Args:
+        results: The trainings.
+        unfitted: What to say of arms that do not fit the training set, `{}` for their names.
+    """
     fits = {arm: min(values) for arm, values in by_arm(results, "train_accuracy").items()}
     poor = [f"{arm} {100 * fit:.1f} %" for arm, fit in fits.items() if fit < FITTED]
-    text = ""
-    if poor:
-        text += f"; but not every arm fits the training set ({', '.join(poor)}), "
-        text += "so this is under-training as much as generalization"
-    if len(by_arm(results, "seed")["SB"]) == 1:
+    text = unfitted.format(", ".join(poor)) if poor else ""
+    if len({result["seed"] for result in results}) == 1:
         text += "; one seed shows no spread"
     return text
 

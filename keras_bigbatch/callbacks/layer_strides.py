@@ -66,9 +66,9 @@ class LayerStrides(keras.callbacks.Callback):
     `abs(g)` of a batch of n is `sigma * sqrt(2 / (pi * n))`). Its strides are divided by the rate:
     divide `stride` by yours, while its loss stride over the rate is `squared_gradient`. That is the
     loss of the very batch that the step is from, and falls with the batch because of the noise
-    alone; `loss_stride` here is of data that the step does not know, and did not depend on the
-    batch in our trials. The paper's distance to the nearest minimum is `gradient / (2 * a)` with a
-    curvature `a` that must come from elsewhere (`hessian_eigenvalues`).
+    alone; `loss_stride` here is of data that the step does not know. The paper's distance to the
+    nearest minimum is `gradient / (2 * a)` with a curvature `a` that must come from elsewhere
+    (`hessian_eigenvalues`).
 
     Args:
         x: The data or a sample of them, as in `fit`: arrays, lists or dictionaries of them, or a

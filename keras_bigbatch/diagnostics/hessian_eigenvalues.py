@@ -60,7 +60,7 @@ def hessian_eigenvalues(
     `2 / values[0]` makes plain gradient descent leave it. The Hessian is that of the compiled loss
     by all trainable variables; it is never built. Lanczos iterations with full
     reorthogonalization need its products with vectors only, each one pass over the data in
-    batches, exact up to rounding. A top eigenvalue takes about ten to twenty of them.
+    batches, exact up to rounding. A top eigenvalue takes ten to thirty-five.
 
     The model is not changed: weights, moving statistics, seeds, optimizer and metrics are those of
     before, also after an error or an interrupt. Regularizers and `add_loss` are part of the loss,

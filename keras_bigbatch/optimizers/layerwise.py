@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ _FAST_GROWTH = 1000
 _LOOKS = (0, 10, 100, 1000, 10_000)
 
 
-class LayerwiseOptimizer(keras.optimizers.Optimizer):
+class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
     """Base of optimizers whose step in each variable is relative to the variable's own size.
 
     Subclass it to try a rule of your own: `trust_ratio` is the only method to write. `LARS`,
@@ -122,6 +123,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         if decay == 0 and (rate := _highest(learning_rate)) > 0:
             self._warn_of_growth(rate)
 
+    @abstractmethod
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
         """The factor on the rate of one variable, before `trust_coefficient`.
 
@@ -133,7 +135,6 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         Returns:
             A scalar, or a tensor like `weight` with a factor for each element, taken as it is.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `trust_ratio`.")
 
     @property
     def trust_ratios(self) -> dict[str, float]:
@@ -251,5 +252,5 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
 
 def _highest(learning_rate: Any) -> float:
     if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-        return max(float(learning_rate(update)) for update in _LOOKS)
+        return max(float(learning_rate(ops.convert_to_tensor(update))) for update in _LOOKS)
     return learning_rate if isinstance(learning_rate, float) else 0.0

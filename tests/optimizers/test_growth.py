@@ -59,6 +59,21 @@ def test_schedule_warns_of_its_highest_rate():
             LARS(schedule, trust_coefficient=1.0)
 
 
+def test_schedule_is_called_as_the_optimizer_calls_it():
+    """With a tensor, whose type it may ask for."""
+
+    class Tensors(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            kind = keras.backend.standardize_dtype(step.dtype)
+            return keras.ops.full((), 0.05 if "int" in kind else 0.0)
+
+        def get_config(self):
+            return {}
+
+    with pytest.warns(UserWarning, match="about 8 updates"):
+        LARS(Tensors(), trust_coefficient=1.0)
+
+
 def test_harmless_growth_does_not_warn():
     schedule = keras.optimizers.schedules.CosineDecay(0.001, 100)
     with warnings.catch_warnings():
