@@ -80,7 +80,7 @@ class GhostGroups:
             if not tail:
                 return groups
             return ops.concatenate([groups[:-1], groups[-1:] + tail[0]], axis=0)
-        rows = ops.sum(parts[0], axis=self.positions) if self.positions else parts[0]
+        rows = self._rows(parts[0]) if self.positions else parts[0]
         if self._single:
             return ops.sum(rows, axis=0, keepdims=True)
         if self._even and not self.cuts_known:
@@ -91,6 +91,14 @@ class GhostGroups:
         head = ops.reshape(head, (-1, self._size, rows.shape[1]))
         sums = [ops.sum(head, axis=1), ops.sum(last, axis=0, keepdims=True)]
         return ops.concatenate(sums, axis=0)
+
+    def _rows(self, part: Tensor) -> Tensor:
+        """Sums over the positions, [B, C]."""
+        return ops.sum(part, axis=self.positions)
+
+    def squared_difference(self, x: Tensor, y: Tensor) -> Tensor:
+        """`(x - y) ** 2`."""
+        return ops.square(x - y)
 
     def spread(self, *groups: Tensor) -> list[tuple[Tensor, ...]]:
         """What the elements of each part get of each [G, C]."""
@@ -190,20 +198,21 @@ def ghost_moments(
             has count, mean and variance 0.
     """
 
-    def kept(values: list[Tensor]) -> list[Tensor]:
+    def masked(others: Sequence[Tensor]) -> list[Tensor]:
         if mask is None:
-            return values
-        return [ops.where(m, v, ops.zeros_like(v)) for m, v in zip(mask, values, strict=True)]
+            return parts
+        return [ops.where(m, x, y) for m, x, y in zip(mask, parts, others, strict=True)]
 
     dtype = keras.backend.standardize_dtype(parts[0].dtype)
     count = groups.sizes(dtype) if mask is None else groups.sum([ops.cast(m, dtype) for m in mask])
     divisor = ops.maximum(count, 1.0)
-    mean = groups.sum(kept(parts)) / divisor
+    mean = groups.sum(masked([0.0] * len(parts))) / divisor
 
     # The variance about any constant c is E[(x - c)^2] - (mean - c)^2. With c the mean itself, held
     # constant, the second term is 0 and so is its gradient, which spares the backward pass the way
     # through the mean; yet derivatives of every order are right, as Hessian products need.
     centre = ops.stop_gradient(mean)
-    difference = kept([x - c for x, (c,) in zip(parts, groups.spread(centre), strict=True)])
-    variance = groups.sum([ops.square(d) for d in difference]) / divisor
+    centres = [c for (c,) in groups.spread(centre)]
+    pairs = zip(masked(centres), centres, strict=True)
+    variance = groups.sum([groups.squared_difference(x, c) for x, c in pairs]) / divisor
     return GhostMoments(count, mean, variance - ops.square(mean - centre))
