@@ -71,8 +71,8 @@ def train(data, recipe, seed, progress):
             {
                 "epochs": length,
                 "updates": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
-                **scores(model, "train", data.x_train, data.y_train),
-                **scores(model, "test", data.x_test, data.y_test),
+                **scores(model, data, "train"),
+                **scores(model, data, "test"),
                 "kernel_norm": float(np.linalg.norm(norms)),
             }
         )

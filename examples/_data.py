@@ -12,6 +12,7 @@ IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 MNIST1D_TEST_SAMPLES = 10_000
 MNIST1D_SEEDS = {"train": 42, "test": 4321}  # 42 is the package's own: the official training set
 DIGITS_TEST_SAMPLES = 597  # leaves 1200 to train on
+SCORING_BATCH = 200
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,28 @@ class Data:
         return self.x_train.shape[1:]
 
     @property
+    def examples(self):
+        """Samples to train on."""
+        return len(self.x_train)
+
+    @property
+    def scored(self):
+        """Samples that the accuracies are measured on."""
+        return len(self.x_test)
+
+    @property
     def scored_on(self):
         """What the accuracies are measured on."""
-        return f"{len(self.x_test):,} {self.split} samples"
+        return f"{self.scored:,} {self.split} samples"
+
+    def training(self, batch, seed):  # noqa: ARG002 - arrays are shuffled by Keras's own seed
+        """What `fit` takes."""
+        return {"x": self.x_train, "y": self.y_train, "batch_size": batch}
+
+    def scoring(self, part):
+        """What `evaluate` takes for the `"train"` or the `"test"` part."""
+        x, y = (self.x_train, self.y_train) if part == "train" else (self.x_test, self.y_test)
+        return {"x": x, "y": y, "batch_size": SCORING_BATCH}
 
     @property
     def classes(self):

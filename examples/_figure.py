@@ -31,11 +31,16 @@ def write(path, results, title, accuracy, quick=False):
     # Without pyplot: no window, no global state, nothing to close.
     picture = Figure(figsize=(10, 4.4), layout="constrained", dpi=150)
     FigureCanvasAgg(picture)
+    draw(picture, results, accuracy)
+    picture.suptitle(f"{title}\n{QUICK}" if quick else title, fontsize=11)
+    write_atomically(path, lambda part: picture.savefig(part, format="png"))
+
+
+def draw(picture, results, accuracy):
+    """Draw the two panels on an empty figure; the arguments are those of `write`."""
     left, right = picture.subplots(1, 2, width_ratios=(1, 1.3))
     _accuracies(left, by_arm(results, "test_accuracy"), accuracy)
     _distances(right, by_arm(results, "weight_distance"))
-    picture.suptitle(f"{title}\n{QUICK}" if quick else title, fontsize=11)
-    write_atomically(path, lambda part: picture.savefig(part, format="png"))
 
 
 def _accuracies(axes, accuracies, label):

@@ -83,13 +83,13 @@ def _parser(description):
     )
     data.add_argument(
         "--examples",
-        type=_positive,
+        type=positive,
         metavar="N",
         help=f"training samples to use; default: all, and {IMAGE_EXAMPLES} of an image data set",
     )
     data.add_argument(
         "--hold-out",
-        type=_positive,
+        type=positive,
         default=0,
         metavar="N",
         help="set N training samples aside and score on them, not on the test set: "
@@ -98,12 +98,12 @@ def _parser(description):
 
     recipe = parser.add_argument_group("recipe (defaults depend on the data set)")
     for flag, kind, metavar, text in (
-        ("--small-batch", _positive, "SAMPLES", "the batch that the recipe was tuned at"),
-        ("--large-batch", _positive, "SAMPLES", "the batch to train at instead"),
+        ("--small-batch", positive, "SAMPLES", "the batch that the recipe was tuned at"),
+        ("--large-batch", positive, "SAMPLES", "the batch to train at instead"),
         ("--epochs", _epochs, "EPOCHS", "length of the recipe; the rate drops at 1/2 and 3/4"),
-        ("--learning-rate", _rate, "RATE", "the small batch's first rate"),
-        ("--virtual-batch", _positive, "SAMPLES", "size of a ghost batch, for +GBN and +RA"),
-        ("--stretch", _rate, "TIMES", "what +RA multiplies the epochs by; 1 changes nothing"),
+        ("--learning-rate", rate, "RATE", "the small batch's first rate"),
+        ("--virtual-batch", positive, "SAMPLES", "size of a ghost batch, for +GBN and +RA"),
+        ("--stretch", rate, "TIMES", "what +RA multiplies the epochs by; 1 changes nothing"),
     ):
         recipe.add_argument(flag, type=kind, metavar=metavar, help=text)
     return parser
@@ -113,7 +113,8 @@ def _natural(text):
     return _number(int, text, 0, "a whole number, 0 or more")
 
 
-def _positive(text):
+def positive(text):
+    """A number of samples."""
     return _number(int, text, 1, "a whole number, 1 or more")
 
 
@@ -121,8 +122,17 @@ def _epochs(text):
     return _number(int, text, 4, "a whole number, 4 or more: the rate has three levels")
 
 
-def _rate(text):
+def rate(text):
+    """A learning rate, or a factor."""
     return _number(float, text, 1e-9, "a positive number")
+
+
+def fraction(text):
+    """A share, above 0 and at most 1."""
+    value = rate(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and at most 1")
+    return value
 
 
 def _number(kind, text, smallest, wanted):

@@ -39,7 +39,7 @@ class Runs:
 
     def keep(self, arm, seed, recipe, result):
         """Write the result of a finished training."""
-        content = {**self.common, "recipe": recipe, "result": result}
+        content = {**self.common, "hardware": hardware(), "recipe": recipe, "result": result}
         path = self._path(arm, seed, recipe)
         write_atomically(path, lambda part: part.write_text(json.dumps(content)))
 

@@ -48,28 +48,30 @@ class Arm:
     norm: Any
 
 
-def five_arms(options, examples):
-    """The whole method: one small-batch recipe, carried over to the large batch step by step."""
+def small_batch_regime(options, examples):
+    """The recipe that was tuned at the small batch: the rate drops at 1/2 and 3/4."""
     rate, epochs = options.learning_rate, options.epochs
-    regime = kbb.Regime(
+    return kbb.Regime(
         batch=options.small_batch,
         epochs=epochs,
         examples=examples,
         learning_rate={0: rate, epochs // 2: rate / 10, epochs * 3 // 4: rate / 100},
         drop_remainder=False,  # of arrays, fit trains on the last, partial batch as well
     )
+
+
+def five_arms(regime, large, virtual_batch, stretch):
+    """The whole method: one small-batch recipe, carried over to the large batch step by step."""
     # Keras's momentum of 0.99 looks back over 100 updates, and the large batch has only a few
     # hundred: its moving statistics would lag behind its weights. 0.9 is fair to every arm.
     plain = partial(keras.layers.BatchNormalization, momentum=0.9)
-    ghost = partial(kbb.GhostBatchNormalization, options.virtual_batch, momentum=0.9)
-
-    large = options.large_batch
+    ghost = partial(kbb.GhostBatchNormalization, virtual_batch, momentum=0.9)
     return {
-        "SB": Arm(regime.at(options.small_batch), plain),
+        "SB": Arm(regime.at(regime.batch), plain),
         "LB": Arm(regime.at(large, rule="none", stretch=1), plain),
         "+LR": Arm(regime.at(large, rule="sqrt", stretch=1), plain),
         "+GBN": Arm(regime.at(large, rule="sqrt", stretch=1), ghost),
-        "+RA": Arm(regime.at(large, rule="sqrt", stretch=options.stretch), ghost),
+        "+RA": Arm(regime.at(large, rule="sqrt", stretch=stretch), ghost),
     }
 
 
@@ -86,40 +88,44 @@ def network(shape, classes, norm):
     return model
 
 
-def train(data, arm, seed, progress):
+def sgd(rate):
+    """Momentum and clipping, the same for every arm."""
+    return keras.optimizers.SGD(rate, momentum=0.9, global_clipnorm=5.0)
+
+
+def train(data, arm, seed, progress, make_model=network, make_optimizer=sgd):
     """An ordinary compile and fit, with the four parts in their places."""
     keras.utils.set_random_seed(seed)  # every arm of a seed starts from the same weights
     start = time.perf_counter()
-    model = network(data.shape, data.classes, arm.norm)
+    model = make_model(data.shape, data.classes, arm.norm)
     model.compile(
-        optimizer=keras.optimizers.SGD(arm.plan.learning_rate, momentum=0.9, global_clipnorm=5.0),
+        optimizer=make_optimizer(arm.plan.learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     distance = kbb.WeightDistance()
-    model.fit(
-        data.x_train,
-        data.y_train,
-        batch_size=arm.plan.batch,
+    curve = model.fit(
+        **data.training(arm.plan.batch, seed),
         epochs=arm.plan.epochs,
         callbacks=[distance, progress],
         verbose=0,
-    )
+    ).history
     seconds = time.perf_counter() - start
     return {
         "updates": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
         "samples": arm.plan.samples,
         "seconds": seconds,
-        **scores(model, "train", data.x_train, data.y_train),
-        **scores(model, "test", data.x_test, data.y_test),
+        **scores(model, data, "train"),
+        **scores(model, data, "test"),
         "weight_distance": distance.history,
+        "curve": {name: curve[name] for name in ("loss", "accuracy")},
     }
 
 
-def scores(model, name, x, y):
+def scores(model, data, part):
     """Loss and accuracy in inference mode, with the moving statistics."""
-    loss, accuracy = model.evaluate(x, y, batch_size=200, verbose=0)
-    return {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+    loss, accuracy = model.evaluate(**data.scoring(part), verbose=0)
+    return {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
 
 
 def recipe(arm):
@@ -156,17 +162,18 @@ def main():
     options = parse_options(__doc__)
     try:
         data = _data.load(options.dataset, options.data_dir, options.hold_out, options.examples)
-        arms = five_arms(options, len(data.x_train))
+        regime = small_batch_regime(options, data.examples)
+        arms = five_arms(regime, options.large_batch, options.virtual_batch, options.stretch)
     except ValueError as error:
         raise SystemExit(f"closing_the_gap.py: {error}") from error
-    print(f"{data.name}: {len(data.x_train):,} training samples, scored on {data.scored_on}")
+    print(f"{data.name}: {data.examples:,} training samples, scored on {data.scored_on}")
     for title, name in (("+LR and +GBN", "+GBN"), ("+RA", "+RA")):
         print(f"\nThe plan of {title}\n{arms[name].plan}")
     print()
 
     settings = {
         "data": str(options.data_dir or options.dataset),
-        "trained_on": len(data.x_train),
+        "trained_on": data.examples,
         "scored_on": data.scored_on,
         "quick": options.quick,
     }
@@ -180,7 +187,7 @@ def main():
     seeds = ", ".join(map(str, options.seeds))
     title = f"{data.name}, {data.scored_on}, seed{'s' * (len(options.seeds) > 1)} {seeds}"
     summary = _report.summarise(results)
-    verdict = _report.verdict(results, len(data.y_test), options.quick)
+    verdict = _report.verdict(results, data.scored, options.quick)
     context = {
         "title": title,
         "verdict": verdict,

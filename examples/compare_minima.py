@@ -103,7 +103,10 @@ def read_options():
 def main():
     options = read_options()
     data = _data.load("mnist1d", examples=QUICK_EXAMPLES if options.quick else None)
-    every = closing_the_gap.five_arms(options, len(data.x_train))
+    regime = closing_the_gap.small_batch_regime(options, data.examples)
+    every = closing_the_gap.five_arms(
+        regime, options.large_batch, options.virtual_batch, options.stretch
+    )
     arms = {name: every[name] for name in (QUICK_ARMS if options.quick else ARMS)}
     effort = _minima_measures.QUICK if options.quick else _minima_measures.Effort()
     folder = options.output or _minima_report.FOLDER

@@ -47,7 +47,7 @@ import _report
 import keras
 from _progress import ProgressLine
 from _runs import Runs, hardware
-from closing_the_gap import network, scores
+from closing_the_gap import network, scores, sgd
 
 import keras_bigbatch as kbb
 from keras_bigbatch import optimizers
@@ -58,10 +58,6 @@ SMALL_BATCH, LARGE_BATCH, VIRTUAL_BATCH = 40, 1000, 8  # samples; the demo's
 EPOCHS, SEEDS = 100, [10, 11, 12]
 QUICK_EPOCHS, QUICK_EXAMPLES = 3, 1000
 HOLD_OUT, SWEEP_SEED = 1000, 0  # samples, and the seed that the rates are chosen with
-
-
-def sgd(rate):
-    return keras.optimizers.SGD(rate, momentum=0.9, global_clipnorm=5.0)
 
 
 def layerwise(optimizer, weight_decay=1e-4):
@@ -190,8 +186,8 @@ def train(data, method, rate, epochs, seed, progress):
         "updates": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
         "samples": epochs * examples,
         "seconds": seconds,
-        **scores(model, "train", data.x_train, data.y_train),
-        **scores(model, "test", data.x_test, data.y_test),
+        **scores(model, data, "train"),
+        **scores(model, data, "test"),
     }
 
 

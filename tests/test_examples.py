@@ -218,15 +218,9 @@ def test_sizes_that_the_data_cannot_give_are_refused(monkeypatch, tmp_path, flag
 
 @pytest.fixture
 def arms():
-    options = types.SimpleNamespace(
-        small_batch=40,
-        large_batch=1000,
-        epochs=150,
-        learning_rate=0.05,
-        virtual_batch=8,
-        stretch=3,
-    )
-    return closing_the_gap.five_arms(options, 4000)
+    recipe = types.SimpleNamespace(small_batch=40, epochs=150, learning_rate=0.05)
+    regime = closing_the_gap.small_batch_regime(recipe, 4000)
+    return closing_the_gap.five_arms(regime, 1000, virtual_batch=8, stretch=3)
 
 
 def test_arms_add_one_part_each(arms):
@@ -261,18 +255,12 @@ def test_arms_of_a_seed_start_from_the_same_weights(arms):
 
 def test_a_seed_gives_the_same_training_again(arms):
     data = _data.load("digits", examples=1200)
-    few = types.SimpleNamespace(
-        small_batch=200,
-        large_batch=400,
-        epochs=2,
-        learning_rate=0.05,
-        virtual_batch=50,
-        stretch=1,
-    )
-    arm = closing_the_gap.five_arms(few, 1200)["+GBN"]
+    recipe = types.SimpleNamespace(small_batch=200, epochs=4, learning_rate=0.05)
+    regime = closing_the_gap.small_batch_regime(recipe, 1200)
+    arm = closing_the_gap.five_arms(regime, 400, virtual_batch=50, stretch=1)["+GBN"]
     silent = keras.callbacks.Callback()
     first, second = (closing_the_gap.train(data, arm, 1, silent) for _ in range(2))
-    assert first["updates"] == arm.plan.updates == 6
+    assert first["updates"] == arm.plan.updates == 12
     assert first["train_loss"] == pytest.approx(second["train_loss"], rel=1e-4)
     distances = (run["weight_distance"]["distance"] for run in (first, second))
     np.testing.assert_allclose(*distances, rtol=1e-4)

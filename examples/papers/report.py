@@ -1,0 +1,107 @@
+"""From the kept results to the page: Markdown and a picture, made from the JSON alone."""
+
+import json
+from pathlib import Path
+
+from _report import QUICK, write
+from _runs import hardware, write_atomically
+
+# What a row of the CSV has of a training; an experiment's own numbers are in the JSON.
+COLUMNS = (
+    "arm",
+    "seed",
+    "network",
+    "batch",
+    "epochs",
+    "normalization",
+    "virtual_batch",
+    "updates",
+    "samples",
+    "seconds",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
+
+
+def markdown_table(heading, rows):
+    """A table in Markdown, its columns padded so that a terminal shows it well too.
+
+    Args:
+        heading: The columns' names.
+        rows: Lists of cells, as text.
+    """
+    widths = [max(len(row[i]) for row in [heading, *rows]) for i in range(len(heading))]
+
+    def line(cells):
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([line(heading), rule, *map(line, rows)])
+
+
+def keep(folder, experiment, results, context):
+    """Writes `results.json` and `trainings.csv`.
+
+    Args:
+        folder: Where they go.
+        experiment: Whose results they are.
+        results: One dictionary a training.
+        context: Everything that they share: data, command, versions, sources.
+    """
+    content = {"experiment": experiment.name, **context, "hardware": hardware()}
+    write(Path(folder), results, content, COLUMNS)
+
+
+def make(folder, experiments):
+    """Writes `report.md` and `figure.png` from a folder's `results.json`; returns the report.
+
+    Args:
+        folder: Where `keep` wrote.
+        experiments: The experiments by name.
+    """
+    folder = Path(folder)
+    content = json.loads((folder / "results.json").read_text())
+    experiment, results = experiments[content["experiment"]], content["trainings"]
+    text = page(experiment, content)
+    draw(folder / "figure.png", experiment, content, results)
+    write_atomically(folder / "report.md", lambda part: part.write_text(text))
+    return text
+
+
+def page(experiment, content):
+    """The report: what was claimed, what was measured, and with what."""
+    results, machine = content["trainings"], content["hardware"]
+    versions = content["versions"]
+    backend = versions["backend"]
+    seconds = sum(result["seconds"] for result in results)
+    quick = content["settings"]["quick"]
+    lines = [
+        f"## {experiment.title}",
+        f"*{experiment.paper}.* {experiment.claim}",
+        experiment.table(results),
+        QUICK if quick else experiment.verdict(results),
+        f"![{experiment.title}](figure.png)",
+        f"{content['data']}; {content['notes']}. Mean ± standard deviation over the seeds "
+        f"{', '.join(map(str, content['seeds']))}. {len(results)} trainings, {seconds:,.0f} s in "
+        f"all, on {machine['cores']} cores of {machine['accelerator'] or machine['cpu']} with Keras "
+        f"{versions['keras']} and {backend} {versions[backend]}.",
+        f"```sh\n{content['command']}\n```",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def draw(path, experiment, content, results):
+    """The picture, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Without pyplot: no window, no global state, nothing to close.
+    picture = Figure(figsize=(10, 4.4), layout="constrained", dpi=120)
+    FigureCanvasAgg(picture)
+    experiment.draw(picture, results)
+    title = f"{experiment.title}, {content['data']}"
+    picture.suptitle(f"{title}\n{QUICK}" if content["settings"]["quick"] else title, fontsize=11)
+    write_atomically(path, lambda part: picture.savefig(part, format="png"))

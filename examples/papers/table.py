@@ -1,0 +1,64 @@
+"""The papers' tables: a row of Hoffer, Hubara & Soudry's Tables 1 and 2, made anew."""
+
+import _figure
+from _report import summarise, verdict, with_deviation
+from closing_the_gap import five_arms
+
+from papers.experiment import Experiment
+from papers.report import markdown_table
+
+
+class TableRow(Experiment):
+    """Five arms: the small batch, the large one, and each with one part of the method more.
+
+    Args:
+        table: The table's number, 1 or 2.
+        row: The row, of `rows.py`.
+    """
+
+    claim = (
+        "The accuracy that a large batch loses comes back with the square-root rate, ghost batch "
+        "normalization and an adapted regime."
+    )
+    sources = ("papers/table.py",)
+
+    def __init__(self, table, row):
+        self.row = row
+        self.name = f"table{table}-{row.name}"
+        self.title = f"Table {table}, row {row.name}"
+        self.paper = f"Hoffer, Hubara & Soudry (2017), Table {table}"
+
+    def cases(self, setting):
+        """A training an arm."""
+        arms = five_arms(
+            setting.regime, setting.large_batch, setting.virtual_batch, setting.stretch
+        )
+        return [setting.case(name, arm.plan, arm.norm) for name, arm in arms.items()]
+
+    def table(self, results):
+        """The row, the paper's below it, and what each arm cost."""
+        summary = summarise(results)
+        paper = [self.row.paper[arm] for arm in summary]
+        rows = [
+            ["test accuracy here, %", *(with_deviation(arm) for arm in summary.values())],
+            [
+                f"the paper's, {self.row.dataset}",
+                *("" if value is None else f"{value:g}" for value in paper),
+            ],
+        ]
+        for label, key, form in (
+            ("training accuracy, %", "train_accuracy", "{:.2f}"),
+            ("updates", "updates", "{:,.0f}"),
+            ("samples processed", "samples", "{:,.0f}"),
+            ("seconds", "seconds", "{:.0f}"),
+        ):
+            rows.append([label, *(form.format(arm[key]) for arm in summary.values())])
+        return markdown_table(["", *summary], rows)
+
+    def verdict(self, results):
+        """The demo's sentence."""
+        return verdict(results, results[0]["scored"])
+
+    def draw(self, picture, results):
+        """Accuracies on the left, weight distances on the right."""
+        _figure.draw(picture, results, f"{results[0]['scored']:,} samples")
