@@ -15,7 +15,6 @@ Each finished training is a JSON file, so that the same command goes on after Ct
 import os
 import shlex
 import sys
-from pathlib import Path
 
 from _options import chosen_backend
 

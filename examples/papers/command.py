@@ -1,9 +1,8 @@
 """The command line of `reproduce.py`."""
 
-import argparse
 from pathlib import Path
 
-from _options import BACKENDS, QUICK, COMMON, base_parser, fraction, positive, rate
+from _options import COMMON, QUICK, base_parser, fraction, positive, rate
 
 DISTRIBUTIONS = {"mirrored": "tensorflow", "data_parallel": "jax", "ddp": "torch"}
 

@@ -1,9 +1,10 @@
 """From the kept results to the page: Markdown and a picture, made from the JSON alone."""
 
 import json
+import statistics
 from pathlib import Path
 
-from _report import QUICK, write
+from _report import QUICK, spread, write
 from _runs import hardware, write_atomically
 
 # What a row of the CSV has of a training; an experiment's own numbers are in the JSON.
@@ -40,6 +41,12 @@ def markdown_table(heading, rows):
 
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([line(heading), rule, *map(line, rows)])
+
+
+def cell(values, form="{:.2f}"):
+    """The seeds' mean and standard deviation as the text of a table's cell."""
+    mean = form.format(statistics.fmean(values))
+    return mean if len(values) < 2 else f"{mean} ± {form.format(spread(values))}"
 
 
 def keep(folder, experiment, results, context):

@@ -11,7 +11,6 @@ from _options import COMMON, RECIPES
 
 from papers import catalogue, devices, pipelines
 from papers.experiment import Setting
-from papers.rows import row as row_of
 
 IN_MEMORY = ("mnist1d", "digits")  # without TensorFlow Datasets
 QUICK_BATCHES, QUICK_VIRTUAL, QUICK_EXAMPLES, QUICK_SCORED = (4, 8), 2, 8, 8
