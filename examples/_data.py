@@ -19,10 +19,12 @@ SCORING_BATCH = 200
 class Data:
     """A classification data set, standardised with the statistics of the samples trained on.
 
-    `split` says what `x_test` is: `"test"`, or `"held-out"` training samples.
+    `classes` counts those of the whole data set. `split` says what `x_test` is: `"test"`, or
+    `"held-out"` training samples.
     """
 
     name: str
+    classes: int
     split: str
     x_train: np.ndarray
     y_train: np.ndarray
@@ -58,11 +60,6 @@ class Data:
         x, y = (self.x_train, self.y_train) if part == "train" else (self.x_test, self.y_test)
         return {"x": x, "y": y, "batch_size": SCORING_BATCH}
 
-    @property
-    def classes(self):
-        """The number of classes."""
-        return int(self.y_train.max()) + 1
-
 
 def load(name, data_dir=None, hold_out=0, examples=None):
     """Load a data set.
@@ -85,7 +82,7 @@ def load(name, data_dir=None, hold_out=0, examples=None):
     (x, y), (x_test, y_test) = splits
     # One fixed order, whatever the seeds of the trainings are: every training sees the same split.
     order = np.random.default_rng(0).permutation(len(x))[:examples]
-    split = "test"
+    split, classes = "test", int(max(y.max(), y_test.max())) + 1
     if hold_out:
         if not 0 < hold_out < len(order):
             raise ValueError(
@@ -94,16 +91,17 @@ def load(name, data_dir=None, hold_out=0, examples=None):
             )
         held, order = order[:hold_out], order[hold_out:]
         split, x_test, y_test = "held-out", x[held], y[held]
-    return _standardised(name, split, x[order], y[order], x_test, y_test)
+    return _standardised(name, classes, split, x[order], y[order], x_test, y_test)
 
 
-def _standardised(name, split, x, y, x_test, y_test):
+def _standardised(name, classes, split, x, y, x_test, y_test):
     x, x_test = x.astype("float64"), x_test.astype("float64")
     axes = tuple(range(x.ndim - 1))  # one mean and one deviation a channel
     mean, deviation = x.mean(axes), x.std(axes)
     x, x_test = ((part - mean) / deviation for part in (x, x_test))
     return Data(
         name,
+        classes,
         split,
         x.astype("float32"),
         y.astype("int32"),

@@ -54,6 +54,7 @@ def test_every_example_is_tested_here():
         "compare_minima.py",
         "large_batch_methods.py",
         "quickstart.py",
+        "reproduce.py",  # tests/papers
     }
 
 

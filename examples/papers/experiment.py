@@ -42,6 +42,7 @@ class Setting:
         virtual_batch: Samples of a ghost batch.
         stretch: What +RA multiplies the epochs by; None for the ratio of the batches, the paper's.
         batches: Batches to compare, in samples, where an experiment compares several.
+        epochs_share: What the recipe's epochs were multiplied by, for `regime`.
         quick: Whether to make everything as small as can be: it is no evidence then.
         network: Makes a model of the data's shape, its classes and a normalization layer's maker.
         optimizer: Makes an optimizer of a rate or a schedule.
@@ -54,6 +55,7 @@ class Setting:
     virtual_batch: int
     stretch: float | None
     batches: tuple[int, ...]
+    epochs_share: float = 1.0
     quick: bool = False
     network: Any = closing_the_gap.network
     optimizer: Any = closing_the_gap.sgd

@@ -93,8 +93,8 @@ def page(experiment, content):
         f"![{experiment.title}](figure.png)",
         f"{content['data']}; {content['notes']}. Mean ± standard deviation over the seeds "
         f"{', '.join(map(str, content['seeds']))}. {len(results)} trainings, {seconds:,.0f} s in "
-        f"all, on {machine['cores']} cores of {machine['accelerator'] or machine['cpu']} with Keras "
-        f"{versions['keras']} and {backend} {versions[backend]}.",
+        f"all, on {machine['cores']} cores of {machine['accelerator'] or machine['cpu']} with "
+        f"Keras {versions['keras']} and {backend} {versions[backend]}.",
         f"```sh\n{content['command']}\n```",
     ]
     return "\n\n".join(lines) + "\n"

@@ -1,22 +1,24 @@
-"""From the command line to an experiment and its setting: data, regime, batches, network."""
+"""From the command line to an experiment and its setting: data, recipe, batches, network."""
 
-import dataclasses
 import functools
 import types
+from dataclasses import replace
 
 import _data
 import closing_the_gap
 import keras
-from _options import COMMON, RECIPES
+from _options import COMMON, QUICK, RECIPES
 
+from keras_bigbatch import optimizers
 from papers import catalogue, devices, pipelines
 from papers.experiment import Setting
 
-IN_MEMORY = ("mnist1d", "digits")  # without TensorFlow Datasets
-QUICK_BATCHES, QUICK_VIRTUAL, QUICK_EXAMPLES, QUICK_SCORED = (4, 8), 2, 8, 8
-# Of a figure's data set as a whole; a batch of all of it would leave one update an epoch.
+IN_MEMORY = ("mnist1d", "digits")  # the others come through TensorFlow Datasets
 FIGURE_BATCHES = (20, 40, 100, 250, 500, 1000)
-QUICK_FIGURE_BATCHES = (20, 40, 80)
+# Quick runs are evidence of nothing, and as small as can be.
+QUICK_ROW = {"small_batch": 4, "large_batch": 8, "virtual_batch": 2, "stretch": 2.0}
+QUICK_EXAMPLES = QUICK_SCORED = 8
+QUICK_FIGURE = {"large_batch": 80, "examples": 200, "batches": (20, 40, 80)}
 
 
 def setting_of(options):
@@ -28,18 +30,19 @@ def setting_of(options):
     if options.mixed_precision:
         keras.mixed_precision.set_dtype_policy(f"mixed_{options.mixed_precision}")
     try:
-        experiment = _experiment(options)
-        setting = _figure_setting(options) if options.figure else _row_setting(experiment, options)
+        if len(options.scale) > 2:
+            raise ValueError(f"--scale takes one or two shares, not {len(options.scale)}")
+        if options.figure:
+            experiment = _named(catalogue.figures(), options.figure, "--figure")
+            setting = _figure_setting(options)
+        else:
+            number, name = (1, options.table1) if options.table1 else (2, options.table2)
+            rows = catalogue.table_rows(options.variant)[number]
+            experiment = _named(rows, name, f"--table{number}")
+            experiment.row, setting = _row_and_setting(experiment.row, options)
+        return experiment, devices.distributed(setting, options.distribute)
     except ValueError as error:
         raise SystemExit(f"reproduce.py: {error}") from error
-    return experiment, devices.distributed(setting, options.distribute)
-
-
-def _experiment(options):
-    if options.figure:
-        return _named(catalogue.figures(), options.figure, "--figure")
-    number, name = (1, options.table1) if options.table1 else (2, options.table2)
-    return _named(catalogue.table_rows(options.variant)[number], name, f"--table{number}")
 
 
 def _named(every, name, flag):
@@ -48,112 +51,100 @@ def _named(every, name, flag):
     return every[name]
 
 
-def _row_setting(experiment, options):
-    """The paper's network and recipe, less what the command line says otherwise."""
-    row = experiment.row
-    small, large = options.batch_sizes or (row.small_batch, row.large_batch)
-    virtual = options.virtual_batch or row.virtual_batch
+def _row_and_setting(row, options):
+    """The paper's recipe with what the command line says otherwise, and the setting for it."""
     if options.quick:
-        (small, large), virtual = options.batch_sizes or QUICK_BATCHES, QUICK_VIRTUAL
-    share, of_epochs = _scale(options)
-    data = _load(options, row.dataset, row.augmentation, share)
-    if options.quick:
-        of_epochs = 1e-9  # as few epochs as a regime has
-    regime = dataclasses.replace(row, small_batch=small).regime(data.examples, of_epochs)
-    return Setting(
+        row = replace(row, base_batch={}, **QUICK_ROW)
+    if options.batch_sizes:
+        if len(options.batch_sizes) != 2:
+            raise ValueError(f"--batch-sizes of a table are two, not {len(options.batch_sizes)}")
+        row = replace(row, small_batch=options.batch_sizes[0], large_batch=options.batch_sizes[1])
+    if options.learning_rate:
+        factor = options.learning_rate / row.learning_rate[0]
+        rates = {epoch: factor * rate for epoch, rate in row.learning_rate.items()}
+        row = replace(row, learning_rate=rates)
+    row = replace(
+        row,
+        virtual_batch=options.virtual_batch or row.virtual_batch,
+        stretch=options.stretch or row.stretch,
+    )
+    data = _load(options, row.dataset, row.augmentation)
+    share = 1e-9 if options.quick else options.scale[-1]
+    setting = Setting(
         data=data,
-        regime=_first_rate(regime, options.learning_rate),
-        large_batch=large,
-        virtual_batch=virtual,
-        stretch=(options.stretch or 2.0) if options.quick else options.stretch,
-        batches=(small, large),
+        regime=row.regime(data.examples, share),
+        large_batch=row.large_batch,
+        virtual_batch=row.virtual_batch,
+        stretch=row.stretch,
+        batches=(row.small_batch, row.large_batch),
+        epochs_share=share,
         quick=options.quick,
         network=_decayed(row.network, row.weight_decay),
         optimizer=_sgd(row),
-        notes=_notes(options, data, row.dataset, share, of_epochs),
+        notes=_notes(options, data, row.dataset),
     )
+    return row, setting
 
 
 def _figure_setting(options):
     """The demo's network and recipe."""
     name = options.dataset or "mnist1d"
-    recipe = {**COMMON, **RECIPES.get(name if options.data_dir is None else "", RECIPES["images"])}
-    share, of_epochs = _scale(options)
+    known = RECIPES["images"] if options.data_dir else RECIPES.get(name, RECIPES["images"])
+    recipe = {**COMMON, **known}
+    recipe["epochs"] = max(QUICK["epochs"], round(options.scale[-1] * recipe["epochs"]))
     if options.quick:
-        share, recipe["epochs"], of_epochs = min(share, 0.05), 4, 1.0
-        recipe["large_batch"] = 80
-    recipe["epochs"] = max(4, round(of_epochs * recipe["epochs"]))
+        recipe |= {"epochs": QUICK["epochs"], "large_batch": QUICK_FIGURE["large_batch"]}
     recipe["learning_rate"] = options.learning_rate or recipe["learning_rate"]
-    data = _load(options, "mnist1d", "none", share)
-    regime = closing_the_gap.small_batch_regime(types.SimpleNamespace(**recipe), data.examples)
-    batches = options.batch_sizes or (QUICK_FIGURE_BATCHES if options.quick else FIGURE_BATCHES)
+    data = _load(options, "mnist1d", "none")
+    batches = options.batch_sizes or FIGURE_BATCHES
     return Setting(
         data=data,
-        regime=regime,
+        regime=closing_the_gap.small_batch_regime(types.SimpleNamespace(**recipe), data.examples),
         large_batch=recipe["large_batch"],
         virtual_batch=options.virtual_batch or recipe["virtual_batch"],
         stretch=options.stretch or recipe["stretch"],
-        batches=tuple(batches),
+        batches=tuple(QUICK_FIGURE["batches"] if options.quick else batches),
         quick=options.quick,
-        notes=_notes(options, data, "mnist1d", share, of_epochs),
+        notes=_notes(options, data, "mnist1d"),
     )
 
 
-def _scale(options):
-    """The shares of the data and of the epochs."""
-    if len(options.scale) > 2:
-        raise ValueError(f"--scale takes one or two shares, not {len(options.scale)}")
-    return options.scale[0], options.scale[-1]
-
-
-def _load(options, name, augmentation, share):
-    """The data: `--data-dir`, `--dataset`, or the one that the recipe is for."""
+def _load(options, name, augmentation):
+    """The data: `--data-dir`, `--dataset`, or what the recipe is for; and how much of it."""
     name = options.dataset or name
     if options.data_dir is not None or name in IN_MEMORY:
-
-        def load(**sizes):
-            return _data.load(name, options.data_dir, **sizes)
+        load = functools.partial(_data.load, name, options.data_dir)
     else:
         # Another data set is not the one that the augmentation was made for.
-        augmentation = "none" if options.dataset else augmentation
-
-        def load(**sizes):
-            return pipelines.load(name, augmentation, **sizes)
-
-    if options.quick and not options.figure:
-        return load(examples=QUICK_EXAMPLES + QUICK_SCORED, hold_out=QUICK_SCORED)
+        load = functools.partial(pipelines.load, name, "none" if options.dataset else augmentation)
+    if options.quick:
+        if options.figure:
+            return load(examples=QUICK_FIGURE["examples"])
+        return load(hold_out=QUICK_SCORED, examples=QUICK_SCORED + QUICK_EXAMPLES)
     whole = load(hold_out=options.hold_out)
-    if share == 1:
+    if options.scale[0] == 1:
         return whole
-    return load(
-        hold_out=options.hold_out, examples=options.hold_out + round(share * whole.examples)
-    )
-
-
-def _first_rate(regime, rate):
-    """The regime with another first rate, and the same drops."""
-    if rate is None:
-        return regime
-    factor = rate / next(iter(regime.learning_rate.values()))
-    rates = {epoch: factor * value for epoch, value in regime.learning_rate.items()}
-    return dataclasses.replace(regime, learning_rate=rates)
+    examples = max(1, round(options.scale[0] * whole.examples))
+    return load(hold_out=options.hold_out, examples=options.hold_out + examples)
 
 
 def _sgd(row):
     """The row's optimizer, of a rate or a schedule."""
 
     def sgd(rate):
-        return keras.optimizers.SGD(
-            rate, momentum=row.momentum, global_clipnorm=row.global_clipnorm
-        )
+        clip = {"global_clipnorm": row.global_clipnorm}
+        if row.clip_updates is None:
+            return keras.optimizers.SGD(rate, momentum=row.momentum, **clip)
+        plain = keras.optimizers.SGD(rate, momentum=row.momentum)
+        return optimizers.ClipFirstUpdates(plain, updates=row.clip_updates, **clip)
 
     return sgd
 
 
 def _decayed(network, weight_decay):
-    """The network with the papers' weight decay: part of the gradient, and of every variable.
+    """The network with the papers' weight decay, which is a part of every variable's gradient.
 
-    Keras's own `weight_decay` is decoupled from the momentum, which makes it ten times weaker.
+    Keras's own `weight_decay` passes the momentum by, which makes it ten times weaker.
     """
     if not weight_decay:
         return network
@@ -168,15 +159,13 @@ def _decayed(network, weight_decay):
     return decayed
 
 
-def _notes(options, data, recipe_for, share, of_epochs):
-    """What nobody should take for the paper's whole experiment."""
+def _notes(options, data, recipe_for):
+    """What nobody should take for the whole of the paper's experiment."""
     parts = [f"{data.examples:,} training samples"]
-    if share != 1 or of_epochs != 1:
-        parts.append(f"{share:.0%} of the data and {of_epochs:.0%} of the epochs")
-    if (options.data_dir or options.dataset) and data.name != recipe_for:
-        parts.append(f"the recipe is one for {recipe_for}")
-    if options.mixed_precision:
-        parts.append(options.mixed_precision)
-    if options.distribute:
-        parts.append(options.distribute)
+    shares = options.scale[0], options.scale[-1]
+    if shares != (1, 1):
+        parts.append(f"{shares[0]:.2%} of the data and {shares[1]:.2%} of the epochs")
+    if data.name != recipe_for:
+        parts.append(f"a recipe for {recipe_for}")
+    parts += [part for part in (options.mixed_precision, options.distribute) if part]
     return ", ".join(parts)

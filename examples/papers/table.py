@@ -2,10 +2,10 @@
 
 import _figure
 from _report import summarise, verdict, with_deviation
-from closing_the_gap import five_arms
 
 from papers.experiment import Experiment
 from papers.report import markdown_table
+from papers.rows import ARMS
 
 
 class TableRow(Experiment):
@@ -30,22 +30,24 @@ class TableRow(Experiment):
 
     def cases(self, setting):
         """A training an arm."""
-        arms = five_arms(
-            setting.regime, setting.large_batch, setting.virtual_batch, setting.stretch
-        )
-        return [setting.case(name, arm.plan, arm.norm) for name, arm in arms.items()]
+        plans = {
+            arm: self.row.plan(arm, setting.data.examples, setting.epochs_share) for arm in ARMS
+        }
+        norms = {"+GBN": setting.ghost, "+RA": setting.ghost}
+        more = {"momentum": self.row.momentum, "weight_decay": self.row.weight_decay}
+        return [
+            setting.case(arm, plan, norms.get(arm, setting.plain), **more)
+            for arm, plan in plans.items()
+        ]
 
     def table(self, results):
         """The row, the paper's below it, and what each arm cost."""
         summary = summarise(results)
+        rows = [["accuracy here, %", *(with_deviation(arm) for arm in summary.values())]]
         paper = [self.row.paper[arm] for arm in summary]
-        rows = [
-            ["test accuracy here, %", *(with_deviation(arm) for arm in summary.values())],
-            [
-                f"the paper's, {self.row.dataset}",
-                *("" if value is None else f"{value:g}" for value in paper),
-            ],
-        ]
+        if any(paper):
+            cells = ("" if value is None else f"{value:g}" for value in paper)
+            rows.append([f"the paper's, {self.row.dataset}", *cells])
         for label, key, form in (
             ("training accuracy, %", "train_accuracy", "{:.2f}"),
             ("updates", "updates", "{:,.0f}"),
