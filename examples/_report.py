@@ -48,7 +48,9 @@ def line(result, split):
 
 def spread(values):
     """The standard deviation over the seeds, n - 1 in the denominator; NaN for one seed."""
-    return statistics.stdev(values) if len(values) > 1 else math.nan
+    # A training that diverged has NaNs, which `stdev` fails on.
+    known = len(values) > 1 and all(map(math.isfinite, values))
+    return statistics.stdev(values) if known else math.nan
 
 
 def summarise(results):

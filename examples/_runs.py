@@ -60,6 +60,8 @@ class Runs:
 
 def write_atomically(path, write):
     """Call `write` with a path beside `path`, then rename: there is never half a file."""
+    if int(os.environ.get("RANK", "0")) > 0:
+        return  # of torchrun's processes the first one writes
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}-{path.name}")

@@ -94,7 +94,13 @@ def sgd(rate):
 
 
 def train(data, arm, seed, progress, make_model=network, make_optimizer=sgd):
-    """An ordinary compile and fit, with the four parts in their places."""
+    """A training, and the scores of the model at its end."""
+    model, result = fit(data, arm, seed, progress, make_model, make_optimizer)
+    return {**result, **scores(model, data, "train"), **scores(model, data, "test")}
+
+
+def fit(data, arm, seed, progress, make_model, make_optimizer):
+    """An ordinary compile and fit, with the four parts in their places; the model and numbers."""
     keras.utils.set_random_seed(seed)  # every arm of a seed starts from the same weights
     start = time.perf_counter()
     model = make_model(data.shape, data.classes, arm.norm)
@@ -107,16 +113,14 @@ def train(data, arm, seed, progress, make_model=network, make_optimizer=sgd):
     curve = model.fit(
         **data.training(arm.plan.batch, seed),
         epochs=arm.plan.epochs,
-        callbacks=[distance, progress],
+        callbacks=keras.tree.flatten([distance, progress]),  # `progress` may be several
         verbose=0,
     ).history
     seconds = time.perf_counter() - start
-    return {
+    return model, {
         "updates": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
         "samples": arm.plan.samples,
         "seconds": seconds,
-        **scores(model, data, "train"),
-        **scores(model, data, "test"),
         "weight_distance": distance.history,
         "curve": {name: curve[name] for name in ("loss", "accuracy")},
     }

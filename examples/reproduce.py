@@ -28,7 +28,14 @@ from papers.command import parse
 from papers.settings import setting_of
 
 # Beside these an experiment names its own.
-SOURCES = ("reproduce.py", "closing_the_gap.py", "_data.py", "papers/experiment.py")
+SOURCES = (
+    "closing_the_gap.py",
+    "_data.py",
+    "papers/experiment.py",
+    "papers/settings.py",
+    "papers/devices.py",
+    "papers/shares.py",
+)
 
 
 def train_all(experiment, setting, seeds, runs):

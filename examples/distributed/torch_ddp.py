@@ -16,6 +16,7 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"
 
@@ -35,43 +36,18 @@ if __name__ == "__main__" and "RANK" not in os.environ:
     processes = ["--nproc-per-node", str(arguments().processes)]
     sys.exit(subprocess.call([*torchrun, *processes, *sys.argv]))
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for what the examples share
+
 import keras
 import numpy as np
 import torch
+from _replicated_model import ReplicatedModel
 from sklearn.datasets import load_digits
 from torch import distributed
-from torch.nn.parallel import DistributedDataParallel
 
 import keras_bigbatch as kbb
 
 
-# --8<-- [start:model]
-class ReplicatedModel(keras.Model):
-    """A model whose training step goes through DDP, so that `fit` synchronizes gradients."""
-
-    def replicate(self):
-        """Wraps the built model; DDP gives all ranks the first one's weights."""
-        wrapper = DistributedDataParallel(self)
-        # Behind a function: as an attribute the wrapper would become a part of the model.
-        self._replica = lambda *args, **kwargs: wrapper(*args, **kwargs)
-
-    def train_step(self, data):
-        """Keras's step on torch, with the wrapper's forward pass in place of the model's."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self.zero_grad()
-        outputs = self._replica(x, training=True)
-        loss = self.compute_loss(x, y, outputs, sample_weight, training=True)
-        self.optimizer.scale_loss(loss).backward()
-        weights = self.trainable_weights
-        with torch.no_grad():
-            self.optimizer.apply([weight.value.grad for weight in weights], weights)
-        for metric in self.metrics:
-            if metric.name == "loss":
-                metric.update_state(loss.detach(), sample_weight=len(x))
-        return self.compute_metrics(x, y, outputs, sample_weight)
-
-
-# --8<-- [end:model]
 def train(epochs):
     """Trains on this rank's part of every batch."""
     cuda = torch.cuda.is_available()

@@ -47,6 +47,7 @@ class Setting:
         network: Makes a model of the data's shape, its classes and a normalization layer's maker.
         optimizer: Makes an optimizer of a rate or a schedule.
         notes: What else a reader must know, such as the share of the data and of the epochs.
+        train: Takes the place of `closing_the_gap.train` where there are several devices.
     """
 
     data: Any
@@ -60,6 +61,7 @@ class Setting:
     network: Any = closing_the_gap.network
     optimizer: Any = closing_the_gap.sgd
     notes: str = ""
+    train: Any = None
 
     @property
     def plain(self):
@@ -80,9 +82,8 @@ class Setting:
         arm = Arm(plan, norm)
 
         def run(seed, progress):
-            return closing_the_gap.train(
-                self.data, arm, seed, progress, self.network, self.optimizer
-            )
+            train = self.train or closing_the_gap.train
+            return train(self.data, arm, seed, progress, self.network, self.optimizer)
 
         recipe = {"network": self.network.__name__, **closing_the_gap.recipe(arm), **more}
         return Case(name, recipe, plan.epochs, run)

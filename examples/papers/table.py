@@ -20,7 +20,15 @@ class TableRow(Experiment):
         "The accuracy that a large batch loses comes back with the square-root rate, ghost batch "
         "normalization and an adapted regime."
     )
-    sources = ("papers/table.py",)
+    sources = (
+        "papers/table.py",
+        "papers/rows.py",
+        "papers/demo_row.py",
+        "papers/plain_networks.py",
+        "papers/residual_networks.py",
+        "papers/pipelines.py",
+        "papers/augmentation.py",
+    )
 
     def __init__(self, table, row):
         self.row = row

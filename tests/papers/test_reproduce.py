@@ -194,7 +194,7 @@ def test_command_line_overrides_the_row(monkeypatch):
 
 
 def test_weight_decay_is_in_the_gradient():
-    def network(shape, classes, norm):  # noqa: ARG001
+    def network(shape, classes, norm):
         return keras.Sequential([keras.Input(shape), keras.layers.Dense(classes)])
 
     keras.utils.set_random_seed(0)

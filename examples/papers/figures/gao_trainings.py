@@ -1,0 +1,71 @@
+"""The trainings of Gao & Zhong's figures: how long, at which rates, and with which callbacks."""
+
+import math
+import time
+
+import keras
+from closing_the_gap import Arm, recipe, scores
+
+# Of the regime's epochs. Figures of many batches take half; those about a poor start a quarter,
+# where the large batch has not fitted its training set yet.
+HALF, QUARTER = 0.5, 0.25
+
+
+def batches_of(setting, least=2):
+    """The batches to compare, ascending."""
+    batches = sorted(set(setting.batches))
+    if len(batches) < least:
+        raise ValueError(
+            f"This figure compares {least} batches or more. Received: --batch-sizes "
+            f"{' '.join(map(str, setting.batches))}. For example --batch-sizes 40 200 1000."
+        )
+    return batches
+
+
+def first_rate(setting):
+    """The rate that the regime begins with."""
+    return setting.regime.drops[0][2]
+
+
+def plan_of(setting, batch, rule="none", share=HALF, least=1):
+    """The regime carried to a batch, with a share of its epochs but never fewer than `least`."""
+    epochs = max(least, round(share * setting.regime.epochs))
+    return setting.regime.at(batch, rule=rule, stretch=epochs / setting.regime.epochs)
+
+
+def recipe_of(setting, plan, **more):
+    """What a training is kept with."""
+    return {
+        "network": setting.network.__name__,
+        **recipe(Arm(plan, setting.plain)),
+        **more,
+    }
+
+
+def compiled(setting, seed, optimizer, wrap=None):
+    """A new model with plain batch norm; every call with a seed has the same initial weights."""
+    keras.utils.set_random_seed(seed)
+    model = setting.network(setting.data.shape, setting.data.classes, setting.plain)
+    model = model if wrap is None else wrap(model)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    return model
+
+
+def fitted(setting, model, fit, samples):
+    """Calls `fit`, and returns what `closing_the_gap.train` does, less the weight distance."""
+    start = time.perf_counter()
+    curve = fit().history
+    return {
+        "updates": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
+        "samples": samples,
+        "seconds": time.perf_counter() - start,
+        **scores(model, setting.data, "train"),
+        **scores(model, setting.data, "test"),
+        "curve": {name: [rounded(v) for v in curve[name]] for name in ("loss", "accuracy")},
+    }
+
+
+def rounded(value):
+    """Six digits are enough to keep; None for what is not finite, which JSON does not know."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
