@@ -81,7 +81,7 @@ $(TESTS)/.done: pyproject.toml requirements/constraints.txt requirements/backend
 	@echo 'Installing torch, JAX, TensorFlow and the test tools into $(TESTS) (once, some minutes) ...'
 	@$(TESTS)/bin/python -m pip install -qq $(TORCH_PIP_ARGS) "$$(grep '^torch==' $(PINS))"
 	@$(TESTS)/bin/python -m pip install -qq -c $(PINS) -r requirements/backends.txt \
-		-e '.[dev,examples]'
+		-e '.[dev,examples,datasets]'
 	@touch $@
 
 $(TOOLS)/.done: pyproject.toml requirements/constraints.txt

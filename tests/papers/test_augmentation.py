@@ -1,9 +1,13 @@
 """The papers' augmentations against NumPy: which window of which image, and mirrored or not."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from papers import augmentation
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("tf.data's operations, whatever trains", allow_module_level=True)
 
 
 def images(count, size, channels):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import reproduce
-from papers import catalogue, report, settings
+from papers import catalogue, report, settings, table
 from papers.command import parse
 from papers.rows import ARMS
 
@@ -127,20 +127,31 @@ def test_a_share_is_in_the_report(monkeypatch, tmp_path):
     assert trainings[0]["updates"] == 15 * 600 // 40
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_every_row_of_a_table_starts(monkeypatch, tmp_path, table):
+@pytest.mark.parametrize("name", [*TABLES[1], "AlexNet"])
+def test_every_row_of_the_tables_starts(monkeypatch, tmp_path, name):
     if BACKEND != "torch":
         pytest.skip("JAX and TensorFlow would compile ten large networks")
     tfds = pytest.importorskip("tensorflow_datasets")
-    for name in TABLES[table]:
-        what = ["--table2"] if name == "AlexNet" else [f"--table{table}", name]
-        if name == "AlexNet-8192":
-            continue
-        with tfds.testing.mock_data(num_examples=16):
-            call(monkeypatch, *what, "--quick", "--output", tmp_path / name)
-        trainings = json.loads((tmp_path / name / "results.json").read_text())["trainings"]
-        assert [training["arm"] for training in trainings] == list(ARMS)
-        assert all(np.isfinite(training["train_loss"]) for training in trainings)
+    arms = ARMS if name in ("F1", "demo") else ("SB", "+RA")  # an arm takes up to ten seconds
+    monkeypatch.setattr(table, "ARMS", arms)
+    what = ["--table2"] if name == "AlexNet" else ["--table1", name]
+    if name == "demo":
+        what += ["--dataset", "digits"]
+    with tfds.testing.mock_data(num_examples=8):
+        call(monkeypatch, *what, "--quick", "--output", tmp_path)
+    trainings = json.loads((tmp_path / "results.json").read_text())["trainings"]
+    assert [training["arm"] for training in trainings] == list(arms)
+    assert all(np.isfinite(training["train_loss"]) for training in trainings)
+
+
+@pytest.mark.parametrize("name", catalogue.figures())
+def test_every_figure_has_quick_cases(monkeypatch, name):
+    command = ["--figure", name, "--dataset", "digits", "--quick"]
+    experiment, setting = settings.setting_of(options(monkeypatch, *command))
+    assert experiment.name == name
+    cases = experiment.cases(setting)
+    recipes = [json.dumps([case.arm, case.recipe]) for case in cases]
+    assert len(set(recipes)) == len(recipes) > 0
 
 
 @pytest.mark.parametrize(
