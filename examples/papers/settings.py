@@ -16,8 +16,8 @@ from papers.experiment import Setting
 IN_MEMORY = ("mnist1d", "digits")  # the others come through TensorFlow Datasets
 FIGURE_BATCHES = (20, 40, 100, 250, 500, 1000)
 # Quick runs are evidence of nothing, and as small as can be.
-QUICK_ROW = {"small_batch": 4, "large_batch": 8, "virtual_batch": 2, "stretch": 2.0}
-QUICK_EXAMPLES = QUICK_SCORED = 8
+QUICK_ROW = {"small_batch": 2, "large_batch": 4, "virtual_batch": 2, "stretch": 2.0}
+QUICK_EXAMPLES = QUICK_SCORED = 4
 QUICK_FIGURE = {"large_batch": 80, "examples": 200, "batches": (20, 40, 80)}
 
 
