@@ -78,7 +78,7 @@ def small_setting(**more):
     y = np.arange(120, dtype="int32") % 3
     x = random.normal(size=(120, 12, 1)).astype("float32") + y[:, None, None]
     return Setting(
-        data=_data.Data("blobs", "test", x, y, x, y),
+        data=_data.Data("blobs", 3, "test", x, y, x, y),
         regime=kbb.Regime(10, 4, 120, {0: 0.05, 2: 0.005, 3: 0.0005}, drop_remainder=False),
         large_batch=40,
         virtual_batch=5,

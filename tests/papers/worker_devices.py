@@ -27,7 +27,7 @@ def setting(examples=65):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(74, 16, 1)) * rng.uniform(0.2, 3, (74, 1, 1))
     x, y = x.astype("float32"), rng.integers(0, 3, 74).astype("int32")
-    data = Data("signals", "test", x[:examples], y[:examples], x[65:], y[65:])
+    data = Data("signals", 3, "test", x[:examples], y[:examples], x[65:], y[65:])
     recipe = types.SimpleNamespace(small_batch=16, epochs=4, learning_rate=0.05)
     regime = closing_the_gap.small_batch_regime(recipe, data.examples)
     return Setting(data, regime, LARGE_BATCH, 4, 1.0, (16, LARGE_BATCH), network=network)
