@@ -78,19 +78,26 @@ def make(folder, experiments):
     return text
 
 
-def page(experiment, content):
-    """The report: what was claimed, what was measured, and with what."""
+def page(experiment, content, folder=None):
+    """The report: what was claimed, what was measured, and with what.
+
+    Args:
+        experiment: Whose results they are.
+        content: Of `results.json`.
+        folder: The name of the folder beside the page that has the picture, on a page of several
+            reports; it is the heading's anchor too.
+    """
     results, machine = content["trainings"], content["hardware"]
     versions = content["versions"]
     backend = versions["backend"]
     seconds = sum(result["seconds"] for result in results)
     quick = content["settings"]["quick"]
     lines = [
-        f"## {experiment.title}",
+        f"## {experiment.title}" + (f" {{#{folder}}}" if folder else ""),
         f"*{experiment.paper}.* {experiment.claim}",
         experiment.table(results),
         QUICK if quick else experiment.verdict(results),
-        f"![{experiment.title}](figure.png)",
+        f"![{experiment.title}]({f'{folder}/' if folder else ''}figure.png)",
         f"{content['data']}; {content['notes']}. Mean ± standard deviation over the seeds "
         f"{', '.join(map(str, content['seeds']))}. {len(results)} trainings, {seconds:,.0f} s in "
         f"all, on {machine['cores']} cores of {machine['accelerator'] or machine['cpu']} with "

@@ -1,7 +1,7 @@
 """The papers' tables: a row of Hoffer, Hubara & Soudry's Tables 1 and 2, made anew."""
 
 import _figure
-from _report import summarise, verdict, with_deviation
+from _report import difference, summarise, verdict, with_deviation
 
 from papers.experiment import Experiment
 from papers.report import markdown_table
@@ -66,8 +66,19 @@ class TableRow(Experiment):
         return markdown_table(["", *summary], rows)
 
     def verdict(self, results):
-        """The demo's sentence."""
-        return verdict(results, results[0]["scored"])
+        """The demo's sentence, after the outcome.
+
+        Reproduced is a gap between SB and LB that is clear of the noise, and closed by the last
+        arm to within the noise; partly, one that the last arm makes clearly smaller.
+        """
+        scored = results[0]["scored"]
+        gap, noise = difference(results, "SB", "LB", scored)
+        left, noise_left = difference(results, "SB", "+RA", scored)
+        gained, noise_gained = difference(results, "+RA", "LB", scored)
+        outcome = "Not reproduced"
+        if gap > noise and gained > noise_gained:
+            outcome = "Reproduced" if left <= noise_left else "Partly"
+        return f"{outcome}: {verdict(results, scored)}"
 
     def draw(self, picture, results):
         """Accuracies on the left, weight distances on the right."""

@@ -1,0 +1,102 @@
+"""Publish what `examples/reproduce.py` measured on the site's evidence pages.
+
+    python scripts/evidence.py results/papers/*
+
+copies each folder's results, as JSON and CSV, and its picture to `docs/evidence`, and writes the
+tables and sentences anew between the pages' marks, from the JSON alone. Without folders it only
+writes the pages.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "jax")  # not used, but Keras wants one that is installed
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
+
+from papers import catalogue, report  # noqa: E402 - found through the line above
+
+PAGES = ROOT / "docs" / "evidence"
+BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -->"
+# By the page's name, how the sources of its experiments begin.
+SOURCES = {"hoffer": ("Hoffer", "Our own"), "keskar": ("Keskar",), "gao-zhong": ("Gao",)}
+
+
+def publish(folder):
+    """Copies a folder's results under its own name."""
+    target = PAGES / folder.name
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("results.json", "trainings.csv", "figure.png"):
+        shutil.copyfile(folder / name, target / name)
+
+
+def published():
+    """What there is: name of the folder, experiment and content, in the catalogue's order."""
+    experiments = catalogue.everything()
+    order = list(experiments)
+    found = []
+    for path in sorted(PAGES.glob("*/results.json")):
+        content = json.loads(path.read_text())
+        found.append((path.parent.name, experiments[content["experiment"]], content))
+    return sorted(found, key=lambda each: order.index(each[1].name))
+
+
+def sections(page):
+    """The reports of a page's experiments, one below the other."""
+    return "\n".join(
+        report.page(experiment, content, name)
+        for name, experiment, content in published()
+        if experiment.paper.startswith(SOURCES[page])
+    )
+
+
+def overview():
+    """The table of everything: what was claimed, and how it came out here."""
+    rows = []
+    for name, experiment, content in published():
+        page = next(p for p, starts in SOURCES.items() if experiment.paper.startswith(starts))
+        link = f"[{experiment.title}]({page}.md#{name})"
+        outcome = experiment.verdict(content["trainings"]).partition(":")[0]
+        seeds = len(content["seeds"])
+        rows.append(
+            [experiment.paper, link, outcome, content["data"], content["notes"], f"{seeds}"]
+        )
+    heading = ["source", "what", "outcome", "data", "scale", "seeds"]
+    return report.markdown_table(heading, rows)
+
+
+def between_marks(text, new):
+    """The text with what stands between the marks replaced."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"a page has no lines {BEGIN!r} and {END!r}")
+    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
+
+
+def pages():
+    """The text that each page should have, by its path."""
+    texts = {PAGES / "index.md": overview()}
+    texts |= {PAGES / f"{page}.md": sections(page).strip() for page in SOURCES}
+    return {path: between_marks(path.read_text(), new) for path, new in texts.items()}
+
+
+def main():
+    """Publishes the folders, and writes the pages."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", nargs="*", type=Path, help="where reproduce.py wrote")
+    for folder in parser.parse_args().folders:
+        publish(folder)
+    for path, text in pages().items():
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
