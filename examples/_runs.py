@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import math
 import os
 import platform
 from pathlib import Path
@@ -70,6 +71,11 @@ def write_atomically(path, write):
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def six_digits(value):
+    """A number with the digits that are worth keeping; None, as JSON has it, if not finite."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def versions():

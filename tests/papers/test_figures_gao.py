@@ -31,6 +31,7 @@ from papers.figures import (
     gao_statistics,
     gao_trainings,
 )
+from papers.figures.noisy_means import mean_and_noise
 
 import keras_bigbatch as kbb
 
@@ -261,13 +262,13 @@ def test_what_is_not_finite_is_a_dash():
     values = [[1.0, 2.0], [math.nan, 1.0], [math.inf, math.inf]]
     assert [gao_statistics.shown(each) for each in values] == ["1.50 ± 0.71", "-", "-"]
     assert gao_statistics.finite("abc", values) == (["a"], [[1.0, 2.0]])
-    assert all(map(math.isnan, gao_statistics.estimate([math.nan, 1.0])))
+    assert all(map(math.isnan, mean_and_noise([math.nan, 1.0])))
     assert gao_statistics.text(math.nan, math.nan) == "unknown"
 
 
 def test_estimates_are_paired_by_seed():
-    assert gao_statistics.estimate([4.0]) == (4.0, 0.0)
-    mean, noise = gao_statistics.estimate([1.0, 2.0, 3.0])
+    assert mean_and_noise([4.0]) == (4.0, 0.0)
+    mean, noise = mean_and_noise([1.0, 2.0, 3.0])
     assert (mean, noise) == pytest.approx((2.0, 2 / 3**0.5))
     results = [
         {"arm": arm, "seed": seed, "x": 10.0 * seed + (arm == "b")}

@@ -81,7 +81,7 @@ def test_a_figure_is_made_from_what_its_cases_return(made, name):
     assert all(result["seconds"] > 0 for result in results)
     assert figure.table(results).startswith("| ")
     sentence = figure.verdict(results)
-    assert sentence.startswith(("Reproduced: ", "Partly reproduced: ", "Not reproduced: "))
+    assert sentence.startswith(("Reproduced: ", "Partly: ", "Not reproduced: "))
     assert "one seed shows no spread" in sentence
     assert draws(figure, results)
     assert len(json.dumps(results)) < 20_000 * len(results)
@@ -236,7 +236,7 @@ def batches(factor, large_accuracy):
     ("factor", "accuracy", "beginning", "words"),
     [
         (40.0, 92.0, "Reproduced: from 20 to 1,000", "loses 4.0 points."),
-        (40.0, 96.1, "Partly reproduced: ", "loses nothing clear (+0.1)."),
+        (40.0, 96.1, "Partly: ", "loses nothing clear (+0.1)."),
         (9.0, 92.0, "Not reproduced: ", "9 times (full space, 1e-3)"),
     ],
 )
@@ -291,7 +291,7 @@ def course(*ends):
     ("small", "large", "beginning"),
     [
         (course(0.1, 0.2, 0.1), course(3.0, 4.0, 3.0), "Reproduced: "),
-        (course(1.1, 0.8, 1.2), course(3.0, 4.0, 3.0), "Partly reproduced: "),
+        (course(1.1, 0.8, 1.2), course(3.0, 4.0, 3.0), "Partly: "),
         (course(1.1, 0.8, 1.2), course(1.0, 0.9, 1.3), "Not reproduced: "),
     ],
 )
@@ -321,7 +321,7 @@ def warm(accuracy, sharpness, small=96.0):
     ("results", "beginning", "words"),
     [
         (warm(96.1, 0.3), "Reproduced: 20 epochs", "gain 5.1 points, the sharpness is 0.01 times"),
-        (warm(94.0, 0.3), "Partly reproduced: ", "ends 2.0 points below the small batch"),
+        (warm(94.0, 0.3), "Partly: ", "ends 2.0 points below the small batch"),
         (warm(96.0, 30.0), "Not reproduced: ", "1 times that without"),
         (warm(91.2, 0.3), "Not reproduced: ", "gain nothing clear (+0.2)"),
     ],

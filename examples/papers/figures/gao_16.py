@@ -19,12 +19,12 @@ import dataclasses
 import large_batch_methods
 from _figure import tidy
 from _report import by_arm, caveats
+from _runs import six_digits
 from large_batch_methods import METHODS
 
 from papers.drawing import curves, style
 from papers.experiment import Case, Experiment
 from papers.figures.gao_statistics import number, paired, points, shown, text
-from papers.figures.gao_trainings import rounded
 from papers.report import markdown_table
 
 RATES = {"SGD": 0.5, "LARS": 0.1, "MCLR": 0.05}
@@ -107,6 +107,6 @@ def _case(setting, name, rate):
     def run(seed, progress):
         result = large_batch_methods.train(setting.data, method, rate, epochs, seed, progress)
         curve = progress.model.history.history["accuracy"]
-        return {**result, "accuracies": [rounded(value) for value in curve]}
+        return {**result, "accuracies": [six_digits(value) for value in curve]}
 
     return Case(name, method.recipe(rate, epochs, setting.data), epochs, run)

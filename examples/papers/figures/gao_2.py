@@ -15,12 +15,14 @@ import statistics
 import time
 
 from _figure import tidy
+from _runs import six_digits
 
 from papers.drawing import curves, means
 from papers.experiment import Case, Experiment
 from papers.figures.gao_gradients import drawn, is_normalization, plain_names
-from papers.figures.gao_statistics import estimate, finite, number, sentence, shown
-from papers.figures.gao_trainings import compiled, first_rate, rounded
+from papers.figures.gao_statistics import finite, number, sentence, shown
+from papers.figures.gao_trainings import compiled, first_rate
+from papers.figures.noisy_means import mean_and_noise
 from papers.report import markdown_table
 
 EPOCHS = 20
@@ -63,7 +65,7 @@ class Figure2(Experiment):
         """Reproduced where the layers with kernels differ by an order of magnitude."""
         said, least = [], []
         for arm in ("SB", "LB"):
-            mean, noise = estimate(_log_ratios(_radii(results, arm)))
+            mean, noise = mean_and_noise(_log_ratios(_radii(results, arm)))
             least.append(math.exp(mean - noise))
             said.append(f"{math.exp(mean):.1f} times at {arm} (at least {least[-1]:.1f})")
         word = "Not reproduced"
@@ -127,7 +129,7 @@ def _case(setting, name, batch):
             "seconds": time.perf_counter() - start,
             "measured": look.history["update"],
             "radii": {
-                name: [rounded(value) for value in layers[path]["radius"]]
+                name: [six_digits(value) for value in layers[path]["radius"]]
                 for path, name in plain_names(layers).items()
             },
         }

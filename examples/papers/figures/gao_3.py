@@ -18,8 +18,9 @@ from _figure import tidy
 from papers.drawing import means, style
 from papers.experiment import Case, Experiment
 from papers.figures.gao_gradients import before_first_update, drawn, is_normalization, whole
-from papers.figures.gao_statistics import TOLERANCE, estimate, exponent, sentence, shown, text
+from papers.figures.gao_statistics import TOLERANCE, exponent, sentence, shown, text
 from papers.figures.gao_trainings import batches_of
+from papers.figures.noisy_means import mean_and_noise
 from papers.report import markdown_table
 
 PREDICTED = -0.5
@@ -79,7 +80,7 @@ class Figure3(Experiment):
         """
         layers = [layer for layer in results[0]["layers"] if not is_normalization(layer)]
         found = {
-            key: {layer: estimate([_fit(r, layer)[key] for r in results]) for layer in layers}
+            key: {layer: mean_and_noise([_fit(r, layer)[key] for r in results]) for layer in layers}
             for key in ("raw", "corrected", "constant")
         }
         raw, corrected = (_all_near(found[key].values()) for key in ("raw", "corrected"))

@@ -14,7 +14,6 @@ from papers.experiment import Experiment
 from papers.figures import gao_first_epoch
 from papers.figures.gao_statistics import (
     TOLERANCE,
-    estimate,
     exponent,
     finite,
     number,
@@ -22,6 +21,7 @@ from papers.figures.gao_statistics import (
     shown,
     text,
 )
+from papers.figures.noisy_means import mean_and_noise
 from papers.report import markdown_table
 
 PREDICTED = -0.5
@@ -62,7 +62,7 @@ class Figure4(Experiment):
 
     def verdict(self, results):
         """Reproduced at an exponent of -1/2, partly where it is clearly negative."""
-        (mean, noise), epoch = (estimate(_exponents(results, each)) for each in (False, True))
+        (mean, noise), epoch = (mean_and_noise(_exponents(results, each)) for each in (False, True))
         near = abs(mean - PREDICTED) <= TOLERANCE
         word = "Reproduced" if near else "Partly" if mean + noise < 0 else "Not reproduced"
         return sentence(

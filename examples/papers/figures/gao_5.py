@@ -16,11 +16,12 @@ from itertools import pairwise
 
 from _figure import tidy
 from _report import by_arm
+from _runs import six_digits
 
 from papers.drawing import curves, means
 from papers.experiment import Case, Experiment
 from papers.figures.gao_gradients import drawn
-from papers.figures.gao_statistics import estimate, exponent, finite, number, sentence, shown, text
+from papers.figures.gao_statistics import exponent, finite, number, sentence, shown, text
 from papers.figures.gao_trainings import (
     HALF,
     batches_of,
@@ -28,8 +29,8 @@ from papers.figures.gao_trainings import (
     fitted,
     plan_of,
     recipe_of,
-    rounded,
 )
+from papers.figures.noisy_means import mean_and_noise
 from papers.report import markdown_table
 
 
@@ -73,10 +74,10 @@ class Figure5(Experiment):
 
     def verdict(self, results):
         """Reproduced where the sum is less at each batch, clearly so over all; partly without."""
-        mean, noise = estimate(_exponents(results, False))
-        an_update = estimate(_exponents(results, True))
+        mean, noise = mean_and_noise(_exponents(results, False))
+        an_update = mean_and_noise(_exponents(results, True))
         spaces = by_arm(results, "search_space")
-        sums = [estimate(list(map(number, spaces[str(b)])))[0] for b in _batches(results)]
+        sums = [mean_and_noise(list(map(number, spaces[str(b)])))[0] for b in _batches(results)]
         falls = all(after < before for before, after in pairwise(sums))
         clear = mean + noise < 0
         word = "Reproduced" if clear and falls else "Partly" if clear else "Not reproduced"
@@ -126,8 +127,8 @@ def _case(setting, batch):
         stride = strides(model, look.history["layers"])
         return {
             **result,
-            "stride": [rounded(value) for value in stride],
-            "search_space": rounded(math.fsum(stride) * plan.steps_per_epoch),
+            "stride": [six_digits(value) for value in stride],
+            "search_space": six_digits(math.fsum(stride) * plan.steps_per_epoch),
         }
 
     return Case(str(batch), recipe_of(setting, plan), plan.epochs, run)

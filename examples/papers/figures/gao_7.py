@@ -19,7 +19,6 @@ from papers.figures import gao_first_epoch
 from papers.figures.gao_first_epoch import batches_in, by_seed
 from papers.figures.gao_statistics import (
     TOLERANCE,
-    estimate,
     exponent,
     finite,
     number,
@@ -27,6 +26,7 @@ from papers.figures.gao_statistics import (
     shown,
     text,
 )
+from papers.figures.noisy_means import mean_and_noise
 from papers.report import markdown_table
 
 PREDICTED = -1.0
@@ -68,7 +68,7 @@ class Figure7(Experiment):
 
         The tolerance is that of an exponent of 1/2, doubled, as the exponent is.
         """
-        own, whole = (estimate(_exponents(results, kind)) for kind in KINDS)
+        own, whole = (mean_and_noise(_exponents(results, kind)) for kind in KINDS)
         near = [abs(mean - PREDICTED) <= 2 * TOLERANCE for mean, _ in (own, whole)]
         falls = sum(own) < 0
         word = "Reproduced" if all(near) else "Partly" if falls else "Not reproduced"

@@ -17,7 +17,6 @@ from _report import by_arm
 from papers.drawing import curves, means
 from papers.experiment import Experiment
 from papers.figures.gao_statistics import (
-    estimate,
     exponent,
     number,
     roughness,
@@ -26,6 +25,7 @@ from papers.figures.gao_statistics import (
     text,
 )
 from papers.figures.gao_trainings import batches_of, plan_of
+from papers.figures.noisy_means import mean_and_noise
 from papers.report import markdown_table
 
 
@@ -72,11 +72,11 @@ class Figure8(Experiment):
     def verdict(self, results):
         """Reproduced where the loss rises and both ends fluctuate clearly more than the middle."""
         batches = _batches(results)
-        losses = estimate(
+        losses = mean_and_noise(
             [exponent(batches, [number(r["train_loss"]) for r in s]) for s in _seeds(results)]
         )
         rises = losses[0] - losses[1] > 0
-        ends = [estimate(_above_middle(results, place)) for place in (0, -1)]
+        ends = [mean_and_noise(_above_middle(results, place)) for place in (0, -1)]
         clear = [mean - noise > 0 for mean, noise in ends]
         held = [rises, *clear]
         word = "Reproduced" if all(held) else "Partly" if any(held) else "Not reproduced"

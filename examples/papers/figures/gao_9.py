@@ -22,8 +22,9 @@ from keras_bigbatch.training import LargeBatchModel
 from papers.drawing import curves, means
 from papers.experiment import Case, Experiment
 from papers.figures.gao_gradients import before_first_update, drawn
-from papers.figures.gao_statistics import estimate, number, paired, points, sentence, shown, text
+from papers.figures.gao_statistics import number, paired, points, sentence, shown, text
 from papers.figures.gao_trainings import QUARTER, compiled, fitted, plan_of, recipe_of
+from papers.figures.noisy_means import mean_and_noise
 from papers.report import markdown_table
 
 FRACTIONS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
@@ -75,7 +76,7 @@ class Figure9(Experiment):
         """Reproduced where the gradient grows and the training accuracy does, at either rate."""
         control = _gradients(results, 0.0)
         ratios = [a / b for a, b in zip(_gradients(results, DISCARDED), control, strict=True)]
-        grown = estimate(ratios)
+        grown = mean_and_noise(ratios)
         trained = [r for r in results if "train_accuracy" in r]
         gains, said = [], []
         for rule, name in RULES.items():

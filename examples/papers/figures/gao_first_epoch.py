@@ -9,9 +9,10 @@ import time
 
 import keras
 import numpy as np
+from _runs import six_digits
 
 from papers.experiment import Case
-from papers.figures.gao_trainings import batches_of, compiled, first_rate, rounded
+from papers.figures.gao_trainings import batches_of, compiled, first_rate
 
 
 def cases(setting):
@@ -56,9 +57,9 @@ def measure(setting, batch, seed):
     fallen = first - _loss(model, *everything)
     return {
         "updates": len(own),
-        "parameter_stride": rounded(np.mean(parameter)),
-        "own_loss_stride": rounded(np.mean(own)),
-        "whole_loss_stride": rounded(fallen / rate / len(own)),
+        "parameter_stride": six_digits(np.mean(parameter)),
+        "own_loss_stride": six_digits(np.mean(own)),
+        "whole_loss_stride": six_digits(fallen / rate / len(own)),
         "seconds": time.perf_counter() - start,
     }
 

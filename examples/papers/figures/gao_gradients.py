@@ -4,9 +4,10 @@ import collections
 import re
 
 import keras
+from _runs import six_digits
 
 from keras_bigbatch.callbacks import LayerStrides
-from papers.figures.gao_trainings import compiled, rounded
+from papers.figures.gao_trainings import compiled
 
 DRAWS = 16  # batches that a mean gradient is taken of
 
@@ -54,7 +55,7 @@ def before_first_update(setting, seed, looks, wrap=None):
     layers = [look.history["layers"] for look in looks]
     return {
         name: {
-            column: [rounded(layer[path][column][0]) for layer in layers]
+            column: [six_digits(layer[path][column][0]) for layer in layers]
             for column in ("gradient", "squared_gradient")
         }
         for path, name in plain_names(layers[0]).items()

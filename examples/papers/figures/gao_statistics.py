@@ -5,6 +5,7 @@ import statistics
 
 from _report import by_arm, difference
 
+from papers.figures.noisy_means import mean_and_noise, one_seed
 from papers.report import cell
 
 # An exponent this close to the predicted one counts as it: of -1/2 it is an eighth.
@@ -39,22 +40,10 @@ def number(value):
     return math.nan if value is None else value
 
 
-def estimate(values):
-    """The mean over the seeds, and two standard errors of it; 0 for one seed, which has none.
-
-    Both NaN where one of the values is.
-    """
-    if len(values) < 2:
-        return values[0], 0.0
-    if not all(map(math.isfinite, values)):
-        return math.nan, math.nan
-    return statistics.fmean(values), 2 * statistics.stdev(values) / math.sqrt(len(values))
-
-
 def paired(results, key, arm, other):
-    """How much `key` is larger in `arm` than in `other`, seed by seed, as `estimate` gives it."""
+    """How much `key` is larger in `arm` than in `other`, seed by seed, with its noise."""
     values = by_arm(results, key)
-    return estimate([a - b for a, b in zip(values[arm], values[other], strict=True)])
+    return mean_and_noise([a - b for a, b in zip(values[arm], values[other], strict=True)])
 
 
 def points(results, arm, other):
@@ -83,5 +72,4 @@ def finite(x, values):
 
 def sentence(word, said, results):
     """The verdict: the word, what was measured, and the caveat that every reader must know."""
-    alone = len({result["seed"] for result in results}) == 1
-    return f"{word}: {said}{'; one seed shows no spread' if alone else ''}."
+    return f"{word}: {said}{one_seed(results)}."

@@ -1,9 +1,9 @@
 """The trainings of Gao & Zhong's figures: how long, at which rates, and with which callbacks."""
 
-import math
 import time
 
 import keras
+from _runs import six_digits
 from closing_the_gap import Arm, recipe, scores
 
 # Of the regime's epochs. Figures of many batches take half; those about a poor start a quarter,
@@ -62,10 +62,5 @@ def fitted(setting, model, fit, samples):
         "seconds": time.perf_counter() - start,
         **scores(model, setting.data, "train"),
         **scores(model, setting.data, "test"),
-        "curve": {name: [rounded(v) for v in curve[name]] for name in ("loss", "accuracy")},
+        "curve": {name: [six_digits(v) for v in curve[name]] for name in ("loss", "accuracy")},
     }
-
-
-def rounded(value):
-    """Six digits are enough to keep; None for what is not finite, which JSON does not know."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None

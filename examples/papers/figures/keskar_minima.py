@@ -13,6 +13,7 @@ from _minima_report import cell
 from _report import by_arm, spread
 
 from keras_bigbatch import diagnostics
+from papers.figures.noisy_means import mean_and_noise
 
 PAPER = "Keskar et al. (2017)"
 # On MNIST-1D a quarter of the passes that `compare_minima.py` allows finds the full space's maximum
@@ -86,17 +87,6 @@ def log_ratio(results, arm, other, key):
     )
 
 
-def mean_and_noise(values):
-    """The mean and two standard errors of it, 0 of a single value."""
-    noise = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return statistics.fmean(values), 2 * noise
-
-
-def rounded(values):
-    """The values with six significant digits, which is what is kept of a curve."""
-    return [float(f"{value:.6g}") for value in values]
-
-
 def measured(values):
     """The seeds' mean and deviation, of whatever size, as the text of a table's cell."""
     return cell(statistics.fmean(values), spread(values) if len(values) > 1 else None)
@@ -112,4 +102,4 @@ def outcome(criteria, needed):
     held = [name for name, holds in criteria.items() if holds]
     if len(held) == len(criteria):
         return "Reproduced"
-    return "Partly reproduced" if set(needed) <= set(held) else "Not reproduced"
+    return "Partly" if set(needed) <= set(held) else "Not reproduced"

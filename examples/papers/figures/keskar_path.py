@@ -18,11 +18,13 @@ import numpy as np
 from _figure import tidy
 from _minima_measures import BATCH, barrier, between, plain_network
 from _report import caveats
+from _runs import six_digits
 
 from keras_bigbatch import diagnostics
 from papers.drawing import curves
 from papers.experiment import Case, Experiment
 from papers.figures import keskar_minima
+from papers.figures.noisy_means import mean_and_noise
 from papers.report import cell, markdown_table
 
 REACH = 0.25  # of the line: how far on either side of an end its width is looked at
@@ -94,7 +96,7 @@ class Path(Experiment):
             pairs = [
                 [rise(result["path"], how, end) for end in ("large", "small")] for result in results
             ]
-            gain, noise = keskar_minima.mean_and_noise([large - small for large, small in pairs])
+            gain, noise = mean_and_noise([large - small for large, small in pairs])
             criteria[how] = gain > noise
             large, small = (sum(each) / len(pairs) for each in zip(*pairs, strict=True))
             words.append(f"{large:.2g} against {small:.2g} with {how} statistics")
@@ -133,14 +135,14 @@ class Path(Experiment):
 def along(first, second, data, effort):
     """The losses that `compare_minima.py` measures, and the accuracies beside them."""
     path = between(first, second, data, effort)
-    result = {key: keskar_minima.rounded(values) for key, values in path.items()}
+    result = {key: [six_digits(value) for value in values] for key, values in path.items()}
     model = plain_network(data)
     model.compile("sgd", _error)
     for part, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
         errors = diagnostics.linear_path(
             model, first, second, x, y, path["alphas"], batch_size=BATCH
         )
-        result[f"{part}_accuracy"] = keskar_minima.rounded(1 - errors.loss)
+        result[f"{part}_accuracy"] = [six_digits(1 - loss) for loss in errors.loss]
     return result
 
 

@@ -15,10 +15,12 @@ import math
 
 from _figure import tidy
 from _report import by_arm, caveats
+from _runs import six_digits
 
 from papers.drawing import style
 from papers.experiment import Case, Experiment
 from papers.figures import keskar_minima
+from papers.figures.noisy_means import mean_and_noise
 from papers.report import markdown_table
 
 SPACES = 5  # between the first epoch and the last
@@ -124,8 +126,8 @@ def _case(setting, arm, batch):
             )
         return {
             **result,
-            "losses": keskar_minima.rounded(each.loss for each in found),
-            "sharpness": keskar_minima.rounded(each.value for each in found),
+            "losses": [six_digits(each.loss) for each in found],
+            "sharpness": [six_digits(each.value) for each in found],
         }
 
     return Case(training.arm, training.recipe, training.epochs, run)
@@ -133,6 +135,6 @@ def _case(setting, arm, batch):
 
 def _change(results, arm):
     """Powers of ten from the first epoch's end to the last's, and what they must exceed."""
-    return keskar_minima.mean_and_noise(
+    return mean_and_noise(
         [math.log10(values[-1] / values[1]) for values in by_arm(results, "sharpness")[arm]]
     )

@@ -8,10 +8,12 @@ def mean_and_noise(values):
     """The mean over the seeds and two standard errors of it, 0 for one seed.
 
     Args:
-        values: One number a seed.
+        values: One number a seed. Both results are NaN where one of them is not finite.
     """
     if len(values) < 2:
         return values[0], 0.0
+    if not all(map(math.isfinite, values)):
+        return math.nan, math.nan
     return statistics.fmean(values), 2 * statistics.stdev(values) / math.sqrt(len(values))
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from _runs import six_digits
+
 DISTANCES_A_DECADE = 10  # as often as the callback measures in between the epochs' ends
 EPOCHS_A_DECADE = 40
 
@@ -42,8 +44,8 @@ def log_spaced(history, place, points_a_decade):
         wanted.add(point)
         exponent += 1
     kept = [i for i, value in enumerate(places) if value in wanted]
-    return {name: [_six_digits(values[i]) for i in kept] for name, values in history.items()}
+    return {name: [_shortened(values[i]) for i in kept] for name, values in history.items()}
 
 
-def _six_digits(value):
-    return value if isinstance(value, int) else float(f"{value:.6g}")
+def _shortened(value):
+    return value if isinstance(value, int) else six_digits(value)
