@@ -92,12 +92,20 @@ def main():
         "data": f"{setting.data.name}, {setting.data.scored_on}",
         "notes": setting.notes,
         "seeds": options.seeds,
-        "command": shlex.join(["python", "examples/reproduce.py", *sys.argv[1:]]),
+        "command": _command(sys.argv[1:]),
         **runs.common,
     }
     report.keep(options.output, experiment, results, context)
     print(f"\n{report.make(options.output, catalogue.everything())}")
     print(f"Report, picture, CSV and JSON are in {options.output}.")
+
+
+def _command(words):
+    """The command that makes this, less where it writes, which decides nothing."""
+    if "--output" in words:
+        place = words.index("--output")
+        words = words[:place] + words[place + 2 :]
+    return shlex.join(["python", "examples/reproduce.py", *words])
 
 
 def listing():

@@ -92,8 +92,9 @@ def page(experiment, content, folder=None):
     backend = versions["backend"]
     seconds = sum(result["seconds"] for result in results)
     quick = content["settings"]["quick"]
+    name = content["data"].partition(",")[0]
     lines = [
-        f"## {experiment.title}" + (f" {{#{folder}}}" if folder else ""),
+        f"## {experiment.title}, {name}" + (f" {{#{folder}}}" if folder else ""),
         f"*{experiment.paper}.* {experiment.claim}",
         experiment.table(results),
         QUICK if quick else experiment.verdict(results),

@@ -2,20 +2,15 @@
 
 import itertools
 import socket
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-
-from tests.distribution import processes
-
-sys.path.append(str(Path(__file__).parents[2] / "examples"))
-
 from papers.devices import distributed
 from papers.shares import Shares, ShuffledBatches
 
+from tests.distribution import processes
 from tests.papers import worker_devices
 
 BACKEND = keras.backend.backend()

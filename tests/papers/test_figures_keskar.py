@@ -3,19 +3,14 @@
 import dataclasses
 import json
 import math
-import sys
 import types
-from pathlib import Path
-
-import keras
-import numpy as np
-import pytest
-
-sys.path.append(str(Path(__file__).parents[2] / "examples"))
 
 import _data
 import _minima_measures
 import closing_the_gap
+import keras
+import numpy as np
+import pytest
 from matplotlib.figure import Figure
 from papers.experiment import Setting
 from papers.figures import keskar_minima
