@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import textwrap
 from pathlib import Path
 
 from _report import QUICK, spread, write
@@ -103,9 +104,15 @@ def page(experiment, content, folder=None):
         f"{', '.join(map(str, content['seeds']))}. {len(results)} trainings, {seconds:,.0f} s in "
         f"all, on {machine['cores']} cores of {machine['accelerator'] or machine['cpu']} with "
         f"Keras {versions['keras']} and {backend} {versions[backend]}.",
-        f"```sh\n{content['command']}\n```",
+        f"```sh\n{wrapped(content['command'])}\n```",
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def wrapped(command):
+    """A command on lines that a page shows whole."""
+    lines = textwrap.wrap(command, 74, break_long_words=False, break_on_hyphens=False)
+    return " \\\n    ".join(lines)
 
 
 def draw(path, experiment, content, results):

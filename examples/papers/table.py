@@ -54,7 +54,7 @@ class TableRow(Experiment):
         rows = [["accuracy here, %", *(with_deviation(arm) for arm in summary.values())]]
         paper = [self.row.paper[arm] for arm in summary]
         if any(paper):
-            cells = ("" if value is None else f"{value:g}" for value in paper)
+            cells = ("" if value is None else f"{value:.2f}" for value in paper)
             rows.append([f"the paper's, {self.row.dataset}", *cells])
         for label, key, form in (
             ("training accuracy, %", "train_accuracy", "{:.2f}"),

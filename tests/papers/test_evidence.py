@@ -5,6 +5,7 @@ import json
 import evidence
 import keras
 import pytest
+from papers import report
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="text from JSON, the same on every backend"
@@ -56,7 +57,7 @@ def test_a_published_folder_appears_between_the_marks(tmp_path, monkeypatch):
         assert "old" not in text
     assert texts["index"].count(f"#{NAMES[0]})") == 1
     content = json.loads((tmp_path / NAMES[0] / "results.json").read_text())
-    assert sum(content["command"] in text for text in texts.values()) == 1
+    assert sum(report.wrapped(content["command"]) in text for text in texts.values()) == 1
 
 
 def test_a_page_without_marks_is_refused():

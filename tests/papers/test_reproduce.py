@@ -116,7 +116,9 @@ def test_report_is_made_from_the_json_alone(monkeypatch, tmp_path, capsys):
     assert "| accuracy here, %" in text
     assert "98.27" in text
     assert "a recipe for mnist" in text
-    assert "reproduce.py --table1 F1 --dataset digits --batch-sizes 60 600\n" in text
+    command = "python examples/reproduce.py --table1 F1 --dataset digits --batch-sizes 60 600\n"
+    assert command in text.replace(" \\\n    ", " ")
+    assert max(map(len, text.partition("```sh")[2].splitlines())) <= 80
 
 
 @pytest.mark.usefixtures("stand_in")
