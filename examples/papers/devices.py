@@ -73,6 +73,7 @@ def _mirrored():
     # One for all trainings: of CPUs, TensorFlow cannot make a second one in a process.
     strategy = tf.distribute.MirroredStrategy(devices)
 
+    # --8<-- [start:clip]
     def clipped_together(make_optimizer):
         # Keras clips on each device its own share of the gradient, and sums what is left. Here the
         # sum is clipped, as on one device, and each device hands on an equal share of that.
@@ -90,6 +91,7 @@ def _mirrored():
 
         return make
 
+    # --8<-- [end:clip]
     return _training(strategy.scope, [OneStatistics()], optimizer=clipped_together), len(devices)
 
 
