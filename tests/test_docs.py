@@ -2,9 +2,12 @@
 
 import inspect
 import re
+from pathlib import Path
 
+import keras
 import pytest
 
+import keras_bigbatch
 from tests.registry import RECORDS
 from tests.test_public_api import ROOT, SYMBOLS
 
@@ -60,6 +63,23 @@ def test_site_navigation_has_every_page():
     for page in (ROOT / "docs").rglob("*.md"):
         name = page.relative_to(ROOT / "docs").as_posix()
         assert re.search(rf"(: |- ){re.escape(name)}$", navigation, re.MULTILINE), name
+
+
+def literals(package):
+    """The text of a package's sources, strings that are written in several pieces joined."""
+    sources = Path(package.__file__).parent.rglob("*.py")
+    return re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text() for path in sources))
+
+
+def test_messages_to_troubleshoot_are_those_that_are_raised():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    own, _, others = page.partition("## From Keras")
+    messages = [re.findall(r"^### `(.*)`$", part, re.MULTILINE) for part in (own, others)]
+    assert min(map(len, messages)) >= 3
+    ours, keras_s = literals(keras_bigbatch), literals(keras)
+    assert [message for message in messages[0] if message not in ours] == []
+    backends = ["merge_call called while defining a new graph"]  # TensorFlow's
+    assert [m for m in messages[1] if m not in keras_s] == backends
 
 
 def test_a_reader_needs_nothing_of_this_machine():
