@@ -23,9 +23,9 @@ os.environ["KERAS_BACKEND"] = chosen_backend()  # Keras reads it once, when it i
 import _report
 from _progress import ProgressLine
 from _runs import Runs
-from papers import catalogue, report
+from papers import catalogue, cost, report
 from papers.command import parse
-from papers.settings import setting_of
+from papers.settings import experiment_of, setting_of
 
 # Beside these an experiment names its own.
 SOURCES = (
@@ -71,6 +71,9 @@ def main():
         return
     if options.report:
         print(report.make(options.report, catalogue.everything()))
+        return
+    if options.estimate:
+        print(cost.estimate(experiment_of(options).row))
         return
     experiment, setting = setting_of(options)
     print(f"{experiment.title}: {setting.data.name}, {setting.notes}\n")

@@ -16,6 +16,8 @@ def parse(description):
         return options
     if len(named) != 1:
         parser.error("name one of --table1 ROW, --table2, --figure NAME; --list prints them")
+    if options.estimate and options.figure:
+        parser.error("--estimate is for --table1 ROW and --table2")
     options.table2 = "AlexNet" if options.table2 else None
     options.seeds = options.seeds or (QUICK if options.quick else COMMON)["seeds"]
     options.seeds = list(dict.fromkeys(options.seeds))
@@ -31,6 +33,9 @@ def _parser(description):
     what.add_argument("--table1", metavar="ROW", help="a row of Table 1, by the network's name")
     what.add_argument("--table2", action="store_true", help="the row of Table 2: AlexNet, ImageNet")
     what.add_argument("--figure", metavar="NAME", help="a figure")
+    what.add_argument(
+        "--estimate", action="store_true", help="print what a table's row costs in full, and stop"
+    )
     what.add_argument(
         "--report", type=Path, metavar="DIR", help="make a folder's report again, from its JSON"
     )

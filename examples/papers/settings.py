@@ -21,6 +21,14 @@ QUICK_EXAMPLES = QUICK_SCORED = 4
 QUICK_FIGURE = {"large_batch": 80, "examples": 200, "batches": (20, 40, 80)}
 
 
+def experiment_of(options):
+    """The experiment that was asked for; stops with a sentence if there is none."""
+    if options.figure:
+        return _named(catalogue.figures(), options.figure, "--figure")
+    number, name = (1, options.table1) if options.table1 else (2, options.table2)
+    return _named(catalogue.table_rows(options.variant)[number], name, f"--table{number}")
+
+
 def setting_of(options):
     """The experiment that was asked for, and its setting; stops with a sentence if there is none.
 
@@ -32,13 +40,10 @@ def setting_of(options):
     try:
         if len(options.scale) > 2:
             raise ValueError(f"--scale takes one or two shares, not {len(options.scale)}")
+        experiment = experiment_of(options)
         if options.figure:
-            experiment = _named(catalogue.figures(), options.figure, "--figure")
             setting = _figure_setting(options)
         else:
-            number, name = (1, options.table1) if options.table1 else (2, options.table2)
-            rows = catalogue.table_rows(options.variant)[number]
-            experiment = _named(rows, name, f"--table{number}")
             experiment.row, setting = _row_and_setting(experiment.row, options)
         return experiment, devices.distributed(setting, options.distribute)
     except ValueError as error:
@@ -47,7 +52,7 @@ def setting_of(options):
 
 def _named(every, name, flag):
     if name not in every:
-        raise ValueError(f"{flag} {name!r} is none of {', '.join(every)}")
+        raise SystemExit(f"reproduce.py: {flag} {name!r} is none of {', '.join(every)}")
     return every[name]
 
 

@@ -146,9 +146,19 @@ def test_function_transforms_see_through():
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone traces for any batch")
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize(("shape", "axis"), [((6,), 1), ((4, 5, 6), 3), ((6, 3, 3), 1)], ids=str)
-def test_traced_for_any_batch(shape, axis, jit):
+@pytest.mark.parametrize(
+    ("shape", "axis", "jit", "positions"),
+    [
+        *(
+            (shape, axis, jit, "known")
+            for shape, axis in [((6,), 1), ((4, 5, 6), 3), ((6, 3, 3), 1)]
+            for jit in (False, True)
+        ),
+        ((4, 5, 6), 3, False, "unknown"),
+    ],
+    ids=str,
+)
+def test_traced_for_any_batch(shape, axis, jit, positions):
     import tensorflow as tf
 
     gamma, beta = tf.linspace(0.5, 2.0, 6), tf.linspace(-1.0, 1.0, 6)
@@ -159,7 +169,8 @@ def test_traced_for_any_batch(shape, axis, jit):
             y, moments = normalize(x, gamma, beta, 8, axis, 1e-3)
         return y, *moments, *tape.gradient(y, (x, gamma, beta), dy)
 
-    spec = tf.TensorSpec((None, *shape))
+    sizes = shape if positions == "known" else (None, None, 6)
+    spec = tf.TensorSpec((None, *sizes))
     own = _backend.active().ghost_normalize
     traced = tf.function(
         lambda x, dy: results(own, x, dy), input_signature=[spec, spec], jit_compile=jit

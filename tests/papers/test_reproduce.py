@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import reproduce
-from papers import catalogue, report, settings, table
+from papers import catalogue, cost, report, settings, table
 from papers.command import parse
 from papers.rows import ARMS
 
@@ -188,6 +188,22 @@ def test_wrong_command_lines_are_refused(monkeypatch, arguments, capsys):
         options(monkeypatch, *arguments)
     assert stop.value.code == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_estimate_is_what_the_networks_and_the_plans_say(monkeypatch, capsys):
+    call(monkeypatch, "--table1", "F1", "--estimate")
+    words = capsys.readouterr().out.split()
+    forward = 784 * 512 + 4 * 512 * 512 + 512 * 10
+    assert float(words[1]) == pytest.approx(6 * forward / 1e9, rel=0.01)
+    # SB, LB, +LR and +GBN for 50 epochs, +RA in epochs of 15 updates for SB's 50 x 469 updates.
+    epochs = 4 * 50 + round(50 * 469 / 15)
+    assert f"process {epochs * 60_000 / 1e6:.0f} million samples" in " ".join(words)
+
+
+def test_multiply_adds_of_convolutions():
+    layers = [keras.layers.Conv2D(8, 3, strides=2), keras.layers.Flatten(), keras.layers.Dense(5)]
+    model = keras.Sequential([keras.Input((9, 9, 2)), *layers])
+    assert cost.multiply_adds(model) == 4 * 4 * (3 * 3 * 2 * 8) + 4 * 4 * 8 * 5
 
 
 def test_list_names_everything(monkeypatch, capsys):
