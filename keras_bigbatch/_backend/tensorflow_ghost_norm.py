@@ -70,9 +70,9 @@ class _Groups(GhostGroups):
         return tf.math.squared_difference(x, y)
 
     def join(self, parts: list[Tensor]) -> Tensor:
-        if len(parts) == 1 or not _one_by_one():
+        if len(parts) == 1 or parts[1].shape[1] is not None or not _one_by_one():
             return super().join(parts)
-        # To concatenate with an empty tail copies everything.
+        # The tail may be empty, and to concatenate with nothing copies everything.
         whole = tf.reshape(parts[0], (-1, parts[0].shape[-1]))
         empty = tf.equal(tf.shape(parts[1])[1], 0)
         return tf.cond(empty, lambda: whole, lambda: super(_Groups, self).join(parts))

@@ -181,3 +181,30 @@ def test_traced_for_any_batch(shape, axis, jit, positions):
         wanted = results(ghost_norm.ghost_normalize, x, tf.constant(dy))
         for actual, value in zip(found, wanted, strict=True):
             np.testing.assert_allclose(actual, value, rtol=1e-4, atol=5e-5)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone traces for any batch")
+@pytest.mark.parametrize("shape", [(6,), (4, 6)], ids=str)
+def test_differentiated_twice_in_a_graph_for_any_batch(shape):
+    import tensorflow as tf
+
+    gamma, beta = tf.linspace(0.5, 2.0, 6), tf.linspace(-1.0, 1.0, 6)
+
+    def product(normalize, x, along):
+        """The Hessian of a loss that weighs the channels differently, times a vector."""
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y, _ = normalize(x, gamma, beta, 8, len(shape), 1e-3)
+                loss = tf.reduce_sum(tf.sin(y) * tf.range(6.0))
+            slope = tf.reduce_sum(inner.gradient(loss, x) * along)
+        return outer.gradient(slope, x)
+
+    spec = tf.TensorSpec((None, *shape))
+    own = _backend.active().ghost_normalize
+    traced = tf.function(lambda x, v: product(own, x, v), input_signature=[spec, spec])
+    for batch in (3, 16, 19):
+        x, along = map(tf.constant, data(batch, shape))
+        wanted = product(ghost_norm.ghost_normalize, x, along)
+        np.testing.assert_allclose(traced(x, along), wanted, rtol=1e-4, atol=1e-4)
