@@ -1,5 +1,6 @@
 """The picture of `closing_the_gap.py`: accuracies on the left, weight distances on the right."""
 
+import contextlib
 import statistics
 
 from _report import QUICK, by_arm, spread
@@ -25,13 +26,28 @@ def write(path, results, title, accuracy, quick=False):
         accuracy: What the accuracies were measured on, for the axis.
         quick: Whether to mark the picture as no evidence.
     """
+    with written(path, title, quick) as picture:
+        draw(picture, results, accuracy)
+
+
+@contextlib.contextmanager
+def written(path, title, quick=False, size=(10, 4.4), dpi=150):
+    """An empty figure to draw on; what is drawn gets its heading and is written as PNG.
+
+    Args:
+        path: Where the picture goes.
+        title: Its heading.
+        quick: Whether to mark the picture as no evidence.
+        size: Width and height in inches.
+        dpi: Dots an inch.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     # Without pyplot: no window, no global state, nothing to close.
-    picture = Figure(figsize=(10, 4.4), layout="constrained", dpi=150)
+    picture = Figure(figsize=size, layout="constrained", dpi=dpi)
     FigureCanvasAgg(picture)
-    draw(picture, results, accuracy)
+    yield picture
     picture.suptitle(f"{title}\n{QUICK}" if quick else title, fontsize=11)
     write_atomically(path, lambda part: picture.savefig(part, format="png"))
 

@@ -2,9 +2,8 @@
 
 import statistics
 
-from _figure import tidy
-from _report import QUICK, by_arm, spread
-from _runs import write_atomically
+from _figure import tidy, written
+from _report import by_arm, spread
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLORS = {"SB": "#000000", "SGD": "#D55E00"}
@@ -22,18 +21,11 @@ def write(path, results, sweeps, title, quick=False):
         title: Heading of the picture.
         quick: Whether to mark the picture as no evidence.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     accuracies = by_arm(results, "test_accuracy")
-    # Without pyplot: no window, no global state, nothing to close.
-    picture = Figure(figsize=(10, 0.7 + 0.38 * len(accuracies)), layout="constrained", dpi=150)
-    FigureCanvasAgg(picture)
-    left, right = picture.subplots(1, 2, sharey=True, width_ratios=(1.1, 1))
-    _accuracies(left, accuracies)
-    _sweeps(right, list(accuracies), sweeps)
-    picture.suptitle(f"{title}\n{QUICK}" if quick else title, fontsize=11)
-    write_atomically(path, lambda part: picture.savefig(part, format="png"))
+    with written(path, title, quick, size=(10, 0.7 + 0.38 * len(accuracies))) as picture:
+        left, right = picture.subplots(1, 2, sharey=True, width_ratios=(1.1, 1))
+        _accuracies(left, accuracies)
+        _sweeps(right, list(accuracies), sweeps)
 
 
 def _accuracies(axes, accuracies):

@@ -1,8 +1,7 @@
 """The picture of `compare_minima.py`: the paths, and accuracy beside flatness, seed by seed."""
 
-from _figure import STYLES, tidy
-from _report import QUICK, by_arm
-from _runs import write_atomically
+from _figure import STYLES, tidy, written
+from _report import by_arm
 
 LINES = {"interpolated": ("#D55E00", "-"), "estimated": ("#0072B2", "--")}
 
@@ -18,22 +17,15 @@ def write(path, results, paths, title, accuracy, quick=False):
         accuracy: What the accuracies were measured on, for the axis.
         quick: Whether to mark the picture as no evidence.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Without pyplot: no window, no global state, nothing to close.
-    picture = Figure(figsize=(12, 4.2), layout="constrained", dpi=150)
-    FigureCanvasAgg(picture)
-    left, middle, right = picture.subplots(1, 3, width_ratios=(1.2, 1, 1))
-    _paths(left, paths)
-    right.sharey(middle)
-    _scatter(middle, results, "sharpness", "sharpness, box 1e-3, %")
-    _scatter(right, results, "top_eigenvalue", "top eigenvalue of the Hessian")
-    middle.set_ylabel(f"accuracy, %, on {accuracy}")
-    right.tick_params(labelleft=False)
-    right.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
-    picture.suptitle(f"{title}\n{QUICK}" if quick else title, fontsize=11)
-    write_atomically(path, lambda part: picture.savefig(part, format="png"))
+    with written(path, title, quick, size=(12, 4.2)) as picture:
+        left, middle, right = picture.subplots(1, 3, width_ratios=(1.2, 1, 1))
+        _paths(left, paths)
+        right.sharey(middle)
+        _scatter(middle, results, "sharpness", "sharpness, box 1e-3, %")
+        _scatter(right, results, "top_eigenvalue", "top eigenvalue of the Hessian")
+        middle.set_ylabel(f"accuracy, %, on {accuracy}")
+        right.tick_params(labelleft=False)
+        right.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
 
 
 def _paths(axes, paths):

@@ -167,9 +167,12 @@ def caveats(results, unfitted="; not fitted to the training set by every seed: {
     fits = {arm: min(values) for arm, values in by_arm(results, "train_accuracy").items()}
     poor = [f"{arm} {100 * fit:.1f} %" for arm, fit in fits.items() if fit < FITTED]
     text = unfitted.format(", ".join(poor)) if poor else ""
-    if len({result["seed"] for result in results}) == 1:
-        text += "; one seed shows no spread"
-    return text
+    return text + one_seed(results)
+
+
+def one_seed(results):
+    """What a reader must know if there is one seed only."""
+    return "" if len({result["seed"] for result in results}) > 1 else "; one seed shows no spread"
 
 
 def write(folder, results, context, columns=COLUMNS):

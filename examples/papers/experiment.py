@@ -71,11 +71,7 @@ class Setting:
     @property
     def ghost(self):
         """Ghost batch norm, the same momentum."""
-        return self.ghost_of(self.virtual_batch)
-
-    def ghost_of(self, virtual_batch):
-        """Ghost batch norm with another size of the ghost batch."""
-        return partial(kbb.GhostBatchNormalization, virtual_batch, momentum=0.9)
+        return partial(kbb.GhostBatchNormalization, self.virtual_batch, momentum=0.9)
 
     def case(self, name, plan, norm, **more):
         """A training with a plan and a normalization layer; `more` is kept with its recipe."""

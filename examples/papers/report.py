@@ -5,26 +5,13 @@ import statistics
 import textwrap
 from pathlib import Path
 
+import _report
+from _figure import written
 from _report import QUICK, spread, write
 from _runs import hardware, write_atomically
 
 # What a row of the CSV has of a training; an experiment's own numbers are in the JSON.
-COLUMNS = (
-    "arm",
-    "seed",
-    "network",
-    "batch",
-    "epochs",
-    "normalization",
-    "virtual_batch",
-    "updates",
-    "samples",
-    "seconds",
-    "train_loss",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-)
+COLUMNS = (*_report.COLUMNS, "network", "normalization", "virtual_batch")
 
 
 def markdown_table(heading, rows):
@@ -117,13 +104,6 @@ def wrapped(command):
 
 def draw(path, experiment, content, results):
     """The picture, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Without pyplot: no window, no global state, nothing to close.
-    picture = Figure(figsize=(10, 4.4), layout="constrained", dpi=120)
-    FigureCanvasAgg(picture)
-    experiment.draw(picture, results)
     title = f"{experiment.title}, {content['data']}"
-    picture.suptitle(f"{title}\n{QUICK}" if content["settings"]["quick"] else title, fontsize=11)
-    write_atomically(path, lambda part: picture.savefig(part, format="png"))
+    with written(path, title, content["settings"]["quick"], dpi=120) as picture:
+        experiment.draw(picture, results)

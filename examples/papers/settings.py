@@ -86,7 +86,7 @@ def _row_and_setting(row, options):
         quick=options.quick,
         network=_decayed(row.network, row.weight_decay),
         optimizer=_sgd(row),
-        notes=_notes(options, data, row.dataset),
+        notes=". ".join(filter(None, [_notes(options, data, row.dataset), row.notes.rstrip(".")])),
     )
     return row, setting
 
@@ -172,5 +172,7 @@ def _notes(options, data, recipe_for):
         parts.append(f"{shares[0]:.2%} of the data and {shares[1]:.2%} of the epochs")
     if data.name != recipe_for:
         parts.append(f"a recipe for {recipe_for}")
+    if options.variant != "paper" and not options.figure:
+        parts.append(f"the recipe of {options.variant}'s code")
     parts += [part for part in (options.mixed_precision, options.distribute) if part]
     return ", ".join(parts)

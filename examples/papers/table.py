@@ -42,7 +42,9 @@ class TableRow(Experiment):
             arm: self.row.plan(arm, setting.data.examples, setting.epochs_share) for arm in ARMS
         }
         norms = {"+GBN": setting.ghost, "+RA": setting.ghost}
-        more = {"momentum": self.row.momentum, "weight_decay": self.row.weight_decay}
+        # With the plans everything that sets two rows, or a row's two variants, apart.
+        names = ("momentum", "global_clipnorm", "clip_updates", "weight_decay", "augmentation")
+        more = {name: getattr(self.row, name) for name in names}
         return [
             setting.case(arm, plan, norms.get(arm, setting.plain), **more)
             for arm, plan in plans.items()

@@ -131,8 +131,9 @@ def _gradient(
     upstreams = zip(inputs, upstream, groups.spread(mean), strict=True)
     whole = groups.sum(upstream)
     along = groups.sum([dy * (part - m) for part, dy, (m,) in upstreams]) * r
-    tilt = along * r / -tf.maximum(count, 1.0)
-    shift = whole / -tf.maximum(count, 1.0) - mean * tilt
+    share = -1.0 / tf.maximum(count, 1.0)
+    tilt = along * r * share
+    shift = whole * share - mean * tilt
     spread = groups.spread(r * gamma, tilt, shift)
     # In this order TensorFlow writes all four results into one buffer.
     terms = zip(inputs, upstream, spread, strict=True)

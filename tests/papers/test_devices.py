@@ -65,7 +65,7 @@ def test_nothing_is_left_behind(many):
 
 def test_ranks_share_their_statistics_before_they_are_scored(many):
     if BACKEND != "torch":
-        pytest.skip("the other engines have one process")
+        pytest.skip("only DDP has several processes with statistics of their own")
     assert many[0]["spread"] == 0
 
 
@@ -80,7 +80,7 @@ def test_without_an_engine_the_setting_is_the_same():
 @pytest.mark.parametrize("backend", ENGINES)
 def test_the_engine_of_another_backend_is_refused(backend):
     if backend == BACKEND:
-        pytest.skip("its own")
+        pytest.skip("the engine of this backend is not refused")
     with pytest.raises(ValueError, match=f"is {BACKEND}: pass --backend {backend}"):
         distributed(worker_devices.setting(), ENGINES[backend])
 
@@ -92,7 +92,7 @@ def test_an_unknown_engine_is_refused():
 
 def test_ddp_without_torchrun_is_refused(monkeypatch):
     if BACKEND != "torch":
-        pytest.skip("torch's")
+        pytest.skip("DDP is torch's; elsewhere the backend is refused first")
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ValueError, match="torchrun --nproc-per-node"):
         distributed(worker_devices.setting(), "ddp")

@@ -131,10 +131,48 @@ def test_a_share_is_in_the_report(monkeypatch, tmp_path):
     assert trainings[0]["updates"] == 15 * 600 // 40
 
 
+def test_mixed_precision_is_trained_in_and_reported(monkeypatch, tmp_path):
+    monkeypatch.setattr(table, "ARMS", ("+RA",))
+    used = []
+
+    def network(*arguments):
+        model = closing_the_gap.network(*arguments)
+        used.append(model.layers[0].compute_dtype)
+        return model
+
+    monkeypatch.setattr(settings, "_decayed", lambda *_: network)
+    try:
+        flags = ["--quick", "--mixed-precision", "bfloat16", "--output", tmp_path]
+        call(monkeypatch, *DIGITS, *flags)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    assert used == ["bfloat16"]
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert np.isfinite(content["trainings"][0]["train_loss"])
+    assert content["notes"].endswith(", bfloat16")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_variants_of_a_row_are_told_apart(monkeypatch, tmp_path, capsys):
+    command = ["--table1", "F1", "--dataset", "digits", "--batch-sizes", 60, 600]
+    for variant in ("paper", "bigbatch"):
+        call(monkeypatch, *command, "--variant", variant, "--output", tmp_path)
+    # In the same folder: a training of one must not be taken for the other's.
+    assert "kept from an earlier run" not in capsys.readouterr().out
+    assert "the recipe of bigbatch's code" in (tmp_path / "report.md").read_text()
+
+
+def test_what_is_our_choice_in_a_row_is_in_the_report(monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    with tfds.testing.mock_data(num_examples=QUICK_SAMPLES):
+        _, setting = settings.setting_of(options(monkeypatch, "--table1", "VGG", "--quick"))
+    assert setting.notes.endswith("both are our choice")
+
+
 @pytest.mark.parametrize("name", [*TABLES[1], "AlexNet"])
 def test_every_row_of_the_tables_starts(monkeypatch, tmp_path, name):
     if BACKEND != "torch":
-        pytest.skip("JAX and TensorFlow would compile ten large networks")
+        pytest.skip("JAX and TensorFlow would compile each of the large networks")
     tfds = pytest.importorskip("tensorflow_datasets")
     arms = ARMS if name == "demo" else ("+RA",)  # an arm takes up to ten seconds
     monkeypatch.setattr(table, "ARMS", arms)

@@ -3,9 +3,9 @@
 import math
 import statistics
 
-from _report import by_arm, difference
+from _report import by_arm, difference, one_seed
 
-from papers.figures.noisy_means import mean_and_noise, one_seed
+from papers.figures.noisy_means import mean_and_noise
 from papers.report import cell
 
 # An exponent this close to the predicted one counts as it: of -1/2 it is an eighth.

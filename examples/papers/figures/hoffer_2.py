@@ -17,12 +17,13 @@ import math
 import statistics
 
 from _figure import tidy
+from _report import one_seed
 
 from keras_bigbatch.diagnostics import fit_diffusion
 from papers.drawing import curves
 from papers.experiment import Experiment
 from papers.figures.batch_sweep import by_batch, ends, swept
-from papers.figures.noisy_means import one_seed, outcome, with_noise, within
+from papers.figures.noisy_means import outcome, with_noise, within
 from papers.figures.short_histories import shortened
 from papers.report import cell, markdown_table
 

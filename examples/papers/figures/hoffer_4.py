@@ -17,12 +17,12 @@ import time
 
 import keras
 from _figure import tidy
-from _report import by_arm
+from _report import by_arm, one_seed
 
 from keras_bigbatch.diagnostics import random_potential
 from papers.drawing import style
 from papers.experiment import Case, Experiment
-from papers.figures.noisy_means import one_seed, outcome, with_noise, within
+from papers.figures.noisy_means import outcome, with_noise, within
 from papers.report import cell, markdown_table
 
 MODES = {"statistics of the batch": "training", "stored statistics": "inference"}

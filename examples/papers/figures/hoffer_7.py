@@ -13,12 +13,12 @@ square-root rate. The curves cross, so that equal ends do not make equal paths.
 import math
 
 from _figure import tidy
-from _report import by_arm
+from _report import by_arm, one_seed
 
 from papers.drawing import curves, means
 from papers.experiment import Experiment
 from papers.figures.batch_sweep import batch_axis, by_batch, ends, swept
-from papers.figures.noisy_means import one_seed, outcome, with_noise, within
+from papers.figures.noisy_means import outcome, with_noise, within
 from papers.figures.short_histories import shortened
 from papers.report import cell, markdown_table
 

@@ -35,8 +35,3 @@ def outcome(*holds):
     if all(holds):
         return "Reproduced"
     return "Partly" if any(holds) else "Not reproduced"
-
-
-def one_seed(results):
-    """What a reader must know if there is one seed only."""
-    return "" if len({result["seed"] for result in results}) > 1 else "; one seed shows no spread"
