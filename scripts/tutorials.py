@@ -74,7 +74,7 @@ def page(path, notebook, backend):
 
 
 def printed(output):
-    """The text of one output, as a terminal would show it; what goes to stderr is not the page's."""
+    """The text of one output, as a terminal would show it, less stderr."""
     if output.output_type == "stream":
         return output.text if output.name == "stdout" else ""
     data = output.get("data", {})

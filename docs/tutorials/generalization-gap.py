@@ -142,7 +142,9 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout
 for batch, scores in plain.items():
     left.plot([batch] * len(seeds), [test for _, test in scores], "o", color="C0", alpha=0.5)
 left.plot(batches, [np.mean(scores, 0)[1] for scores in plain.values()], color="C0")
-left.set(xscale="log", xticks=batches, xticklabels=batches, xlabel="batch", ylabel="test accuracy, %")
+left.set(
+    xscale="log", xticks=batches, xticklabels=batches, xlabel="batch", ylabel="test accuracy, %"
+)
 left.minorticks_off()
 for place, scores in enumerate(closed.values()):
     right.plot([place] * len(seeds), [test for _, test in scores], "o", color="C1", alpha=0.5)
