@@ -183,10 +183,10 @@ def test_figure_7_has_half_the_epochs_and_both_rates(default):
 
 def test_stretched_recipes(default):
     cases = {case.arm: case.recipe for case in FIGURES["stretch"].cases(default)}
-    assert [cases[f"+GBN, stretch {s}"]["epochs"] for s in (1, 2, 4, 8, 25)] == [
-        40, 80, 160, 320, 1000,
-    ]  # fmt: skip
-    assert len(cases) == 1 + 5 + 3 * 3
+    for series in ("+LR", "+GBN", "+GBN, warm-up", "LARS"):
+        lengths = [cases[f"{series}, stretch {s}"]["epochs"] for s in (1, 2, 4, 8, 25)]
+        assert lengths == [40, 80, 160, 320, 1000]
+    assert len(cases) == 1 + 4 * 5
     assert cases["+GBN, warm-up, stretch 4"]["warmup"] == 20  # 5 epochs of 4 updates
     assert cases["+GBN, stretch 25"]["rates_from_update"] == {
         "0": pytest.approx(0.25),

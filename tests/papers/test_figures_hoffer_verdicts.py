@@ -189,8 +189,9 @@ def test_figure_7_wants_distances_apart_then_nearer(ends, words):
 
 
 def stretched(small=96.0, **series):
-    """Accuracies by stretch; the other series have two stretches of 90 %."""
-    every = {name: {1: 90.0, 4: 90.0} for name in ("+LR", "+GBN, warm-up", "LARS")}
+    """Accuracies by stretch; the other series have 90 % at each."""
+    flat = dict.fromkeys(series["ghost"], 90.0)
+    every = dict.fromkeys(("+LR", "+GBN, warm-up", "LARS"), flat)
     arms = [("SB", "SB", 1, small)] + [
         (stretches.arm_name(name, stretch), name, stretch, accuracy)
         for name, found in {**every, "+GBN": series["ghost"]}.items()
@@ -223,9 +224,15 @@ def test_stretch_recommends_the_smallest_within_noise(results, words, stretch):
     assert f"`Regime.at(stretch={stretch})`" in sentence
 
 
+def test_stretch_tells_of_the_other_series_at_the_longest():
+    sentence = Stretch().verdict(stretched(ghost=SATURATED))
+    assert "Beside +GBN at 25: +LR -6.0 ± " in sentence
+    assert sentence.count("(1 is enough)") == 3
+
+
 def test_shares_of_the_gain():
     results = stretched(ghost=SATURATED)
     assert stretches.share(results, "+GBN", 4) == pytest.approx(0.8)
     assert stretches.share(results, "+GBN", 25) == pytest.approx(1)
     assert stretches.share(results, "+LR", 4) is None
-    assert Stretch().table(results).count("no clear gain") == 6
+    assert Stretch().table(results).count("no clear gain") == 3 * 5
