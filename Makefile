@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Options of pip for torch alone. On Linux its default is a build for GPUs, of gigabytes: pass the
 # `--index-url ...` that pytorch.org's instructions give for the CPU build, unless pip is set up so.
 TORCH_PIP_ARGS ?=
-# Passed on to the demo.
+# Passed on to the demo and the tutorials.
 ARGS ?=
 BACKENDS ?= jax tensorflow torch
 
@@ -24,11 +24,11 @@ export NO_MKDOCS_2_WARNING := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint docs serve clean
+.PHONY: help demo test bench lint docs tutorials serve clean
 
 help: ## print this list
 	@echo 'Targets (each sets itself up; PYTHON=... chooses the Python, 3.11 or newer):'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(DEMO)/.done ## the main job: close the generalization gap on a real data set (ARGS="--quick")
 	KERAS_BACKEND=jax $(DEMO)/bin/python examples/closing_the_gap.py $(ARGS)
@@ -46,8 +46,13 @@ lint: $(TOOLS)/.done ## ruff, mypy and the import rules
 	$(TOOLS)/bin/python scripts/check.py --only lint
 
 docs: $(TOOLS)/.done ## the site, into site/; any warning is an error
-	$(TOOLS)/bin/mkdocs build --strict --quiet
+	$(TOOLS)/bin/mkdocs build --strict
+	$(TOOLS)/bin/python scripts/offline.py site
 	@echo 'Open site/index.html, or run: make serve'
+
+tutorials: $(TESTS)/.done ## run the tutorials and write their pages anew (ARGS="ghost-batches")
+	@$(TESTS)/bin/python -m pip install -qq -c $(PINS) -e '.[tutorials]'
+	$(TESTS)/bin/python scripts/tutorials.py $(ARGS)
 
 serve: $(TOOLS)/.done ## the site on this machine, reloaded at every change
 	$(TOOLS)/bin/mkdocs serve

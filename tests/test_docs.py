@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import keras
@@ -10,6 +11,10 @@ import pytest
 import keras_bigbatch
 from tests.registry import RECORDS
 from tests.test_public_api import ROOT, SYMBOLS
+
+sys.path.append(str(ROOT / "scripts"))
+
+import offline
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^(?P<indent> *)```python[^\n]*\n(?P<code>.*?)^(?P=indent)```$", re.M | re.S)
@@ -30,7 +35,10 @@ def run(sources, name):
         exec(compile(source, name, "exec"), namespace)
 
 
-PAGES_WITH_CODE = [page for page in PAGES if FENCE.search(page.read_text())]
+# The tutorials have tests of their own: their pages take minutes.
+PAGES_WITH_CODE = [
+    page for page in PAGES if page.parent.name != "tutorials" and FENCE.search(page.read_text())
+]
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
@@ -80,6 +88,22 @@ def test_messages_to_troubleshoot_are_those_that_are_raised():
     assert [message for message in messages[0] if message not in ours] == []
     backends = ["merge_call called while defining a new graph"]  # TensorFlow's
     assert [m for m in messages[1] if m not in keras_s] == backends
+
+
+def test_offline_check_finds_what_is_missing_and_what_is_fetched(tmp_path):
+    (tmp_path / "a").mkdir()
+    good = '<a href="../">up</a> <a href="#x">x</a> <p id="x"><a href="https://example.org">out</a>'
+    (tmp_path / "a" / "index.html").write_text(good)
+    (tmp_path / "index.html").write_text('<a href="a/#x">x</a>')
+    assert list(offline.problems(tmp_path)) == []
+    bad = '<a href="b/"></a><a href="a/#y"></a><img src="c.png"><script src="//example.org/d.js">'
+    (tmp_path / "index.html").write_text(bad)
+    assert list(offline.problems(tmp_path)) == [
+        "index.html: fetches //example.org/d.js",
+        "index.html: b/ is not there",
+        "index.html: a/#y has no such place",
+        "index.html: c.png is not there",
+    ]
 
 
 def test_a_reader_needs_nothing_of_this_machine():

@@ -34,7 +34,9 @@ def markdown_table(heading, rows):
 def cell(values, form="{:.2f}"):
     """The seeds' mean and standard deviation as the text of a table's cell."""
     mean = form.format(statistics.fmean(values))
-    return mean if len(values) < 2 else f"{mean} ± {form.format(spread(values))}"
+    if len(values) < 2:
+        return mean
+    return f"{mean} ± {form.replace('+', '').format(spread(values))}"  # a spread has no sign
 
 
 def keep(folder, experiment, results, context):

@@ -1,0 +1,48 @@
+"""The tutorials: each runs on this backend, and what the site shows was made from it."""
+
+import hashlib
+import json
+import re
+import runpy
+
+import keras
+import pytest
+
+from tests.test_public_api import ROOT
+
+TUTORIALS = ROOT / "docs" / "tutorials"
+SCRIPTS = sorted(TUTORIALS.glob("*.py"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_runs_in_seconds(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("KBB_QUICK", "1")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.chdir(tmp_path)
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    finally:
+        import matplotlib.pyplot as plt
+
+        plt.close("all")
+    assert keras.distribution.distribution() is None
+    assert keras.config.dtype_policy().name == "float32"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_what_is_shown_was_made_from_the_script_as_it_is(path):
+    mend = f"run: make tutorials ARGS={path.stem}"
+    source = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    page = path.with_suffix(".md").read_text()
+    assert page.startswith(f"<!-- {path.name}, sha256 {source};"), mend
+    notebook = json.loads(path.with_suffix(".ipynb").read_text())
+    assert notebook["metadata"]["source_sha256"] == source, mend
+    shown = re.findall(r"^!\[(.+)\]\((.+)\)$", page, re.MULTILINE)
+    assert all(len(alternative) > 20 for alternative, _ in shown)
+    drawn = {each.name for each in TUTORIALS.glob(f"{path.stem}-[0-9]*.png")}
+    assert {name for _, name in shown} == drawn != set()
+
+
+def test_there_are_tutorials():
+    assert len(SCRIPTS) >= 1
