@@ -18,7 +18,7 @@ FIGURE_BATCHES = (20, 40, 100, 250, 500, 1000)
 # Quick runs are evidence of nothing, and as small as can be.
 QUICK_ROW = {"small_batch": 2, "large_batch": 4, "virtual_batch": 2, "stretch": 2.0}
 QUICK_EXAMPLES = QUICK_SCORED = 4
-QUICK_FIGURE = {"large_batch": 80, "examples": 200, "batches": (20, 40, 80)}
+QUICK_FIGURE = {"large_batch": 80, "examples": 80, "batches": (20, 40, 80)}
 
 
 def experiment_of(options):
