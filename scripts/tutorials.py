@@ -36,7 +36,7 @@ def render(path, backend):
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "source_sha256": source_hash(path),
     }
-    client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": ROOT}})
+    client = nbclient.NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": ROOT}})
     client.execute()
 
     for stale in TUTORIALS.glob(f"{path.stem}-[0-9]*.png"):
