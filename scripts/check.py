@@ -90,7 +90,7 @@ def pytest(python: Path, backend: str, paths: Sequence[str]) -> Callable[[Outcom
         report = scratch / "report.xml"
         ok = run(
             outcome,
-            *(python, "-m", "pytest", "-rs", "--durations=5", f"--junitxml={report}", *paths),
+            *(python, "-m", "pytest", "-rs", "--durations=15", f"--junitxml={report}", *paths),
             KERAS_BACKEND=backend,
             # Keras writes its settings there; the caller's own must neither change nor count.
             KERAS_HOME=str(scratch / "keras"),
