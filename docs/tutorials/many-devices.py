@@ -56,6 +56,9 @@ elif backend == "tensorflow":
 else:
     devices = ["this process"]
 devices = devices[:4] if len(devices) >= 4 else devices[:1]
+if backend == "tensorflow":
+    # One for the whole page: with a new one for each training, their all-reduces got mixed up.
+    strategy = tf.distribute.MirroredStrategy(devices)
 print(backend, devices)
 
 
@@ -64,7 +67,7 @@ def sharing():
     if backend == "jax":
         return keras.distribution.DataParallel(devices=devices).scope()
     if backend == "tensorflow":
-        return tf.distribute.MirroredStrategy(devices).scope()
+        return strategy.scope()
     return contextlib.nullcontext()
 
 
@@ -211,13 +214,14 @@ def train(norm, scope, order=slice(None)):
     return np.array(history), distance.history["distance"][-1], accuracy
 
 
-apart = {}
+apart, alone = {}, {}
 print(f"one device against {len(devices)}")
 print("    norm   largest difference   weight distance      test accuracy, %")
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     for name, norm in norms.items():
         one, many = train(norm, contextlib.nullcontext()), train(norm, sharing())
+        alone[name] = one[0]
         apart[name] = np.abs(many[0] - one[0]).max(axis=1)
         print(
             f"{name:>8}   {apart[name][-1]:>18.1e}   {one[1]:.5f}  {many[1]:.5f}"
@@ -228,10 +232,9 @@ with warnings.catch_warnings(record=True) as caught:
 # As a scale: ghost batches of 32 on one device again, with the samples in another order.
 
 # %%
-one = train(norms["ghost 32"], contextlib.nullcontext())
 order = np.random.default_rng(0).permutation(len(x))
 other = train(norms["ghost 32"], contextlib.nullcontext(), order)
-apart["another order"] = np.abs(other[0] - one[0]).max(axis=1)
+apart["another order"] = np.abs(other[0] - alone["ghost 32"]).max(axis=1)
 
 # %% alt="Largest difference of any weight from the one-device training over epochs, on a log axis: on JAX all three norms stay at rounding, several orders of magnitude below a training with the samples in another order"
 figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
@@ -244,8 +247,8 @@ plt.show()
 
 # %% [markdown]
 # On JAX the program is one, and every layer sees the global batch: XLA cuts the arithmetic, and the
-# result is the one device's whatever the norm. What a bad size costs there is communication, and the
-# layer says so, once in a process.
+# result is the one device's, up to rounding, whatever the norm. What a bad size costs there is
+# communication, and the layer says so, once in a process.
 
 # %%
 for warning in caught:
@@ -261,10 +264,11 @@ for warning in caught:
 # ## torch
 #
 # `DistributedDataParallel` (DDP) is one process for each device, started by `torchrun`, so a page
-# in one process cannot run it. (On torch, "four" above was the same process again.) What each process does is
-# the average by hand from above: `fit` with `batch_size=plan.batch // devices` on its own samples.
-# Keras's `fit` does not go through DDP by itself; the repository's
-# `examples/distributed/torch_ddp.py` is complete, and runs on a CPU as well:
+# in one process cannot run it. (On torch, the comparison above is of one process with itself.) What
+# the processes do together is the average by hand from above: each calls `fit` with
+# `batch_size=plan.batch // devices` on its own samples. Keras's `fit` does not go through DDP by
+# itself; the repository's `examples/distributed/torch_ddp.py` is complete, and runs on a CPU as
+# well:
 #
 # ```sh
 # torchrun --nproc-per-node 4 examples/distributed/torch_ddp.py
@@ -293,4 +297,4 @@ print("distribution:", keras.distribution.distribution())
 # Keras cannot do under each engine, and has the scripts for several processes. This is the last
 # tutorial; the [method cards](../methods/index.md) have what the tutorials left out. API:
 # [`GhostBatchNormalization`][keras_bigbatch.layers.GhostBatchNormalization],
-# [`average_statistics`][keras_bigbatch.distribution.average_statistics].
+# [`average_statistics`][keras_bigbatch.distribution.average_statistics.average_statistics].
