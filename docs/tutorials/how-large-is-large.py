@@ -52,45 +52,50 @@ x = (x / 16).astype("float32")
 # ## The noise scale of a training
 #
 # The network has no batch norm: with it, the gradient of a batch is not the mean over its samples.
-# [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale] measures while `fit` runs,
-# without an effect on it.
+# [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale.gradient_noise_scale] measures once, from large
+# batches of 512 samples taken as small ones of 32. The callback
+# [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale] does it while `fit` runs,
+# without an effect on the training, here at a batch of 64.
 
 
 # %%
-def network(seed):
+def network(seed, rate=0.8):
     keras.utils.set_random_seed(seed)
     model = keras.Sequential([keras.Input((64,))])
     model.add(keras.layers.Dense(32, activation="relu"))
     model.add(keras.layers.Dense(10))
     model.compile(
-        keras.optimizers.SGD(0.8), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        keras.optimizers.SGD(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     return model
 
 
-print(kbb.diagnostics.gradient_noise_scale(network(seed=0), x, y, 32, 512, draws=10))
+draws = 3 if quick else 10
+once = kbb.diagnostics.gradient_noise_scale(network(seed=0), x, y, 32, 512, draws=draws)
+print("at the start:", once, sep="\n")
 
 
-def watch(seed, batch=64, updates=20 if quick else 200):
+def watch(seed, rate, updates, every):
     noise = kbb.callbacks.GradientNoiseScale(
-        x, y, 32, 512, frequency=5, smoothing=0.8, seed=seed, verbose=0
+        x, y, 32, 512, frequency=every, smoothing=0.8, seed=seed, verbose=0
     )
-    drawn = np.random.default_rng(seed).integers(len(x), size=batch * updates)
-    network(seed).fit(x[drawn], y[drawn], batch_size=batch, verbose=0, callbacks=[noise])
+    drawn = np.random.default_rng(seed).integers(len(x), size=64 * updates)
+    network(seed, rate).fit(x[drawn], y[drawn], batch_size=64, verbose=0, callbacks=[noise])
     return noise
 
 
-watched = [watch(seed) for seed in seeds]
-print(watched[0].noise_scale)
+watched = {0.8: [watch(seed, 0.8, *((10, 5) if quick else (200, 5))) for seed in seeds]}
+print("at the end, averaged:", watched[0.8][0].noise_scale, sep="\n")
 
-# %% alt="The gradient noise scale over the updates, with its 95 % interval: below 100 samples in the first tens of updates, then it grows to some hundreds"
+# %% alt="The gradient noise scale over the updates, with its 95 % interval: it falls at first to below 20 samples, then grows to about 100"
 figure, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
-watched[0].plot(ax)
+watched[0.8][0].plot(ax)
 plt.show()
 
 # %% [markdown]
-# It grows, as the mean gradient shrinks faster than the noise: from tens of samples to some hundreds.
-# So there is no *one* critical batch of a network. What is asked of it is asked up to some loss.
+# The noise scale is no constant. At this rate it falls in the first updates, to less than half of
+# what it is at the start, and then grows as the loss falls, several times over. The callback averages
+# over some five measurements here, so it lags a little.
 #
 # ## The check: updates to a given loss
 #
@@ -142,9 +147,10 @@ for batch in batches:
 # %% [markdown]
 # ## Measured against predicted
 #
-# The curve above gives the turning point with no gradient looked at: a least-squares fit of $S(B)$,
-# with relative errors. The prediction is from the gradients alone: all measurements of the watched
-# runs up to the target, the traces' sum over the sum of the squared norms.
+# The table gives the turning point, $B$ with $S(B) = 2 S_{\min}$: a least-squares fit of $S(B)$,
+# with relative errors. The prediction is from the gradients of the watched runs up to the target,
+# averaged in two ways: the mean trace over the mean squared norm, and the median of the ratios. A
+# second set of runs, at a quarter of the rate, shows what the prediction depends on.
 
 # %%
 inverse = 1 / np.array(batches)
@@ -159,28 +165,39 @@ def turning_point(needed):
 
 def predicted(noise, until):
     """The noise scale up to an update: the ratio of the means, and the median of the ratios."""
-    past = np.array(noise.history["update"]) <= until
+    updates = np.array(noise.history["update"])
+    past = updates <= max(until, updates[0])
     trace, square = (np.array(noise.history[k])[past] for k in ("trace", "gradient_norm_squared"))
     return trace.mean() / square.mean(), np.median(trace / square)
 
 
-laws, noises = [], []
+if not quick:
+    watched[0.2] = [watch(seed, 0.2, 600, 15) for seed in seeds]
+scales = {}  # targets by seeds by the two averages
+for rate, noises in watched.items():
+    until = np.array([updates_to_targets(64, rate, seed) for seed in seeds])
+    scales[rate] = np.array(
+        [[predicted(*each) for each in zip(noises, ends, strict=True)] for ends in until.T]
+    )
+
+
+def cell(values):
+    return f"{values.mean():>9.0f} ± {values.std(ddof=len(seeds) > 1):<4.0f}"
+
+
+laws = []
 print("in samples, mean ± deviation over the seeds")
-print("target  S_min  turning point  noise scale: of means   median")
+print(f"{'turning':>27}{'  noise scale: of means, median' * len(watched)}")
+rates_watched = "".join(f"{f'at rate {rate}':>31}" for rate in watched)
+print(f"target  S_min{'point':>14}{rates_watched}")
 for i, target in enumerate(targets):
     needed = np.array([found[batch][i][1] for batch in batches])  # batches by seeds
-    fits = np.array([turning_point(each) for each in needed.T])
-    until = found[32 if quick else 64][i][1].mean()
-    scales = np.array([predicted(noise, max(until, 5)) for noise in watched])
     laws.append(turning_point(needed.mean(axis=1)))
-    noises.append(scales.mean(axis=0))
-    cells = "".join(
-        f"{column.mean():>12.0f} ± {column.std(ddof=len(seeds) > 1):<3.0f}"
-        for column in (fits[:, 1], *scales.T)
-    )
-    print(f"{target:>6}{fits[:, 0].mean():>7.0f}{cells}")
+    least, turn = np.transpose([turning_point(each) for each in needed.T])
+    columns = [turn, *(column for each in scales.values() for column in each[i].T)]
+    print(f"{target:>6}{least.mean():>7.0f}{''.join(map(cell, columns)).rstrip()}")
 
-# %% alt="Left: updates to a loss over the batch size fall, then level off; right: the same runs, samples over updates. The fits' turning points are near the noise scales"
+# %% alt="Left: updates to a loss over the batch size fall, then level off; right: the same runs, samples over updates. The turning points lie in or near the hatched ranges of the noise scales"
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
 sizes = np.geomspace(batches[0], batches[-1], 50)
 for i, (target, marker, line) in enumerate(zip(targets, "os", ("-", "--"), strict=True)):
@@ -196,38 +213,60 @@ for i, (target, marker, line) in enumerate(zip(targets, "os", ("-", "--"), stric
     axes[0].plot(
         turn, 2 * least, "*", color=drawn.get_color(), markersize=14, label="turning point"
     )
-    axes[0].axvspan(*noises[i], color=drawn.get_color(), alpha=0.15, label="noise scales")
-axes[0].set(xscale="log", yscale="log", xlabel="batch size, samples", ylabel="updates to the loss")
-axes[1].set(xscale="log", yscale="log", xlabel="updates to the loss", ylabel="samples to the loss")
-ticks = [20, 50, 100, 200, 500]
-axes[1].set(xticks=ticks, xticklabels=ticks)
-axes[1].minorticks_off()
+    axes[0].axvspan(
+        *scales[0.8][i].mean(axis=0),
+        alpha=0.3,
+        color=drawn.get_color(),
+        fill=False,
+        hatch=("//", "..")[i],
+        label="noise scales",
+    )
+ticks = [50, 100, 200, 500]
+axes[0].set(xlabel="batch size, samples", ylabel="updates to the loss")
+axes[1].set(xlabel="updates to the loss", ylabel="samples to the loss")
+for ax, axis in zip(axes, (axes[0].yaxis, axes[1].xaxis), strict=True):
+    ax.set(xscale="log", yscale="log")
+    axis.set_minor_formatter(plt.NullFormatter())
+    axis.set_ticks(ticks, [str(tick) for tick in ticks])
 axes[0].legend(frameon=False, fontsize=8)
 plt.show()
 
 # %% [markdown]
-# - **The law fits.** Updates fall with the batch and then level off, and beyond a few times the turning
-#   point a larger batch buys samples for nothing.
-# - **The prediction is good to a factor of two or better,** from gradients at one batch size. For the
-#   easy target it is right within the spread; for the harder one the two ways to average a scale that
-#   grows lie on either side of the measured turning point.
-# - **The best rate grows with the batch,** and not by a rule: it is level over most of the range, since
-#   plain SGD here is near the largest rate that is stable. The grid of five rates is coarse, and a single
-#   seed that fails to settle shows, as in the row of 128.
+# - **The shape is right.** From 8 to 16 samples the updates to the lower loss nearly halve; from
+#   256 to 512 they stay the same within the spread. In the right picture the same is a trade: fewer
+#   updates to the left, fewer samples below, and the bend is where neither is dear.
+# - **It turns later for the lower loss**, at about twice the batch. The noise scale says so too.
+# - **At a good rate the prediction is right within a factor of two**, by either average. That it
+#   is nearer for the higher loss is no more than luck: the rates are a coarse grid, there are three
+#   seeds, and the two averages of the same gradients differ by nearly two for the lower loss.
+# - **At a quarter of that rate it is wrong.** On its way to the same losses the same network has a
+#   noise scale of about five times as much, and so the turning point is predicted too large by
+#   a factor of four to seven. The paper has a section on this dependence, its appendix C. The theory assumes that
+#   each batch has its best rate; so measure at a rate you would train with.
 #
 # ## Limits
 #
-# The target is a *training* loss. Nothing here says what a batch does to the test accuracy, which the
-# other pages are about. Momentum, batch norm and a rate that falls are outside the law's argument; so is
-# a network in which the curvature differs by direction, which is every network.
+# - **The equation is a simplification.** The exact one weighs each direction by its curvature (the
+#   paper's section 2.2), which costs more to measure.
+# - **The grid of rates ends at 1.2**, the best rate of the largest batches for the lower loss. A
+#   larger rate might lower the right end of the curve a little, and move the turning point.
+# - **It is about the training loss**, not about how well the result does on new data. A batch that
+#   is efficient may still [generalize worse](generalization-gap.md).
+# - **It is about plain SGD.** Momentum and adaptive optimizers see other noise, and with batch norm
+#   a batch's gradient is not a mean over its samples.
+# - **One small network on 1797 digits.** Towards the end of a training the squared norm of $G$ can
+#   often not be told from zero, and the noise scale is NaN then, with a lower bound.
 #
 # ## What to take away
 #
-# - Measure the noise scale in the course of a training, not at its start, where it is smallest.
-# - Below it, doubling the batch nearly halves the updates. Well above, it only costs.
-# - When the interval is wide, or the scale is NaN with a warning, the measurement did not tell.
+# - Measure the noise scale in the course of a run with a good rate, and read it as an order of
+#   magnitude: batches of a tenth of it waste updates, ten times it wastes samples.
+# - A value at the start says little about the rest. That it grows is a reason to [enlarge the batch
+#   in stages](batch-stages.md).
+# - What did not work: a prediction from a run with a rate that is too small.
 #
-# The card of the instrument is on [Instruments](../instruments.md). API:
-# [gradient_noise_scale][keras_bigbatch.diagnostics.gradient_noise_scale.gradient_noise_scale] and
-# [GradientNoiseScale][keras_bigbatch.callbacks.GradientNoiseScale]. Next:
+# The API: [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale] and
+# [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale]. All instruments, and when to
+# use them: [Instruments](../instruments.md). The source:
+# [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162). Next:
 # [layer-wise optimizers](layer-wise-optimizers.md).

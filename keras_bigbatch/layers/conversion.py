@@ -27,6 +27,10 @@ def to_ghost(model: keras.Model, virtual_batch: int = 128) -> keras.Model:
     layer that is a ghost batch norm already gets the new size, so converting twice is converting
     once.
 
+    The moving statistics' `momentum` is kept too, and some of `keras.applications` have 0.999: a
+    training of fewer than some thousand groups wants a smaller one, or inference lags behind. Set
+    `layer.momentum` before you compile.
+
     The copy is not compiled: an optimizer's momenta belong to the original's variables. Convert
     first, then `compile`.
 
