@@ -265,7 +265,7 @@ plt.show()
 #   in stages](batch-stages.md).
 # - What did not work: a prediction from a run with a rate that is too small.
 #
-# The API: [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale] and
+# The API: [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale.gradient_noise_scale] and
 # [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale]. All instruments, and when to
 # use them: [Instruments](../instruments.md). The source:
 # [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162). Next:
