@@ -29,7 +29,7 @@ def images(size, samples=2):
     return np.random.default_rng(0).uniform(size=(samples, size, size, 3)).astype("float32")
 
 
-LARGE = ("DenseNet121", "EfficientNetB0")
+LARGE = ("MobileNetV2", "DenseNet121", "EfficientNetB0")
 
 
 @pytest.mark.parametrize(
