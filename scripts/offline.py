@@ -67,7 +67,8 @@ def problems(site):
 def main():
     """Prints what is wrong with the site in the folder given; 1 if anything is."""
     found = list(problems(Path(sys.argv[1]).resolve()))
-    print(*found, sep="\n")
+    for line in found:
+        print(line)
     return int(bool(found))
 
 
