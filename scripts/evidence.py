@@ -60,7 +60,8 @@ def overview():
     rows = []
     for name, experiment, content in published():
         page = next(p for p, starts in SOURCES.items() if experiment.paper.startswith(starts))
-        link = f"[{experiment.title}]({page}.md#{name})"
+        data = content["data"].partition(",")[0]  # as in the section's heading: a row has several
+        link = f"[{experiment.title}, {data}]({page}.md#{name})"
         outcome = experiment.verdict(content["trainings"]).partition(":")[0]
         seeds = len(content["seeds"])
         rows.append(

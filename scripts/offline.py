@@ -1,8 +1,9 @@
-"""Check a built site: every link, picture and script is there, and nothing is asked of other hosts.
+"""Check a built site: each page's links, pictures and scripts are there, on its own host.
 
     python scripts/offline.py site
 
-`mkdocs build --strict` knows the links of the pages' Markdown; this reads what a browser gets.
+`mkdocs build --strict` knows the links of the pages' Markdown; this reads the pages that a browser
+gets. What a script or a style sheet asks for in turn it does not see.
 """
 
 import sys

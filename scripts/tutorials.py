@@ -25,9 +25,10 @@ import nbclient
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIALS = ROOT / "docs" / "tutorials"
 sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
+BACKEND = "jax"  # of what is committed; the tests run the tutorials on each
 
 
-def render(path, backend):
+def render(path):
     """Runs one tutorial and writes its page, pictures and notebook."""
     notebook = jupytext.read(path)
     for number, cell in enumerate(notebook.cells):
@@ -41,7 +42,7 @@ def render(path, backend):
 
     for stale in TUTORIALS.glob(f"{path.stem}-[0-9]*.png"):
         stale.unlink()
-    path.with_suffix(".md").write_text(page(path, notebook, backend))
+    path.with_suffix(".md").write_text(page(path, notebook))
     for cell in notebook.cells:
         # Pictures are beside the page already, and times would make a change of every run.
         cell.metadata.pop("execution", None)
@@ -50,7 +51,7 @@ def render(path, backend):
     jupytext.write(notebook, path.with_suffix(".ipynb"))
 
 
-def page(path, notebook, backend):
+def page(path, notebook):
     """The Markdown of a notebook that was run; its pictures are written beside."""
     parts = [f"<!-- {path.name}, sha256 {source_hash(path)}; made by scripts/tutorials.py -->"]
     pictures = 0
@@ -70,7 +71,7 @@ def page(path, notebook, backend):
                 picture = path.with_name(f"{path.stem}-{pictures}.png")
                 picture.write_bytes(base64.b64decode(output.data["image/png"]))
                 parts.append(f"![{cell.metadata['alt']}]({picture.name})")
-    return "\n\n".join([*parts, footer(path, backend)]) + "\n"
+    return "\n\n".join([*parts, footer(path)]) + "\n"
 
 
 def printed(output):
@@ -81,7 +82,7 @@ def printed(output):
     return "" if "image/png" in data else data.get("text/plain", "") + "\n"
 
 
-def footer(path, backend):
+def footer(path):
     """What made the numbers, and how to make them again."""
     import _runs  # late: it imports Keras, which reads its backend then
 
@@ -90,7 +91,7 @@ def footer(path, backend):
     return (
         "---\n\n"
         f"Everything on this page was made by `python scripts/tutorials.py {path.stem}` with Keras "
-        f"{versions['keras']} on {backend} {versions[backend]}, {device}. "
+        f"{versions['keras']} on {BACKEND} {versions[BACKEND]}, {device}. "
         f"Take it as a [notebook]({path.stem}.ipynb) or a [script]({path.name}), which run on any "
         "backend."
     )
@@ -107,16 +108,14 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="default: all")
-    parser.add_argument("--backend", default="jax", choices=("jax", "tensorflow", "torch"))
-    arguments = parser.parse_args()
     # The kernel is a process of its own and reads these.
-    os.environ["KERAS_BACKEND"] = arguments.backend
+    os.environ["KERAS_BACKEND"] = BACKEND
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    names = arguments.names or sorted(each.stem for each in TUTORIALS.glob("*.py"))
+    names = parser.parse_args().names or sorted(each.stem for each in TUTORIALS.glob("*.py"))
     for name in names:
         print(name, flush=True)
-        render(TUTORIALS / f"{name}.py", arguments.backend)
+        render(TUTORIALS / f"{name}.py")
 
 
 if __name__ == "__main__":

@@ -44,5 +44,8 @@ def test_what_is_shown_was_made_from_the_script_as_it_is(path):
     assert {name for _, name in shown} == drawn != set()
 
 
-def test_there_are_tutorials():
-    assert len(SCRIPTS) >= 1
+def test_the_index_has_each_tutorial_once():
+    index = (TUTORIALS / "index.md").read_text()
+    assert sorted(re.findall(r"^\| \[.+\]\((.+)\.md\)", index, re.MULTILINE)) == [
+        path.stem for path in SCRIPTS
+    ]

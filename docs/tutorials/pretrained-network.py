@@ -46,8 +46,8 @@ print(f"pretraining {len(first_x)}, fine-tuning {len(x)}, test {len(test_x)}")
 
 # %% [markdown]
 # The backbone is a Functional model inside another model, as the networks of `keras.applications`
-# often are. It is small because compiling MobileNetV2's 52 batch norms would take longer than
-# everything else here; nothing below depends on which network it is.
+# often are. It is small, since MobileNetV2's 52 batch norms take a while to compile; nothing below
+# depends on which network it is.
 
 
 # %%

@@ -29,9 +29,6 @@ def images(size, samples=2):
     return np.random.default_rng(0).uniform(size=(samples, size, size, 3)).astype("float32")
 
 
-LARGE = ("MobileNetV2", "DenseNet121", "EfficientNetB0")
-
-
 @pytest.mark.parametrize(
     ("name", "count", "size"),
     [
@@ -42,8 +39,6 @@ LARGE = ("MobileNetV2", "DenseNet121", "EfficientNetB0")
     ],
 )
 def test_applications_there_and_back(name, count, size, tmp_path):
-    if name in LARGE and keras.backend.backend() != "torch":
-        pytest.skip("the same conversion, of models that JAX and TensorFlow compile for minutes")
     make = getattr(keras.applications, name)
     model = disturbed(make(weights=None, input_shape=(size, size, 3), classes=10))
     x = images(size)
