@@ -5,7 +5,7 @@ multiply-add only; whatever depends on the groups is [B, C] or [G, C]. Nothing l
 groups, so the traced program is the same for 4 groups and for 512.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -75,12 +75,19 @@ class GhostGroups:
 
     def sum(self, parts: list[Tensor]) -> Tensor:
         """Sums over the elements of each group: parts to [G, C]."""
-        if not self._whole:
-            groups, *tail = (ops.sum(part, axis=1) for part in parts)
-            if not tail:
-                return groups
-            return ops.concatenate([groups[:-1], groups[-1:] + tail[0]], axis=0)
-        rows = self._rows(parts[0]) if self.positions else parts[0]
+        if self._whole:
+            return self.sum_rows(self._rows(parts[0]) if self.positions else parts[0])
+        groups, *tail = (ops.sum(part, axis=1) for part in parts)
+        if not tail:
+            return groups
+        return ops.concatenate([groups[:-1], groups[-1:] + tail[0]], axis=0)
+
+    def sum_of(self, function: Callable[..., Tensor], *operands: Sequence[Tensor]) -> Tensor:
+        """Sums of `function`, elementwise, of the same part of each operand."""
+        return self.sum([function(*pieces) for pieces in zip(*operands, strict=True)])
+
+    def sum_rows(self, rows: Tensor) -> Tensor:
+        """Sums over the samples of each group: [B, C] to [G, C]."""
         if self._single:
             return ops.sum(rows, axis=0, keepdims=True)
         if self._even and not self.cuts_known:
@@ -96,7 +103,8 @@ class GhostGroups:
         """Sums over the positions, [B, C]."""
         return ops.sum(part, axis=self.positions)
 
-    def squared_difference(self, x: Tensor, y: Tensor) -> Tensor:
+    @staticmethod
+    def squared_difference(x: Tensor, y: Tensor) -> Tensor:
         """`(x - y) ** 2`."""
         return ops.square(x - y)
 
@@ -213,6 +221,6 @@ def ghost_moments(
     # through the mean; yet derivatives of every order are right, as Hessian products need.
     centre = ops.stop_gradient(mean)
     centres = [c for (c,) in groups.spread(centre)]
-    pairs = zip(masked(centres), centres, strict=True)
-    variance = groups.sum([groups.squared_difference(x, c) for x, c in pairs]) / divisor
+    squares = groups.sum_of(groups.squared_difference, masked(centres), centres)
+    variance = squares / divisor
     return GhostMoments(count, mean, variance - ops.square(mean - centre))

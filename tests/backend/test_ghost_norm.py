@@ -1,5 +1,7 @@
 """A backend's own ghost batch norm against the reference in `keras.ops`, on that backend."""
 
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -23,9 +25,12 @@ BATCHES = [1, 7, 8, 9, 15, 64, 67]
 @pytest.fixture(autouse=True, params=["one tile", "many tiles"] if BACKEND == "torch" else [""])
 def tiles(request, monkeypatch):
     if request.param == "many tiles":
-        from keras_bigbatch._backend import torch_ghost_norm
+        make_tiles_small(monkeypatch)
 
-        monkeypatch.setattr(torch_ghost_norm, "_TILE", 300)
+
+def make_tiles_small(monkeypatch):
+    module = importlib.import_module(f"keras_bigbatch._backend.{BACKEND}_ghost_norm")
+    monkeypatch.setattr(module, "_TILE", 300)
 
 
 def both(monkeypatch, layer, x, dy):
@@ -154,13 +159,14 @@ def test_function_transforms_see_through():
             for shape, axis in [((6,), 1), ((4, 5, 6), 3), ((6, 3, 3), 1)]
             for jit in (False, True)
         ),
-        ((4, 5, 6), 3, False, "unknown"),
+        *(((4, 5, 6), 3, jit, "unknown") for jit in (False, True)),
     ],
     ids=str,
 )
-def test_traced_for_any_batch(shape, axis, jit, positions):
+def test_traced_for_any_batch(monkeypatch, shape, axis, jit, positions):
     import tensorflow as tf
 
+    make_tiles_small(monkeypatch)  # Two samples of the pictures; a batch of 19 leaves one over.
     gamma, beta = tf.linspace(0.5, 2.0, 6), tf.linspace(-1.0, 1.0, 6)
 
     def results(normalize, x, dy):
@@ -184,10 +190,12 @@ def test_traced_for_any_batch(shape, axis, jit, positions):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone traces for any batch")
-@pytest.mark.parametrize("shape", [(6,), (4, 6)], ids=str)
-def test_differentiated_twice_in_a_graph_for_any_batch(shape):
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("shape", [(6,), (40, 6)], ids=str)
+def test_differentiated_twice_in_a_graph_for_any_batch(monkeypatch, shape, jit):
     import tensorflow as tf
 
+    make_tiles_small(monkeypatch)
     gamma, beta = tf.linspace(0.5, 2.0, 6), tf.linspace(-1.0, 1.0, 6)
 
     def product(normalize, x, along):
@@ -203,7 +211,9 @@ def test_differentiated_twice_in_a_graph_for_any_batch(shape):
 
     spec = tf.TensorSpec((None, *shape))
     own = _backend.active().ghost_normalize
-    traced = tf.function(lambda x, v: product(own, x, v), input_signature=[spec, spec])
+    traced = tf.function(
+        lambda x, v: product(own, x, v), input_signature=[spec, spec], jit_compile=jit
+    )
     for batch in (3, 16, 19):
         x, along = map(tf.constant, data(batch, shape))
         wanted = product(ghost_norm.ghost_normalize, x, along)
