@@ -95,6 +95,8 @@ def pytest(python: Path, backend: str, paths: Sequence[str]) -> Callable[[Outcom
             # Keras writes its settings there; the caller's own must neither change nor count.
             KERAS_HOME=str(scratch / "keras"),
             TF_CPP_MIN_LOG_LEVEL="3",
+            # Dozens of tests start a Python, which must not compile Keras and its backend anew.
+            PYTHONDONTWRITEBYTECODE="",
             # Two steps run at a time: torch's threads would wait for cores that the other one has.
             OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"),
             # Most of a test's time on JAX is the compiler's, and many tests, and the oldest Keras's
