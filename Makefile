@@ -86,13 +86,13 @@ $(TESTS)/.done: pyproject.toml requirements/constraints.txt requirements/backend
 	@echo 'Installing torch, JAX, TensorFlow and the test tools into $(TESTS) (once, some minutes) ...'
 	@$(TESTS)/bin/python -m pip install -qq $(TORCH_PIP_ARGS) "$$(grep '^torch==' $(PINS))"
 	@$(TESTS)/bin/python -m pip install -qq -c $(PINS) -r requirements/backends.txt \
-		-e '.[dev,examples,datasets]'
+		-e '.[test,examples,datasets]'
 	@touch $@
 
 $(TOOLS)/.done: pyproject.toml requirements/constraints.txt
 	$(call environment,$(TOOLS))
 	@echo 'Installing the linters and the documentation tools into $(TOOLS) (once) ...'
-	@$(TOOLS)/bin/python -m pip install -qq -c $(PINS) -e '.[dev,docs]'
+	@$(TOOLS)/bin/python -m pip install -qq -c $(PINS) -e '.[lint,docs]'
 	@touch $@
 
 # The oldest Keras that pyproject.toml allows; everything else as pinned.
@@ -101,5 +101,5 @@ $(FLOOR)/.done: pyproject.toml requirements/constraints.txt
 	@echo 'Installing the oldest supported Keras into $(FLOOR) (once) ...'
 	@sed -e "s/^keras==.*/keras==$$(sed -n 's/.*"keras>=\([0-9.]*\)".*/\1.0/p' pyproject.toml)/" \
 		$(PINS) > $(FLOOR)/constraints.txt
-	@$(FLOOR)/bin/python -m pip install -qq -c $(FLOOR)/constraints.txt -e '.[dev,jax]'
+	@$(FLOOR)/bin/python -m pip install -qq -c $(FLOOR)/constraints.txt -e '.[test,jax]'
 	@touch $@

@@ -76,7 +76,7 @@ class GhostGroups:
     def sum(self, parts: list[Tensor]) -> Tensor:
         """Sums over the elements of each group: parts to [G, C]."""
         if self._whole:
-            return self.sum_rows(self._rows(parts[0]) if self.positions else parts[0])
+            return self._sum_rows(self._rows(parts[0]) if self.positions else parts[0])
         groups, *tail = (ops.sum(part, axis=1) for part in parts)
         if not tail:
             return groups
@@ -86,7 +86,7 @@ class GhostGroups:
         """Sums of `function`, elementwise, of the same part of each operand."""
         return self.sum([function(*pieces) for pieces in zip(*operands, strict=True)])
 
-    def sum_rows(self, rows: Tensor) -> Tensor:
+    def _sum_rows(self, rows: Tensor) -> Tensor:
         """Sums over the samples of each group: [B, C] to [G, C]."""
         if self._single:
             return ops.sum(rows, axis=0, keepdims=True)

@@ -122,7 +122,7 @@ class _TiledGroups(_Groups):
         signature = tf.TensorSpec((None, channels), pieces[-1].dtype)
         sums = tf.map_fn(rows_of_tile, tf.range(tiles), fn_output_signature=signature)
         rest = rows(*(piece[tiles * samples :] for piece in pieces))
-        return self.sum_rows(tf.concat([tf.reshape(sums, (-1, channels)), rest], axis=0))
+        return self._sum_rows(tf.concat([tf.reshape(sums, (-1, channels)), rest], axis=0))
 
 
 def _on_cpu() -> bool:

@@ -174,8 +174,7 @@ def test_every_row_of_the_tables_starts(monkeypatch, tmp_path, name):
     if BACKEND != "torch":
         pytest.skip("JAX and TensorFlow would compile each of the large networks")
     tfds = pytest.importorskip("tensorflow_datasets")
-    # Large networks make half of the stretched arm's updates in this one, and take up to 25 s.
-    arms = ARMS if name == "demo" else ("+GBN",)
+    arms = ARMS if name == "demo" else ("+RA",)  # an arm takes up to half a minute
     monkeypatch.setattr(table, "ARMS", arms)
     what = ["--table2"] if name == "AlexNet" else ["--table1", name]
     if name == "demo":
