@@ -10,26 +10,28 @@ import time
 from pathlib import Path
 
 
-def one_thread():
+def limit_threads(threads):
     """Before anything is imported: every backend reads some of these only once."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    number = str(threads)
+    os.environ["OMP_NUM_THREADS"] = os.environ["NPROC"] = number  # NPROC is XLA's, for JAX
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = number
+    eigen = "true" if threads > 1 else "false"
+    flags = f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={threads}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
 
-def import_keras(backend):
-    """Keras on a backend, on one thread of a CPU or on the accelerator that is there."""
+def import_keras(backend, threads=1):
+    """Keras on a backend, on so many threads of a CPU or on the accelerator that is there."""
     if backend:
         os.environ["KERAS_BACKEND"] = backend
-    one_thread()
+    limit_threads(threads)
     import keras
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     return keras
 
 
@@ -51,12 +53,13 @@ def accelerator(keras):
     return tf.config.experimental.get_device_details(devices[0])["device_name"] if devices else None
 
 
-def environment(keras, jit, rounds):
+def environment(keras, jit, rounds, threads=1):
     """What the figures depend on."""
     import keras_bigbatch
 
     backend = keras.backend.backend()
     device = accelerator(keras)
+    clock = f"wall time of {threads} threads" if threads > 1 else "CPU time of one thread"
     cpuinfo = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
     return {
@@ -66,7 +69,7 @@ def environment(keras, jit, rounds):
         "keras": keras.__version__,
         "keras_bigbatch": keras_bigbatch.__version__,
         "device": device or (models[0] if models else platform.processor()),
-        "clock": "wall time" if device else "CPU time of one thread",
+        "clock": "wall time" if device else clock,
         "rounds": rounds,
     }
 

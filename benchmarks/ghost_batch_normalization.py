@@ -3,8 +3,9 @@
 A step is the forward pass with the update of the moving statistics, and the backward pass to the
 input, gamma and beta, as `fit` runs it on the backend. In each round every layer makes one step, in
 turn; the figure is the median of the rounds' ratios: on a CPU in CPU time of the process on one
-thread, so that other programs disturb it little, on an accelerator in wall time. Then the same for
-the steps of `fit` with a small ResNet, and the peaks of memory, from a process of their own.
+thread, so that other programs disturb it little, on several threads or an accelerator in wall time.
+Then the same for the steps of `fit` with a small ResNet, and the peaks of memory, from a process of
+their own.
 
     python benchmarks/ghost_batch_normalization.py --backend torch --json result.json
 """
@@ -38,6 +39,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=["jax", "tensorflow", "torch"])
     parser.add_argument("--jit", action="store_true", help="TensorFlow: jit_compile=True")
+    parser.add_argument("--threads", type=int, default=1, help="of a CPU")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument(
         "--only", choices=["layer", "resnet", "memory"], nargs="+", help="leave out the others"
@@ -48,6 +50,8 @@ def parse():
     options = parser.parse_args()
     if options.rounds < 3:
         parser.error("quartiles need 3 rounds or more")
+    if options.threads < 1:
+        parser.error("a CPU works with 1 thread or more")
     return options
 
 
@@ -128,13 +132,14 @@ def print_memory(results):
 
 def main():
     options = parse()
-    keras = _measure.import_keras(options.backend)
+    keras = _measure.import_keras(options.backend, options.threads)
     if "BENCHMARK_MEMORY" in os.environ:
         print(json.dumps(measure_memory(keras, options)))
         return
-    context = _measure.environment(keras, options.jit, options.rounds)
+    context = _measure.environment(keras, options.jit, options.rounds, options.threads)
     print(", ".join(f"{name} {value}" for name, value in context.items()))
-    clock = time.perf_counter if _measure.accelerator(keras) else time.process_time
+    alone = options.threads == 1 and not _measure.accelerator(keras)
+    clock = time.process_time if alone else time.perf_counter
     wanted = options.only or ["layer", "resnet", "memory"]
     result = {"environment": context}
     if "layer" in wanted:

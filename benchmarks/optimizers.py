@@ -10,10 +10,11 @@ thread, so that other programs disturb it little.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
+
+import _measure
 
 # ResNet50's blocks: width, number of blocks.
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
@@ -26,14 +27,6 @@ def parse():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--all", action="store_true", help="MCLR, PercentDelta and CBLR too")
     return parser.parse_args()
-
-
-def one_thread():
-    """Before anything is imported: every backend reads some of these only once."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
 
 def shapes():
@@ -101,19 +94,11 @@ def step_of(keras, optimizer, values, gradients, jit):
 
 def main():
     options = parse()
-    if options.backend:
-        os.environ["KERAS_BACKEND"] = options.backend
-    one_thread()
-    import keras
+    keras = _measure.import_keras(options.backend)
     import numpy as np
 
     from keras_bigbatch import optimizers
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
     rng = np.random.default_rng(0)
     values = {path: rng.normal(size=shape).astype("float32") for path, shape in shapes()}
     gradients = [keras.ops.convert_to_tensor(0.1 * value) for value in values.values()]

@@ -93,7 +93,7 @@ class _GhostNorm(torch.autograd.Function):
             scale = r * walk.per_channel(gamma)
             share = scale / -walk.size(xt)
             torch.addcmul(whole * share, d, along * share * r, out=d)
-            walk.store(d.add_(torch.mul(dyt, scale, out=s)), dxt)
+            walk.store(d.addcmul_(dyt, scale), dxt)
             dgamma[groups] = along.view(-1, walk.channels)
             dbeta[groups] = whole.view(-1, walk.channels)
         return dx, dgamma.sum(0), dbeta.sum(0), None, None, None

@@ -126,9 +126,7 @@ def options():
 def ragged():
     """Last batches that leave a replica fewer samples than a ghost batch, or none at all."""
     found = {}
-    for mode, samples in itertools.product(cases.MODES, (33, 40, 63)):
-        x = np.random.default_rng(1).normal(size=(samples, 6)) * np.arange(1, samples + 1)[:, None]
-        x, y = (x / 16).astype("float32"), np.zeros(samples, int)
+    for mode in cases.MODES:
 
         def make(mode=mode):
             keras.utils.set_random_seed(2)
@@ -137,33 +135,38 @@ def ragged():
             return cases.compiled(model, cases.sgd(0.0))  # so that the oracle needs no training
 
         model = mirrored(2, make)
-        kernel = model.layers[0].get_weights()[0].astype("float64")
-        cases.fit(model, x, y, epochs=1)
-        wanted = (np.zeros(8), np.ones(8))
-        for start in range(0, samples, cases.BATCH):
-            hidden = x[start : start + cases.BATCH].astype("float64") @ kernel
-            half = -(-len(hidden) // 2)  # the first replica gets the odd sample
-            moments = []
-            for part in (hidden[:half], hidden[half:]):
-                if len(part):
-                    moments += ghost_batch_norm(part, 1.0, 0.0, 8, -1, 1e-3)[1]
-            wanted = moving_statistics(wanted, moments, 0.9, mode)
-        found[f"{mode}-{samples}"] = [
-            max(
-                float((np.abs(a - b) / (1 + np.abs(b))).max())
-                for a, b in zip(cases.moving(model), wanted, strict=True)
-            ),
-            spread(model),
-        ]
+        initial = model.get_weights()
+        kernel = initial[0].astype("float64")
+        for samples in (33, 40, 63):
+            x = np.random.default_rng(1).normal(size=(samples, 6))
+            x = (x * np.arange(1, samples + 1)[:, None] / 16).astype("float32")
+            model.set_weights(initial)
+            cases.fit(model, x, np.zeros(samples, int), epochs=1)
+            wanted = (np.zeros(8), np.ones(8))
+            for start in range(0, samples, cases.BATCH):
+                hidden = x[start : start + cases.BATCH].astype("float64") @ kernel
+                half = -(-len(hidden) // 2)  # the first replica gets the odd sample
+                moments = []
+                for part in (hidden[:half], hidden[half:]):
+                    if len(part):
+                        moments += ghost_batch_norm(part, 1.0, 0.0, 8, -1, 1e-3)[1]
+                wanted = moving_statistics(wanted, moments, 0.9, mode)
+            found[f"{mode}-{samples}"] = [
+                max(
+                    float((np.abs(a - b) / (1 + np.abs(b))).max())
+                    for a, b in zip(cases.moving(model), wanted, strict=True)
+                ),
+                spread(model),
+            ]
+
     # And with a learning rate, nothing is poisoned.
+    def small():
+        stack = [keras.layers.Dense(8), cases.ghost("sequential", 8), keras.layers.Dense(3)]
+        return cases.compiled(keras.Sequential([keras.Input((6,)), *stack]))
+
+    model = mirrored(2, small)
     for samples in (33, 40):
         x = np.random.default_rng(1).normal(size=(samples, 6)).astype("float32")
-
-        def make():
-            stack = [keras.layers.Dense(8), cases.ghost("sequential", 8), keras.layers.Dense(3)]
-            return cases.compiled(keras.Sequential([keras.Input((6,)), *stack]))
-
-        model = mirrored(2, make)
         cases.fit(model, x, np.zeros(samples, int))
         found[f"trains on {samples}"] = cases.finite(model)
     return found
