@@ -53,13 +53,20 @@ def accelerator(keras):
     return tf.config.experimental.get_device_details(devices[0])["device_name"] if devices else None
 
 
+def clock_of(keras, threads):
+    """What tells a step's seconds, and its name: other programs disturb CPU time little."""
+    if accelerator(keras):
+        return time.perf_counter, "wall time"
+    if threads > 1:
+        return time.perf_counter, f"wall time of {threads} threads"
+    return time.process_time, "CPU time of one thread"
+
+
 def environment(keras, jit, rounds, threads=1):
     """What the figures depend on."""
     import keras_bigbatch
 
     backend = keras.backend.backend()
-    device = accelerator(keras)
-    clock = f"wall time of {threads} threads" if threads > 1 else "CPU time of one thread"
     cpuinfo = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
     return {
@@ -68,8 +75,8 @@ def environment(keras, jit, rounds, threads=1):
         "version": sys.modules[backend].__version__,
         "keras": keras.__version__,
         "keras_bigbatch": keras_bigbatch.__version__,
-        "device": device or (models[0] if models else platform.processor()),
-        "clock": "wall time" if device else clock,
+        "device": accelerator(keras) or (models[0] if models else platform.processor()),
+        "clock": clock_of(keras, threads)[1],
         "rounds": rounds,
     }
 

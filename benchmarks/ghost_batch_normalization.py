@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import _measure
@@ -138,8 +137,7 @@ def main():
         return
     context = _measure.environment(keras, options.jit, options.rounds, options.threads)
     print(", ".join(f"{name} {value}" for name, value in context.items()))
-    alone = options.threads == 1 and not _measure.accelerator(keras)
-    clock = time.process_time if alone else time.perf_counter
+    clock, _ = _measure.clock_of(keras, options.threads)
     wanted = options.only or ["layer", "resnet", "memory"]
     result = {"environment": context}
     if "layer" in wanted:

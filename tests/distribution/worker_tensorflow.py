@@ -2,6 +2,7 @@
 
 # ruff: noqa: E402 (the devices are made before anything uses them)
 
+import functools
 import itertools
 
 import tensorflow as tf
@@ -32,6 +33,14 @@ def mirrored(replicas, make):
         return make()
 
 
+@functools.cache
+def single(mode):
+    """The same training on one device; others only read it."""
+    model = cases.compiled(cases.conv_model(mode))
+    cases.fit(model)
+    return model
+
+
 def spread(model):
     """How far the replicas' own moving statistics are apart."""
     copies = [layer.moving_variance.value.values for layer in model.layers if "norm" in layer.name]
@@ -45,15 +54,14 @@ def spread(model):
 def equality():
     found = {}
     for mode in cases.MODES:
-        single = cases.compiled(cases.conv_model(mode))
-        cases.fit(single)
         for n in STRATEGIES:
             model = mirrored(n, lambda mode=mode: cases.compiled(cases.conv_model(mode)))
             cases.fit(model)
             x, y = cases.images()
-            evaluations = [float(each.evaluate(x, y, verbose=0)) for each in (single, model)]
+            both = (single(mode), model)
+            evaluations = [float(each.evaluate(x, y, verbose=0)) for each in both]
             found[f"{mode}-{n}"] = [
-                cases.apart(single, model),
+                cases.apart(*both),
                 spread(model),
                 abs(evaluations[0] - evaluations[1]),
             ]
@@ -62,8 +70,6 @@ def equality():
 
 def controls():
     """What the comparison above says when something is wrong on purpose."""
-    single = cases.compiled(cases.conv_model())
-    cases.fit(single)
     plain = keras.layers.BatchNormalization
     found, backend = {}, _backend.active()
     honest = backend.gather_rows
@@ -79,7 +85,7 @@ def controls():
         model = mirrored(2, lambda: cases.compiled(cases.conv_model()))
         cases.fit(model)
         backend.gather_rows = honest
-        found[name] = [cases.apart(single, model), spread(model)]
+        found[name] = [cases.apart(single("sequential"), model), spread(model)]
 
     model = mirrored(2, lambda: cases.compiled(cases.conv_model(norm=plain)))
     cases.fit(model)
@@ -95,11 +101,9 @@ def controls():
 
 def options():
     """Several steps an execution, bfloat16, float16."""
-    single = cases.compiled(cases.conv_model())
-    cases.fit(single)
     model = mirrored(2, lambda: cases.compiled(cases.conv_model(), steps_per_execution=2))
     cases.fit(model)
-    found = {"steps_per_execution": [cases.apart(single, model), spread(model)]}
+    found = {"steps_per_execution": [cases.apart(single("sequential"), model), spread(model)]}
     for policy in ("mixed_bfloat16", "mixed_float16"):
         keras.config.set_dtype_policy(policy)
         alone = cases.compiled(cases.conv_model())
