@@ -13,6 +13,7 @@ the wrapper. `ReplicatedModel` overrides the one method in which that matters.
 # ruff: noqa: E402 (Keras reads its backend when it is imported, and a launcher needs no Keras)
 
 import argparse
+import gc
 import os
 import subprocess
 import sys
@@ -97,9 +98,11 @@ def train(epochs):
         print(f"weight_distance: {distance.history['distance'][-1]:.6f}")
         print(f"largest difference between ranks: {apart:.1e}")
         print(f"test accuracy: {model.evaluate(test_x, test_y, verbose=0)[1]:.4f}")
-    distributed.barrier()
-    distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
     train(arguments().epochs)
+    distributed.barrier()
+    # A model that waits for the collector keeps the group's threads, and they can abort the exit.
+    gc.collect()
+    distributed.destroy_process_group()

@@ -11,6 +11,7 @@ so are the results, but for the last samples of an epoch that the devices cannot
 import atexit
 import contextlib
 import dataclasses
+import gc
 import os
 import sys
 
@@ -106,6 +107,9 @@ def _ddp():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     group.init_process_group("nccl" if cuda else "gloo")
     atexit.register(group.destroy_process_group)
+    # Before that: a model that waits for the collector keeps the group's threads, and they can
+    # abort the exit.
+    atexit.register(gc.collect)
     rank, ranks = group.get_rank(), group.get_world_size()
     if rank > 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process

@@ -4,6 +4,7 @@ Arguments: rank, ranks, and a file for the ranks to meet in.
 """
 
 import datetime
+import gc
 import itertools
 import sys
 from pathlib import Path
@@ -208,4 +209,5 @@ if __name__ == "__main__":
     if RANK == 0:
         cases.report(results)
     distributed.barrier()
+    gc.collect()  # Models hold the group, and its threads can abort the exit.
     distributed.destroy_process_group()

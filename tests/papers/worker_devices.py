@@ -66,7 +66,7 @@ def spread(result):
     return max(float(np.abs(flat - other).max()) for other in everyone)
 
 
-if __name__ == "__main__":
+def main():
     engine = sys.argv[1]
     if engine == "mirrored":
         import tensorflow as tf
@@ -81,3 +81,7 @@ if __name__ == "__main__":
         found["spread"] = spread(train(many, many.plain))
     found["left"] = keras.distribution.distribution() is None
     print("\nRESULTS " + json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()  # A function: what it holds must not outlive it, see `papers/devices.py`.
