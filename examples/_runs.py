@@ -59,10 +59,15 @@ class Runs:
         return self.folder / f"{name}-seed{seed}-{_sha256(identity.encode())[:12]}.json"
 
 
+def writes():
+    """Whether this process writes files: of torchrun's processes the first one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def write_atomically(path, write):
     """Call `write` with a path beside `path`, then rename: there is never half a file."""
-    if int(os.environ.get("RANK", "0")) > 0:
-        return  # of torchrun's processes the first one writes
+    if not writes():
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}-{path.name}")

@@ -22,7 +22,7 @@ os.environ["KERAS_BACKEND"] = chosen_backend()  # Keras reads it once, when it i
 
 import _report
 from _progress import ProgressLine
-from _runs import Runs
+from _runs import Runs, writes
 from papers import catalogue, cost, report
 from papers.command import parse
 from papers.settings import experiment_of, setting_of
@@ -91,6 +91,8 @@ def main():
     except KeyboardInterrupt:
         print(f"\nStopped. Finished trainings are in {runs.folder}; run it again to go on.")
         raise SystemExit(130) from None
+    if not writes():
+        return  # The report is made of a file, which another process may not have written yet.
     context = {
         "data": f"{setting.data.name}, {setting.data.scored_on}",
         "notes": setting.notes,

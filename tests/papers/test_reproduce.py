@@ -76,6 +76,13 @@ def test_quick_run_writes_report_picture_csv_and_json(monkeypatch, tmp_path, cap
     )
 
 
+@pytest.mark.usefixtures("stand_in")
+def test_torchrun_s_other_processes_neither_write_nor_wait_for_files(monkeypatch, tmp_path):
+    monkeypatch.setenv("RANK", "1")
+    call(monkeypatch, *DIGITS, "--scale", 1, 0.1, "--output", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_stopped_and_started_again_gives_the_same_report(monkeypatch, tmp_path, capsys, stand_in):
     command = [*DIGITS, "--scale", 1, 0.1, "--seeds", 4, 5, "--output", tmp_path]
     call(monkeypatch, *command)
