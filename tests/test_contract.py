@@ -9,7 +9,17 @@ import pytest
 
 import keras_bigbatch as kbb
 from tests import registry
-from tests.problems import BATCH, FORMS, data, model_of, plain_layer, predicted, trained, updates
+from tests.problems import (
+    BATCH,
+    FORMS,
+    JIT,
+    data,
+    model_of,
+    plain_layer,
+    predicted,
+    trained,
+    updates,
+)
 
 BACKEND = keras.backend.backend()
 # Weights after a few updates, computed in another order: one float32 rounding each.
@@ -23,13 +33,7 @@ saved = pytest.mark.parametrize(
     "entry", registry.LAYERS + registry.SCHEDULES + registry.OPTIMIZERS, ids=str
 )
 records = pytest.mark.parametrize("cls", registry.RECORDS, ids=lambda cls: cls.__name__)
-jit_on = pytest.param(
-    True,
-    marks=pytest.mark.skipif(
-        BACKEND == "torch", reason="torch takes 40 s and more to compile one model"
-    ),
-)
-compiled = pytest.mark.parametrize("jit", [False, jit_on])
+compiled = pytest.mark.parametrize("jit", JIT)
 
 
 def assert_same_weights(model, other, **tolerance):

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_bigbatch.layers import GhostBatchNormalization
 from tests.oracles import ghost_batch_norm, moving_statistics
+from tests.problems import JIT
 
 BACKEND = keras.backend.backend()
 
@@ -29,11 +30,9 @@ def compiled(model, jit="auto", **options):
     return model
 
 
-@pytest.mark.parametrize("jit", [True, False, "auto"])
+@pytest.mark.parametrize("jit", [*JIT, "auto"])
 @pytest.mark.parametrize("batch", [1, 31, 64, 83])
 def test_fit_moves_the_statistics_as_the_oracle(batch, jit):
-    if BACKEND == "torch" and jit is True:
-        pytest.skip("torch compiles for 40 s through inductor; torch tracing is tested below")
     x, y = data(89)  # a last batch of another size for each of the sizes
     layer = GhostBatchNormalization(32, momentum=0.9)
     model = compiled(dense_model(layer), jit)

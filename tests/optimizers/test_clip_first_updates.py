@@ -8,9 +8,8 @@ import pytest
 
 from keras_bigbatch.optimizers import LARS, ClipFirstUpdates
 from tests.optimizers.steps import assert_close, stepped, variables_of, weights_and_gradients
-from tests.problems import BATCH, data, model_of, plain_layer, predicted, trained
+from tests.problems import BATCH, JIT, data, model_of, plain_layer, predicted, trained
 
-BACKEND = keras.backend.backend()
 SGD = keras.optimizers.SGD
 LossScaleOptimizer = keras.optimizers.LossScaleOptimizer
 
@@ -117,18 +116,7 @@ def test_fit_under_mixed_float16(wrap):
         assert np.abs(predicted(model, x) - predicted(full, x)).max() < 0.1
 
 
-@pytest.mark.parametrize(
-    "jit",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.skipif(
-                BACKEND == "torch", reason="torch takes 40 s and more to compile one model"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("jit", JIT)
 def test_fit_equals_two_phases_of_keras_own(jit):
     model = trained(model_of(plain_layer()), ClipFirstUpdates(SGD(0.05), 0.5, updates=4), jit)
     # Four updates are one epoch here.

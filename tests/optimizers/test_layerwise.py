@@ -9,7 +9,7 @@ import pytest
 from keras_bigbatch._backend import layerwise
 from keras_bigbatch.optimizers import CBLR, LARS, MCLR, LayerwiseOptimizer, PercentDelta
 from tests.optimizers.steps import assert_close, stepped, variables_of, weights_and_gradients
-from tests.problems import BATCH, data, model_of, plain_layer, predicted, trained
+from tests.problems import BATCH, JIT, data, model_of, plain_layer, predicted, trained
 
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.filterwarnings("ignore:.*without weight decay")
@@ -156,18 +156,7 @@ def test_half_precision_weights_are_stepped_in_float32():
 
 
 @everyone
-@pytest.mark.parametrize(
-    "jit",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.skipif(
-                BACKEND == "torch", reason="torch takes 40 s and more to compile one model"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("jit", JIT)
 def test_ratios_can_be_logged_in_fit(cls, jit):
     seen = []
 

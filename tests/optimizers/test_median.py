@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from keras_bigbatch._backend import layerwise
 from keras_bigbatch.optimizers import MCLR
 from tests.optimizers.steps import stepped
+from tests.problems import compiles
 
 BACKEND = keras.backend.backend()
 # Powers of two and their neighbours are where bits carry.
@@ -84,7 +85,7 @@ def test_float64(size):
     assert found(values).dtype == np.float64
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="torch takes 40 s and more to compile one model")
+@compiles
 @pytest.mark.parametrize("values", [np.arange(-9.0, 4001), np.array([0.0, 0, 3, 4]), np.ones(7)])
 def test_compiled(values):
     values = values.astype("float32")
@@ -93,6 +94,10 @@ def test_compiled(values):
         import jax
 
         compiled = jax.jit(median)
+    elif BACKEND == "torch":
+        import torch
+
+        compiled = torch.compile(median)
     else:
         import tensorflow as tf
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_bigbatch.training import BatchStage, fit_stages
+from tests.problems import compiles
 from tests.training.stages import (
     DOWN,
     SAMPLES,
@@ -139,10 +140,7 @@ def test_stages_of_equal_batches_are_one_fit(optimizer):
     "compiled",
     [
         {"jit_compile": False},
-        pytest.param(
-            {"jit_compile": True},
-            marks=pytest.mark.skipif(BACKEND == "torch", reason="torch takes 40 s to compile"),
-        ),
+        pytest.param({"jit_compile": True}, marks=compiles),
         {"run_eagerly": True},
         pytest.param(
             {"steps_per_execution": 2},

@@ -6,6 +6,7 @@ import pytest
 
 from keras_bigbatch import _backend
 from keras_bigbatch.training import LargeBatchModel
+from tests.problems import JIT
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 5)).astype("float32")
@@ -263,11 +264,9 @@ def test_sequences_with_masks():
     assert_close(one_step(model(LargeBatchModel, discard_small_loss=0.5), x, y), expected)
 
 
-@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("jit", JIT)
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_trains_in_mixed_precision(policy, jit):
-    if jit and keras.backend.backend() == "torch":
-        pytest.skip("torch takes 40 s and more to compile one model")
     keras.config.set_dtype_policy(policy)
     model = large(gradient_noise=1.0, discard_small_loss=0.3, discard_updates=4)
     model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=jit)
