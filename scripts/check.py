@@ -1,8 +1,8 @@
 """Runs everything that must pass, goes on after a failure, and ends with a summary.
 
 `make test` calls it with all environments made. Each backend has a process of its own, since Keras
-reads its backend once, at import. As most tests keep one core busy, two steps run at a time; what a
-step prints is shown when it has ended.
+reads its backend once, at import. As most tests keep one core busy and wait now and then, one step
+more than there are cores runs at a time, three at most; what a step prints is shown when it ended.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def pytest(python: Path, backend: str, paths: Sequence[str]) -> Callable[[Outcom
             TF_CPP_MIN_LOG_LEVEL="3",
             # Dozens of tests start a Python, which must not compile Keras and its backend anew.
             PYTHONDONTWRITEBYTECODE="",
-            # Two steps run at a time: torch's threads would wait for cores that the other one has.
+            # Several steps run at a time: torch's threads would wait for cores that others have.
             OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"),
             # Most of a test's time on JAX is the compiler's, and many tests, and the oldest Keras's
             # once more, compile the same programs.
@@ -173,7 +173,7 @@ def main() -> int:
 
     print(f"Running {', '.join(steps)}; some minutes each ...", flush=True)
     outcomes = []
-    workers = min(2, os.cpu_count() or 1)
+    workers = min(3, 1 + (os.cpu_count() or 1))
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(workers) as pool:
         for outcome in pool.map(ended, steps):
             print(f"\n===== {outcome.name} =====\n{outcome.printed}", end="", flush=True)
