@@ -61,7 +61,8 @@ class _GhostNorm(torch.autograd.Function):
         walk = _Walk(x, virtual_batch, axis)
         y = torch.empty_like(walk.x)
         mean, variance = walk.statistics(), walk.statistics()
-        for xt, yt, groups in walk.tiles(walk.x, y):
+        for tile, yt, groups in walk.tiles(walk.x, y):
+            xt = walk.load(tile, 0)
             m = walk.sum(xt).div_(walk.size(xt))
             d = torch.sub(xt, m, out=walk.workspace(yt, 0))
             v = walk.sum(torch.mul(d, d, out=walk.workspace(xt, 1))).div_(walk.size(xt))
@@ -84,7 +85,8 @@ class _GhostNorm(torch.autograd.Function):
         dx = torch.empty_like(walk.x)
         dgamma, dbeta = walk.statistics(), walk.statistics()
         root = torch.rsqrt(variance + epsilon)
-        for xt, dyt, dxt, groups in walk.tiles(walk.x, dy, dx):
+        for tile, slope, dxt, groups in walk.tiles(walk.x, dy, dx):
+            xt, dyt = walk.load(tile, 0), walk.load(slope, 2)
             r = walk.per_group(root[groups])
             d = torch.sub(xt, walk.per_group(mean[groups]), out=walk.workspace(dxt, 0))
             s = torch.mul(d, dyt, out=walk.workspace(xt, 1))
@@ -173,6 +175,10 @@ class _Walk:
         if number not in self._spare or self._spare[number].numel() < tile.numel():
             self._spare[number] = torch.empty(tile.numel())
         return self._spare[number][: tile.numel()].view(tile.shape)
+
+    def load(self, tile: Tensor, number: int) -> Tensor:
+        """The tile in float32, converted once: operations on mixed types convert it each time."""
+        return tile if tile.dtype == torch.float32 else self.workspace(tile, number).copy_(tile)
 
     @staticmethod
     def store(values: Tensor, tile: Tensor) -> None:
