@@ -1,7 +1,10 @@
 """A Keras model that trains through DistributedDataParallel; see `distributed/torch_ddp.py`."""
 
+import gc
+
 import keras
 import torch
+from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -32,3 +35,12 @@ class ReplicatedModel(keras.Model):
 
 
 # --8<-- [end:model]
+
+
+def leave_group():
+    """Ends the process group and its threads, which otherwise may abort the process's exit.
+
+    A model that still waits for the collector holds the group, and would keep them.
+    """
+    gc.collect()
+    distributed.destroy_process_group()

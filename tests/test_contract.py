@@ -21,7 +21,6 @@ from tests.problems import (
     updates,
 )
 
-BACKEND = keras.backend.backend()
 # Weights after a few updates, computed in another order: one float32 rounding each.
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 

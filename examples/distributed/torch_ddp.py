@@ -13,7 +13,6 @@ the wrapper. `ReplicatedModel` overrides the one method in which that matters.
 # ruff: noqa: E402 (Keras reads its backend when it is imported, and a launcher needs no Keras)
 
 import argparse
-import gc
 import os
 import subprocess
 import sys
@@ -42,7 +41,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # for what the exampl
 import keras
 import numpy as np
 import torch
-from _replicated_model import ReplicatedModel
+from _replicated_model import ReplicatedModel, leave_group
 from sklearn.datasets import load_digits
 from torch import distributed
 
@@ -103,6 +102,4 @@ def train(epochs):
 if __name__ == "__main__":
     train(arguments().epochs)
     distributed.barrier()
-    # A model that waits for the collector keeps the group's threads, and they can abort the exit.
-    gc.collect()
-    distributed.destroy_process_group()
+    leave_group()

@@ -11,7 +11,6 @@ so are the results, but for the last samples of an epoch that the devices cannot
 import atexit
 import contextlib
 import dataclasses
-import gc
 import os
 import sys
 
@@ -99,17 +98,14 @@ def _mirrored():
 def _ddp():
     """torch: every process has a model, and its own part of each batch; the first one prints."""
     import torch
-    from _replicated_model import ReplicatedModel
+    from _replicated_model import ReplicatedModel, leave_group
     from torch import distributed as group
 
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     group.init_process_group("nccl" if cuda else "gloo")
-    atexit.register(group.destroy_process_group)
-    # Before that: a model that waits for the collector keeps the group's threads, and they can
-    # abort the exit.
-    atexit.register(gc.collect)
+    atexit.register(leave_group)
     rank, ranks = group.get_rank(), group.get_world_size()
     if rank > 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process

@@ -61,8 +61,8 @@ class _GhostNorm(torch.autograd.Function):
         walk = _Walk(x, virtual_batch, axis)
         y = torch.empty_like(walk.x)
         mean, variance = walk.statistics(), walk.statistics()
-        for tile, yt, groups in walk.tiles(walk.x, y):
-            xt = walk.load(tile, 0)
+        for xt, yt, groups in walk.tiles(walk.x, y):
+            xt = walk.load(xt, 0)
             m = walk.sum(xt).div_(walk.size(xt))
             d = torch.sub(xt, m, out=walk.workspace(yt, 0))
             v = walk.sum(torch.mul(d, d, out=walk.workspace(xt, 1))).div_(walk.size(xt))
@@ -85,8 +85,8 @@ class _GhostNorm(torch.autograd.Function):
         dx = torch.empty_like(walk.x)
         dgamma, dbeta = walk.statistics(), walk.statistics()
         root = torch.rsqrt(variance + epsilon)
-        for tile, slope, dxt, groups in walk.tiles(walk.x, dy, dx):
-            xt, dyt = walk.load(tile, 0), walk.load(slope, 2)
+        for xt, dyt, dxt, groups in walk.tiles(walk.x, dy, dx):
+            xt, dyt = walk.load(xt, 0), walk.load(dyt, 2)
             r = walk.per_group(root[groups])
             d = torch.sub(xt, walk.per_group(mean[groups]), out=walk.workspace(dxt, 0))
             s = torch.mul(d, dyt, out=walk.workspace(xt, 1))
@@ -153,7 +153,7 @@ class _Walk:
         return tensor.movedim(self._axis, 1).contiguous().view(self._batch, self.channels, -1)
 
     def sum(self, tile: Tensor) -> Tensor:
-        return tile.sum(1 if self._last else (1, 3), keepdim=True, dtype=torch.float32)
+        return tile.sum(1 if self._last else (1, 3), keepdim=True)
 
     def size(self, tile: Tensor) -> int:
         """Elements of a group, a channel."""

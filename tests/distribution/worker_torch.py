@@ -4,7 +4,6 @@ Arguments: rank, ranks, and a file for the ranks to meet in.
 """
 
 import datetime
-import gc
 import itertools
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
-from torch_ddp import ReplicatedModel
+from torch_ddp import ReplicatedModel, leave_group
 
 import keras_bigbatch as kbb
 from keras_bigbatch import _backend
@@ -209,5 +208,4 @@ if __name__ == "__main__":
     if RANK == 0:
         cases.report(results)
     distributed.barrier()
-    gc.collect()  # Models hold the group, and its threads can abort the exit.
-    distributed.destroy_process_group()
+    leave_group()

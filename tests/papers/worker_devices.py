@@ -84,4 +84,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()  # A function: what it holds must not outlive it, see `papers/devices.py`.
+    main()  # A function: a model that outlives it keeps the process group, see `leave_group`.
