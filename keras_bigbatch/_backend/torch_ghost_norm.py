@@ -1,24 +1,24 @@
 """Ghost batch norm on PyTorch: a forward and a backward pass that stay in the cache.
 
 Run as separate operations on a CPU, the time goes into full-size temporaries: every one is memory
-that must be mapped, written and read back. This walks over tiles of whole groups that fit in the
-cache, and writes into outputs that are allocated once. Nothing of full size but the input is kept
-for the backward pass.
+that must be mapped, written and read back. This walks over tiles that fit in the cache, and writes
+into outputs that are allocated once. Nothing of full size but the input is kept for the backward
+pass.
 """
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from keras_bigbatch._backend import ghost_norm
 from keras_bigbatch._backend.ghost_norm import GhostMoments
 from keras_bigbatch._typing import Tensor
 
-# Elements of a tile, for each thread: a megabyte of float32, which a core's cache holds beside
+# Elements of a tile, for each thread: half a megabyte of float32, which a core's cache holds beside
 # the other operands.
-_TILE = 2**18
+_TILE = 2**17
 
 
 def ghost_normalize(
@@ -59,19 +59,17 @@ class _GhostNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, *options: Any) -> Any:
         virtual_batch, axis, epsilon = options
         walk = _Walk(x, virtual_batch, axis)
-        y = torch.empty_like(walk.x)
+        y = _empty_like(walk.x)
         mean, variance = walk.statistics(), walk.statistics()
-        for xt, yt, groups in walk.tiles(walk.x, y):
-            xt = walk.load(xt, 0)
-            m = walk.sum(xt).div_(walk.size(xt))
-            d = torch.sub(xt, m, out=walk.workspace(yt, 0))
-            v = walk.sum(torch.mul(d, d, out=walk.workspace(xt, 1))).div_(walk.size(xt))
+        for tiles, m, v in walk.blocks((walk.x, y), (mean, variance)):
+            walk.moments([xt for xt, _ in tiles], m, v)
             scale = torch.rsqrt(v + epsilon).mul_(walk.per_channel(gamma))
-            walk.store(torch.addcmul(walk.per_channel(beta), d, scale, out=d), yt)
-            mean[groups] = m.view(-1, walk.channels)
-            variance[groups] = v.view(-1, walk.channels)
+            offset = torch.addcmul(walk.per_channel(beta), m, scale, value=-1)
+            for xt, yt in reversed(tiles):  # what was read last is still in the cache
+                walk.store(walk.affine(walk.load(xt, 0), scale, offset, yt), yt)
         ctx.options = options
         ctx.save_for_backward(x, gamma, beta, mean, variance)
+        mean, variance = walk.by_group(mean), walk.by_group(variance)
         ctx.mark_non_differentiable(mean, variance)
         return y, mean, variance
 
@@ -82,23 +80,34 @@ class _GhostNorm(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted
             return *_differentiable((x, gamma, beta), ctx.options, dy), None, None, None
         walk = _Walk(x, virtual_batch, axis)
-        dx = torch.empty_like(walk.x)
-        dgamma, dbeta = walk.statistics(), walk.statistics()
+        dx = _empty_like(walk.x)
         root = torch.rsqrt(variance + epsilon)
-        for xt, dyt, dxt, groups in walk.tiles(walk.x, dy, dx):
-            xt, dyt = walk.load(xt, 0), walk.load(dyt, 2)
-            r = walk.per_group(root[groups])
-            d = torch.sub(xt, walk.per_group(mean[groups]), out=walk.workspace(dxt, 0))
-            s = torch.mul(d, dyt, out=walk.workspace(xt, 1))
-            along, whole = walk.sum(s).mul_(r), walk.sum(dyt)
+        dgamma, dbeta = walk.statistics(), walk.statistics()
+        statistics = (mean, root, dgamma, dbeta)
+        for tiles, m, r, along, whole in walk.blocks((walk.x, dy, dx), statistics):
+            for xt, dyt, _ in tiles:
+                d = torch.sub(walk.load(xt, 0), m, out=walk.workspace(xt, 0))
+                dyt = walk.load(dyt, 1)
+                along += walk.sum(d.mul_(dyt))
+                whole += walk.sum(dyt)
+            along *= r
             # dx = scale * (dy - sum(dy) / n - d * r * sum(dy * d * r) / n)
             scale = r * walk.per_channel(gamma)
-            share = scale / -walk.size(xt)
-            torch.addcmul(whole * share, d, along * share * r, out=d)
-            walk.store(d.addcmul_(dyt, scale), dxt)
-            dgamma[groups] = along.view(-1, walk.channels)
-            dbeta[groups] = whole.view(-1, walk.channels)
-        return dx, dgamma.sum(0), dbeta.sum(0), None, None, None
+            share = scale / -walk.size(xt for xt, *_ in tiles)
+            slope = along * share * r
+            offset = torch.addcmul(whole * share, m, slope, value=-1)
+            for xt, dyt, dxt in reversed(tiles):
+                d = walk.affine(walk.load(xt, 0), slope, offset, dxt)
+                walk.store(d.addcmul_(walk.load(dyt, 1), scale), dxt)
+        return dx, walk.by_group(dgamma).sum(0), walk.by_group(dbeta).sum(0), None, None, None
+
+
+def _empty_like(x: Tensor) -> Tensor:
+    """Memory of NumPy, which asks Linux for huge pages: those are mapped in a third of the time."""
+    spare = 64 // x.itemsize  # to begin at a cache line, as torch's own memory does
+    storage = torch.from_numpy(np.empty((x.numel() + spare) * x.itemsize, "u1")).untyped_storage()
+    first = -storage.data_ptr() % 64 // x.itemsize
+    return torch.empty(0, dtype=x.dtype).set_(storage, first, x.shape, x.stride())
 
 
 def _differentiable(
@@ -112,7 +121,7 @@ def _differentiable(
 
 
 class _Walk:
-    """The tiles of an input: whole groups, as many as fit in the cache, as [groups, n, C(, p)].
+    """The tiles of an input, as [groups, n, C(, p)], and the statistics of groups beside them.
 
     Strides decide the walk. Channels-last memory is seen as [samples, positions, C], channels-first
     as [samples, C, positions]; any other is copied once.
@@ -125,56 +134,91 @@ class _Walk:
             x = x.movedim(axis, -1).contiguous().movedim(-1, axis)
             self._last = True
         self.x = x
-        self.channels = x.shape[axis]
+        self._channels = x.shape[axis]
         self._batch = x.shape[0]
         self._group = virtual_batch
         self._groups = max(self._batch // virtual_batch, 1)
-        self._tile = _TILE * torch.get_num_threads()
-        self._spare: dict[int, Tensor] = {}
+        self._spare: dict[Any, Tensor] = {}
 
-    def tiles(self, *tensors: Tensor) -> Iterator[Any]:
-        """The same tile of each tensor, and the slice of its groups."""
+    def blocks(
+        self, tensors: tuple[Tensor, ...], statistics: tuple[Tensor, ...]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Groups: the tiles of the tensors, several groups in one or one in several; statistics."""
         views = [self._view(tensor) for tensor in tensors]
-        last = self._groups - 1
-        many = max(1, self._tile // (self._group * self.x[0].numel()))
+        rest = views[0].shape[1 if not self._last else 2 :]
+        tile = _TILE * torch.get_num_threads()
+        many = max(1, tile // (self._group * self.x[0].numel()))
+        rows = max(1, tile // (many * rest.numel()))
         # The last group stands alone if it is of another size.
-        even = self._groups if self._groups * self._group == self._batch else last
-        bounds = [*range(0, even, many), *range(even, self._groups), self._groups]
-        for first, stop in itertools.pairwise(bounds):
-            start = first * self._group
-            end = self._batch if stop == self._groups else stop * self._group
-            rest = views[0].shape[1 if not self._last else 2 :]
-            shape = (stop - first, -1, *rest)
-            yield *(view[start:end].view(shape) for view in views), slice(first, stop)
+        even = self._groups - (self._groups * self._group != self._batch)
+        for first, stop, end in (0, even, even * self._group), (even, self._groups, self._batch):
+            if first == stop:
+                continue
+            spans = [view[first * self._group : end] for view in views]
+            groups = [span.view(stop - first, -1, *rest).split(many) for span in spans]
+            beside = [values[first:stop].split(many) for values in statistics]
+            for block in zip(*groups, *beside, strict=True):
+                tiles = [tensor.split(rows, 1) for tensor in block[: len(views)]]
+                yield list(zip(*tiles, strict=True)), *block[len(views) :]
 
     def _view(self, tensor: Tensor) -> Tensor:
         if self._last:
-            return tensor.movedim(self._axis, -1).contiguous().view(self._batch, -1, self.channels)
-        return tensor.movedim(self._axis, 1).contiguous().view(self._batch, self.channels, -1)
+            return tensor.movedim(self._axis, -1).contiguous().view(self._batch, -1, self._channels)
+        return tensor.movedim(self._axis, 1).contiguous().view(self._batch, self._channels, -1)
+
+    def moments(self, tiles: list[Tensor], mean: Tensor, variance: Tensor) -> None:
+        """Writes the mean and the biased variance of the groups that the tiles make up.
+
+        By the corrected two-pass algorithm (Chan, Golub & LeVeque, 1983) about the mean of the
+        first tile, which is off by no more deviations than the root of the number of tiles.
+        """
+        centre = self.sum(self.load(tiles[0], 0)).div_(self.size(tiles[:1]))
+        for tile in tiles:
+            d = torch.sub(self.load(tile, 0), centre, out=self.workspace(tile, 0))
+            if len(tiles) > 1:  # one tile's sum to 0 about its own mean
+                mean += self.sum(d)
+            variance += self.sum(d.mul_(d))
+        share = 1 / self.size(tiles)  # a product is faster than a quotient
+        mean *= share
+        variance.mul_(share).addcmul_(mean, mean, value=-1).clamp_(min=0)
+        mean += centre
 
     def sum(self, tile: Tensor) -> Tensor:
-        return tile.sum(1 if self._last else (1, 3), keepdim=True)
+        if self._last or tile.shape[3] < 128:  # over few positions torch's sums are slow
+            rows = tile.sum(1, keepdim=True)
+            return rows if self._last else rows.sum(3, keepdim=True)
+        return tile.sum((1, 3), keepdim=True)
 
-    def size(self, tile: Tensor) -> int:
-        """Elements of a group, a channel."""
-        return tile[0].numel() // self.channels
+    def size(self, tiles: Iterable[Tensor]) -> int:
+        """Elements of a channel, of each group."""
+        return sum(tile[0].numel() for tile in tiles) // self._channels
 
     def statistics(self) -> Tensor:
-        return torch.empty(self._groups, self.channels)
+        """Zeros for each group and channel, which broadcast to its tiles."""
+        return torch.zeros(self._groups, 1, self._channels, *[] if self._last else [1])
 
-    def per_group(self, statistics: Tensor) -> Tensor:
-        return statistics[:, None, :] if self._last else statistics[:, None, :, None]
+    def by_group(self, statistics: Tensor) -> Tensor:
+        return statistics.view(self._groups, self._channels)
 
     def per_channel(self, weights: Tensor) -> Tensor:
         return weights if self._last else weights[:, None]
 
+    def affine(self, tile: Tensor, scale: Tensor, offset: Tensor, out: Tensor) -> Tensor:
+        """`tile * scale + offset`, in `out` if that is float32."""
+        out = out if out.dtype == torch.float32 else self.workspace(out, 0)
+        if self._last:
+            return torch.addcmul(offset, tile, scale, out=out)
+        # What is one value for all positions `addcmul` does not vectorize.
+        return torch.mul(tile, scale, out=out).add_(offset)
+
     def workspace(self, tile: Tensor, number: int) -> Tensor:
-        """Float32 memory of the tile's shape: itself where it is an output of that type."""
-        if number == 0 and tile.dtype == torch.float32:
-            return tile
-        if number not in self._spare or self._spare[number].numel() < tile.numel():
-            self._spare[number] = torch.empty(tile.numel())
-        return self._spare[number][: tile.numel()].view(tile.shape)
+        """Float32 memory of the tile's shape."""
+        key = number, tile.shape
+        if key not in self._spare:
+            if number not in self._spare or self._spare[number].numel() < tile.numel():
+                self._spare[number] = torch.empty(tile.numel())
+            self._spare[key] = self._spare[number][: tile.numel()].view(tile.shape)
+        return self._spare[key]
 
     def load(self, tile: Tensor, number: int) -> Tensor:
         """The tile in float32, converted once: operations on mixed types convert it each time."""

@@ -17,20 +17,20 @@ BACKEND = keras.backend.backend()
 if BACKEND == "jax":
     pytest.skip("JAX runs the reference: XLA fuses it", allow_module_level=True)
 
-# Channels last, first and in between; rank 2 has no positions.
-SHAPES = [((6,), 1), ((4, 3, 6), 3), ((6, 4, 3), 1), ((4, 6, 3), 2)]
+# Channels last, first with few and with many positions, and in between; rank 2 has none.
+SHAPES = [((6,), 1), ((4, 3, 6), 3), ((6, 4, 3), 1), ((2, 12, 12), 1), ((4, 6, 3), 2)]
 BATCHES = [1, 7, 8, 9, 15, 64, 67]
 
 
 @pytest.fixture(autouse=True, params=["one tile", "many tiles"] if BACKEND == "torch" else [""])
 def tiles(request, monkeypatch):
     if request.param == "many tiles":
-        make_tiles_small(monkeypatch)
+        make_tiles_small(monkeypatch, 100)  # A sample or two of the pictures, two groups of rank 2.
 
 
-def make_tiles_small(monkeypatch):
+def make_tiles_small(monkeypatch, elements=300):
     module = importlib.import_module(f"keras_bigbatch._backend.{BACKEND}_ghost_norm")
-    monkeypatch.setattr(module, "_TILE", 300)
+    monkeypatch.setattr(module, "_TILE", elements)
 
 
 def both(monkeypatch, layer, x, dy):
@@ -106,6 +106,38 @@ def test_any_strides():
         y = layer(x, training=True)
         wanted, _ = ghost_norm.ghost_normalize(x, None, None, 8, 3, layer.epsilon)
         np.testing.assert_allclose(y.detach().numpy(), wanted.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="torch's walk has tiles, whose order matters")
+@pytest.mark.parametrize("axis", [1, 3])
+@pytest.mark.parametrize(("mean", "far"), [(0, 0), (1e4, 0), (0, 100), (1e4, 100)])
+def test_moments_about_the_first_tile(axis, mean, far):
+    import torch
+
+    x = np.random.default_rng(0).normal(mean, 1, size=(24, 6, 5, 6)).astype("float32")
+    x[::8] += far  # A group's first sample, which may be all of its first tile.
+    _, moments = _backend.active().ghost_normalize(torch.tensor(x), None, None, 8, axis, 1e-3)
+    groups = x.astype("float64").reshape(3, 8, 6, 5, 6)
+    others = tuple(i for i in range(1, 5) if i != axis + 1)
+    np.testing.assert_allclose(moments.mean, groups.mean(others), rtol=3e-7, atol=1e-5)
+    # E[x^2] - E[x]^2 is off by 6 of a variance of 1 at a mean of 1e4.
+    np.testing.assert_allclose(moments.variance, groups.var(others), rtol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="torch's outputs lie in memory of its own")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_outputs_are_like_any_other_tensor(dtype):
+    import torch
+
+    x = torch.randn(19, 6, 4, 5, dtype=getattr(torch, dtype)).movedim(1, 3).requires_grad_()
+    y, _ = _backend.active().ghost_normalize(x, None, None, 8, 3, 1e-3)
+    assert (y.dtype, y.shape, y.stride()) == (x.dtype, x.shape, x.stride())
+    wanted = y.detach().clone().relu()
+    np.testing.assert_array_equal(y.relu_().detach().float(), wanted.float())  # Views raise here.
+    y.sum().backward()
+    assert (x.grad.dtype, x.grad.shape, x.grad.stride()) == (x.dtype, x.shape, x.stride())
+    for tensor in (y, x.grad):
+        assert tensor.data_ptr() % 64 == 0
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="torch alone reports what it keeps")
