@@ -158,8 +158,10 @@ class _Walk:
             groups = [span.view(stop - first, -1, *rest).split(many) for span in spans]
             beside = [values[first:stop].split(many) for values in statistics]
             for block in zip(*groups, *beside, strict=True):
-                tiles = [tensor.split(rows, 1) for tensor in block[: len(views)]]
-                yield list(zip(*tiles, strict=True)), *block[len(views) :]
+                tiles = [block[: len(views)]]
+                if tiles[0][0].shape[1] > rows:
+                    tiles = list(zip(*(tensor.split(rows, 1) for tensor in tiles[0]), strict=True))
+                yield tiles, *block[len(views) :]
 
     def _view(self, tensor: Tensor) -> Tensor:
         if self._last:
