@@ -1,15 +1,18 @@
-"""Ghost batch norm on PyTorch: a forward and a backward pass that stay in the cache.
+"""Ghost batch norm on PyTorch: a forward and a backward pass in tiles that fit in the cache.
 
 Run as separate operations on a CPU, the time goes into full-size temporaries: every one is memory
-that must be mapped, written and read back. This walks over tiles that fit in the cache, and writes
-into outputs that are allocated once. Nothing of full size but the input is kept for the backward
-pass.
+that must be mapped, written and read back. This walks over tiles, and writes into outputs that are
+allocated once. Nothing of full size but the input is kept for the backward pass.
 """
 
-from collections.abc import Iterable, Iterator
+import ctypes
+import itertools
+import mmap
+import sys
+from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
-import numpy as np
 import torch
 
 from keras_bigbatch._backend import ghost_norm
@@ -17,8 +20,15 @@ from keras_bigbatch._backend.ghost_norm import GhostMoments
 from keras_bigbatch._typing import Tensor
 
 # Elements of a tile, for each thread: half a megabyte of float32, which a core's cache holds beside
-# the other operands.
+# the other operands. A tile is a sample at least, channels first.
 _TILE = 2**17
+
+
+# A huge page's bytes on most machines.
+_HUGE_PAGE = 2**21
+if sys.platform == "linux":
+    _madvise = ctypes.CDLL(None).madvise
+    _madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
 
 def ghost_normalize(
@@ -69,7 +79,6 @@ class _GhostNorm(torch.autograd.Function):
                 walk.store(walk.affine(walk.load(xt, 0), scale, offset, yt), yt)
         ctx.options = options
         ctx.save_for_backward(x, gamma, beta, mean, variance)
-        mean, variance = walk.by_group(mean), walk.by_group(variance)
         ctx.mark_non_differentiable(mean, variance)
         return y, mean, variance
 
@@ -85,29 +94,33 @@ class _GhostNorm(torch.autograd.Function):
         dgamma, dbeta = walk.statistics(), walk.statistics()
         statistics = (mean, root, dgamma, dbeta)
         for tiles, m, r, along, whole in walk.blocks((walk.x, dy, dx), statistics):
+            products, sums = [], []
             for xt, dyt, _ in tiles:
                 d = torch.sub(walk.load(xt, 0), m, out=walk.workspace(xt, 0))
                 dyt = walk.load(dyt, 1)
-                along += walk.sum(d.mul_(dyt))
-                whole += walk.sum(dyt)
-            along *= r
+                products.append(walk.sum(d.mul_(dyt)))
+                sums.append(walk.sum(dyt))
+            torch.mul(reduce(torch.add, products), r, out=along)
+            whole.copy_(reduce(torch.add, sums))
             # dx = scale * (dy - sum(dy) / n - d * r * sum(dy * d * r) / n)
             scale = r * walk.per_channel(gamma)
-            share = scale / -walk.size(xt for xt, *_ in tiles)
+            share = scale / -walk.size(*(xt for xt, *_ in tiles))
             slope = along * share * r
             offset = torch.addcmul(whole * share, m, slope, value=-1)
             for xt, dyt, dxt in reversed(tiles):
                 d = walk.affine(walk.load(xt, 0), slope, offset, dxt)
                 walk.store(d.addcmul_(walk.load(dyt, 1), scale), dxt)
-        return dx, walk.by_group(dgamma).sum(0), walk.by_group(dbeta).sum(0), None, None, None
+        return dx, dgamma.sum(0), dbeta.sum(0), None, None, None
 
 
 def _empty_like(x: Tensor) -> Tensor:
-    """Memory of NumPy, which asks Linux for huge pages: those are mapped in a third of the time."""
-    spare = 64 // x.itemsize  # to begin at a cache line, as torch's own memory does
-    storage = torch.from_numpy(np.empty((x.numel() + spare) * x.itemsize, "u1")).untyped_storage()
-    first = -storage.data_ptr() % 64 // x.itemsize
-    return torch.empty(0, dtype=x.dtype).set_(storage, first, x.shape, x.stride())
+    """Memory for an output. Linux maps huge pages, where it has them, in a third of the time."""
+    y = torch.empty_like(x)
+    begin = -(-y.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    size = y.data_ptr() + y.nbytes - begin
+    if sys.platform == "linux" and size >= _HUGE_PAGE:
+        _madvise(begin, size, mmap.MADV_HUGEPAGE)  # refused or not, the memory is there
+    return y
 
 
 def _differentiable(
@@ -121,7 +134,7 @@ def _differentiable(
 
 
 class _Walk:
-    """The tiles of an input, as [groups, n, C(, p)], and the statistics of groups beside them.
+    """The tiles of an input, as [groups, n, C(, p)].
 
     Strides decide the walk. Channels-last memory is seen as [samples, positions, C], channels-first
     as [samples, C, positions]; any other is copied once.
@@ -138,30 +151,31 @@ class _Walk:
         self._batch = x.shape[0]
         self._group = virtual_batch
         self._groups = max(self._batch // virtual_batch, 1)
-        self._spare: dict[Any, Tensor] = {}
+        self._spare: dict[int, Tensor] = {}
 
     def blocks(
         self, tensors: tuple[Tensor, ...], statistics: tuple[Tensor, ...]
     ) -> Iterator[tuple[Any, ...]]:
-        """Groups: the tiles of the tensors, several groups in one or one in several; statistics."""
+        """Tiles of the tensors, and statistics that broadcast to them, for some groups at a time.
+
+        The tiles are either one, of several groups, or one or more of a single group.
+        """
         views = [self._view(tensor) for tensor in tensors]
-        rest = views[0].shape[1 if not self._last else 2 :]
+        shape = views[0].shape[1 if not self._last else 2 :]
+        beside = [values.view(-1, 1, *shape[:1], *[1] * (len(shape) - 1)) for values in statistics]
         tile = _TILE * torch.get_num_threads()
         many = max(1, tile // (self._group * self.x[0].numel()))
-        rows = max(1, tile // (many * rest.numel()))
+        rows = max(1, tile // shape.numel())
         # The last group stands alone if it is of another size.
-        even = self._groups - (self._groups * self._group != self._batch)
-        for first, stop, end in (0, even, even * self._group), (even, self._groups, self._batch):
-            if first == stop:
-                continue
-            spans = [view[first * self._group : end] for view in views]
-            groups = [span.view(stop - first, -1, *rest).split(many) for span in spans]
-            beside = [values[first:stop].split(many) for values in statistics]
-            for block in zip(*groups, *beside, strict=True):
-                tiles = [block[: len(views)]]
-                if tiles[0][0].shape[1] > rows:
-                    tiles = list(zip(*(tensor.split(rows, 1) for tensor in tiles[0]), strict=True))
-                yield tiles, *block[len(views) :]
+        even = self._groups if self._groups * self._group == self._batch else self._groups - 1
+        bounds = [*range(0, even, many), *range(even, self._groups), self._groups]
+        for first, stop in itertools.pairwise(bounds):
+            end = self._batch if stop == self._groups else stop * self._group
+            block = [v[first * self._group : end].view(stop - first, -1, *shape) for v in views]
+            tiles = [tuple(block)]
+            if stop - first == 1 and block[0].shape[1] > rows:
+                tiles = list(zip(*(tensor.split(rows, 1) for tensor in block), strict=True))
+            yield tiles, *(values[first:stop] for values in beside)
 
     def _view(self, tensor: Tensor) -> Tensor:
         if self._last:
@@ -169,21 +183,24 @@ class _Walk:
         return tensor.movedim(self._axis, 1).contiguous().view(self._batch, self._channels, -1)
 
     def moments(self, tiles: list[Tensor], mean: Tensor, variance: Tensor) -> None:
-        """Writes the mean and the biased variance of the groups that the tiles make up.
+        """Writes the mean and the biased variance of the groups that the tiles are.
 
-        By the corrected two-pass algorithm (Chan, Golub & LeVeque, 1983) about the mean of the
-        first tile, which is off by no more deviations than the root of the number of tiles.
+        In two passes about the mean; of several tiles, about that of the first, which is then
+        corrected (Chan, Golub & LeVeque, 1983). It is off by no more deviations than the root of
+        the number of tiles, so little is lost in the correction.
         """
-        centre = self.sum(self.load(tiles[0], 0)).div_(self.size(tiles[:1]))
+        torch.div(self.sum(self.load(tiles[0], 0)), self.size(tiles[0]), out=mean)
+        sums, squares = [], []
         for tile in tiles:
-            d = torch.sub(self.load(tile, 0), centre, out=self.workspace(tile, 0))
-            if len(tiles) > 1:  # one tile's sum to 0 about its own mean
-                mean += self.sum(d)
-            variance += self.sum(d.mul_(d))
-        share = 1 / self.size(tiles)  # a product is faster than a quotient
-        mean *= share
-        variance.mul_(share).addcmul_(mean, mean, value=-1).clamp_(min=0)
-        mean += centre
+            d = torch.sub(self.load(tile, 0), mean, out=self.workspace(tile, 0))
+            if len(tiles) > 1:
+                sums.append(self.sum(d))
+            squares.append(self.sum(d.mul_(d)))
+        torch.mul(reduce(torch.add, squares), share := 1 / self.size(*tiles), out=variance)
+        if len(tiles) > 1:
+            shift = reduce(torch.add, sums).mul_(share)
+            mean += shift
+            variance.addcmul_(shift, shift, value=-1).clamp_(min=0)
 
     def sum(self, tile: Tensor) -> Tensor:
         if self._last or tile.shape[3] < 128:  # over few positions torch's sums are slow
@@ -191,16 +208,12 @@ class _Walk:
             return rows if self._last else rows.sum(3, keepdim=True)
         return tile.sum((1, 3), keepdim=True)
 
-    def size(self, tiles: Iterable[Tensor]) -> int:
+    def size(self, *tiles: Tensor) -> int:
         """Elements of a channel, of each group."""
         return sum(tile[0].numel() for tile in tiles) // self._channels
 
     def statistics(self) -> Tensor:
-        """Zeros for each group and channel, which broadcast to its tiles."""
-        return torch.zeros(self._groups, 1, self._channels, *[] if self._last else [1])
-
-    def by_group(self, statistics: Tensor) -> Tensor:
-        return statistics.view(self._groups, self._channels)
+        return torch.empty(self._groups, self._channels)
 
     def per_channel(self, weights: Tensor) -> Tensor:
         return weights if self._last else weights[:, None]
@@ -210,20 +223,21 @@ class _Walk:
         out = out if out.dtype == torch.float32 else self.workspace(out, 0)
         if self._last:
             return torch.addcmul(offset, tile, scale, out=out)
-        # What is one value for all positions `addcmul` does not vectorize.
+        # `addcmul` is not vectorized over two operands that are one value for all positions.
         return torch.mul(tile, scale, out=out).add_(offset)
 
     def workspace(self, tile: Tensor, number: int) -> Tensor:
         """Float32 memory of the tile's shape."""
-        key = number, tile.shape
-        if key not in self._spare:
-            if number not in self._spare or self._spare[number].numel() < tile.numel():
-                self._spare[number] = torch.empty(tile.numel())
-            self._spare[key] = self._spare[number][: tile.numel()].view(tile.shape)
-        return self._spare[key]
+        if number not in self._spare or self._spare[number].numel() < tile.numel():
+            self._spare[number] = torch.empty(tile.numel())
+        return self._spare[number][: tile.numel()].view(tile.shape)
 
     def load(self, tile: Tensor, number: int) -> Tensor:
-        """The tile in float32, converted once: operations on mixed types convert it each time."""
+        """The tile in float32: itself, or a copy in the workspace of that number.
+
+        Half precision is not left to the operations, of which each would convert it on its own, and
+        slowly. What is worked out from the copy may take its place.
+        """
         return tile if tile.dtype == torch.float32 else self.workspace(tile, number).copy_(tile)
 
     @staticmethod
