@@ -151,7 +151,7 @@ class _Walk:
         self._batch = x.shape[0]
         self._group = virtual_batch
         self._groups = max(self._batch // virtual_batch, 1)
-        self._spare: dict[int, Tensor] = {}
+        self._spare: dict[tuple[int, torch.Size], Tensor] = {}
 
     def blocks(
         self, tensors: tuple[Tensor, ...], statistics: tuple[Tensor, ...]
@@ -228,9 +228,10 @@ class _Walk:
 
     def workspace(self, tile: Tensor, number: int) -> Tensor:
         """Float32 memory of the tile's shape."""
-        if number not in self._spare or self._spare[number].numel() < tile.numel():
-            self._spare[number] = torch.empty(tile.numel())
-        return self._spare[number][: tile.numel()].view(tile.shape)
+        key = number, tile.shape
+        if key not in self._spare:
+            self._spare[key] = torch.empty(tile.shape)
+        return self._spare[key]
 
     def load(self, tile: Tensor, number: int) -> Tensor:
         """The tile in float32: itself, or a copy in the workspace of that number.
