@@ -20,8 +20,7 @@ class GhostGroups:
     The input is worked on in parts, which the values of their groups reach by plain broadcasting.
     Feature vectors [B, C] are cut: whole groups [G, V, C], and the tail [1, n, C]. With positions
     the one part is the input itself: there one value for each sample and channel is small, while
-    cutting the input and putting it together again is not. JAX differentiates through the cut,
-    which makes it the slower way for feature vectors with a tail.
+    cutting the input and putting it together again is not.
 
     Args:
         x: Input, the batch on axis 0. A size is an `int` where it is known, a scalar tensor in a
@@ -30,9 +29,8 @@ class GhostGroups:
         axis: The channels' axis, positive.
     """
 
-    # Whether to cut a batch of known size too: feature vectors with a tail, and the last group from
-    # groups of the same size. That is faster on TensorFlow. On JAX the first is slower, and the
-    # second would send activations around between devices that have whole groups each.
+    # Whether to cut the last group off even if it is known to be of the others' size. TensorFlow is
+    # faster then; JAX would send activations around between devices that have whole groups each.
     cuts_known = False
 
     def __init__(self, x: Tensor, virtual_batch: int, axis: int) -> None:
@@ -51,8 +49,7 @@ class GhostGroups:
         self._head = (self.count - 1) * virtual_batch
         self._single = static and self.count == 1
         self._even = static and self._batch == self.count * virtual_batch
-        tail = static and not self._even and not self.cuts_known
-        self._whole = bool(self.positions) or self._single or tail
+        self._whole = bool(self.positions) or self._single
 
     def sizes(self, dtype: str) -> Tensor:
         """Elements of a channel in each group, [G, 1]."""
@@ -69,18 +66,18 @@ class GhostGroups:
         if self._even:
             return [ops.reshape(x, (self.count, self._size, channels))]
         cut = self.count * self._size
-        # -1, for a batch below `virtual_batch` that is not known to be so.
-        head = ops.reshape(x[:cut], (self.count, -1, channels))
-        return [head, ops.expand_dims(x[cut:], 0)]
+        # A batch that is not known may be below `virtual_batch`: slices take that, and so does -1.
+        head, tail = self._cut(x, cut) if isinstance(cut, int) else (x[:cut], x[cut:])
+        return [ops.reshape(head, (self.count, -1, channels)), ops.expand_dims(tail, 0)]
 
     def sum(self, parts: list[Tensor]) -> Tensor:
         """Sums over the elements of each group: parts to [G, C]."""
         if self._whole:
             return self._sum_rows(self._rows(parts[0]) if self.positions else parts[0])
         groups, *tail = (ops.sum(part, axis=1) for part in parts)
-        if not tail:
-            return groups
-        return ops.concatenate([groups[:-1], groups[-1:] + tail[0]], axis=0)
+        # Padded, not added to the last group alone: that would put slices into the gradient, which
+        # XLA takes anew for each element of the input.
+        return groups + ops.pad(tail[0], ((self.count - 1, 0), (0, 0))) if tail else groups
 
     def sum_of(self, function: Callable[..., Tensor], *operands: Sequence[Tensor]) -> Tensor:
         """Sums of `function`, elementwise, of the same part of each operand."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch._backend import weight_meter
-from keras_bigbatch._backend.ghost_norm import ghost_normalize as ghost_normalize
+from keras_bigbatch._backend.jax_ghost_norm import ghost_normalize as ghost_normalize
 from keras_bigbatch._backend.jax_replicas import average_variables as average_variables
 from keras_bigbatch._backend.jax_replicas import gather_rows as gather_rows
 from keras_bigbatch._backend.jax_replicas import on_all_devices as on_all_devices

@@ -16,11 +16,10 @@ from tests.autodiff import layer_gradients
 
 BACKEND = keras.backend.backend()
 
-if BACKEND == "jax":
-    pytest.skip("JAX runs the reference: XLA fuses it", allow_module_level=True)
-
 # Channels last, first with few and with many positions, and in between; rank 2 has none.
 SHAPES = [((6,), 1), ((4, 3, 6), 3), ((6, 4, 3), 1), ((2, 12, 12), 1), ((4, 6, 3), 2)]
+if BACKEND == "jax":
+    SHAPES = SHAPES[:1]  # JAX's form is the reference but for rank 2.
 BATCHES = [1, 7, 8, 9, 15, 64, 67]
 
 
