@@ -23,7 +23,6 @@ from keras_bigbatch._typing import Tensor
 # the other operands. A tile is a sample at least, channels first.
 _TILE = 2**17
 
-
 # A huge page's bytes on most machines.
 _HUGE_PAGE = 2**21
 if sys.platform == "linux":
