@@ -66,8 +66,8 @@ class GhostGroups:
         if self._even:
             return [ops.reshape(x, (self.count, self._size, channels))]
         cut = self.count * self._size
-        # A batch that is not known may be below `virtual_batch`: slices take that, and so does -1.
-        head, tail = self._cut(x, cut) if isinstance(cut, int) else (x[:cut], x[cut:])
+        head, tail = self._cut(x, cut)
+        # -1, for a batch below `virtual_batch` that is not known to be so.
         return [ops.reshape(head, (self.count, -1, channels)), ops.expand_dims(tail, 0)]
 
     def sum(self, parts: list[Tensor]) -> Tensor:
@@ -125,7 +125,7 @@ class GhostGroups:
         return [ops.expand_dims(groups, self.positions) if self.positions else groups]
 
     def _cut(self, rows: Tensor, head: Tensor) -> Sequence[Tensor]:
-        """The first `head` rows and the others."""
+        """The first `head` rows, or as many as there are, and the others."""
         return rows[:head], rows[head:]
 
     def _repeat(self, groups: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ class _Groups(GhostGroups):
         return tf.cond(empty, lambda: whole, lambda: super(_Groups, self).join(parts))
 
     def _cut(self, rows: Tensor, head: Tensor) -> Any:
-        return tf.split(rows, tf.stack([head, -1]))
+        return tf.split(rows, tf.stack([tf.minimum(head, tf.shape(rows)[0]), -1]))
 
     def spread(self, *groups: Tensor) -> list[tuple[Tensor, ...]]:
         if not self.positions or len(groups) == 1:
