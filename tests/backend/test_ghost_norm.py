@@ -1,6 +1,5 @@
 """A backend's own ghost batch norm against the reference in `keras.ops`, on that backend."""
 
-import importlib
 import re
 from pathlib import Path
 
@@ -27,11 +26,13 @@ BATCHES = [1, 7, 8, 9, 15, 64, 67]
 def tiles(request, monkeypatch):
     if request.param == "many tiles":
         make_tiles_small(monkeypatch, 100)  # A sample or two of the pictures, two groups of rank 2.
+    elif BACKEND == "torch":  # and half precision by torch's own kernel
+        monkeypatch.setattr("keras_bigbatch._backend.torch_kernel._LEAST", 1)
 
 
 def make_tiles_small(monkeypatch, elements=300):
-    module = importlib.import_module(f"keras_bigbatch._backend.{BACKEND}_ghost_norm")
-    monkeypatch.setattr(module, "_TILE", elements)
+    module = "torch_walk" if BACKEND == "torch" else f"{BACKEND}_ghost_norm"
+    monkeypatch.setattr(f"keras_bigbatch._backend.{module}._TILE", elements)
 
 
 def both(monkeypatch, layer, x, dy):
@@ -123,6 +124,49 @@ def test_moments_about_the_first_tile(axis, mean, far):
     np.testing.assert_allclose(moments.mean, groups.mean(others), rtol=3e-7, atol=1e-5)
     # E[x^2] - E[x]^2 is off by 6 of a variance of 1 at a mean of 1e4.
     np.testing.assert_allclose(moments.variance, groups.var(others), rtol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="torch's kernel, for what suits it")
+@pytest.mark.parametrize(
+    ("dtype", "shape", "taken"),
+    [
+        ("bfloat16", (64, 16, 16, 64), True),
+        ("float16", (64, 16, 16, 64), True),
+        ("float32", (64, 16, 16, 64), False),
+        ("float16", (64, 16, 17, 64), False),  # Too many elements of a channel.
+        ("bfloat16", (64, 16, 17, 64), True),
+        ("bfloat16", (95, 16, 33, 64), True),  # All of it one group.
+        ("bfloat16", (64, 4, 4, 32), False),  # Too few of a group.
+    ],
+    ids=str,
+)
+def test_when_torchs_kernel_is_taken(monkeypatch, dtype, shape, taken):
+    import torch
+
+    from keras_bigbatch._backend import torch_kernel, torch_walk
+
+    monkeypatch.setattr(torch_kernel, "_LEAST", 2**15 // torch.get_num_threads())
+    x = torch.zeros(shape, dtype=getattr(torch, dtype))
+    assert torch_kernel.suits(torch_walk.Walk(x, 32, 3)) == taken
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="torch's kernel, which sums serially in float32")
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [("float16", 2**13), ("bfloat16", 2**16), ("float16", 2**19), ("bfloat16", 2**19)],
+)
+def test_moments_of_large_groups_in_half_precision(dtype, size, axis):
+    import torch
+
+    shape = (64, 3, size // 64) if axis == 1 else (64, size // 64, 3)
+    x = torch.tensor(np.random.default_rng(0).normal(1e4, 100, size=shape))
+    x = x.to(getattr(torch, dtype))
+    _, moments = _backend.active().ghost_normalize(x, None, None, 64, axis, 1e-3)
+    variance, mean = torch.var_mean(x.double(), (0, 3 - axis), correction=0)
+    # Off by 2 in 1000 and by a quarter, if 2**19 elements are added up one by one.
+    np.testing.assert_allclose(moments.mean[0], mean, rtol=1e-6)
+    np.testing.assert_allclose(moments.variance[0], variance, rtol=2e-4)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="torch writes into outputs of our own")

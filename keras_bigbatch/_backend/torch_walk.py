@@ -1,0 +1,186 @@
+"""Ghost batch norm on PyTorch by a walk over tiles that fit in the cache."""
+
+import itertools
+from collections.abc import Iterator
+from functools import reduce
+from typing import Any
+
+import torch
+
+from keras_bigbatch._typing import Tensor
+
+# Elements of a tile, for each thread: half a megabyte of float32, which a core's cache holds beside
+# the other operands. A tile is a sample at least, channels first.
+_TILE = 2**17
+
+
+def normalize(
+    walk: "Walk",
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: float,
+    outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    """Writes y, and the mean and the variance of each group."""
+    y, mean, variance = outputs
+    for tiles, m, v in walk.blocks((walk.x, y), (mean, variance)):
+        walk.moments([xt for xt, _ in tiles], m, v)
+        scale = torch.rsqrt(v + epsilon).mul_(walk.per_channel(gamma))
+        offset = torch.addcmul(walk.per_channel(beta), m, scale, value=-1)
+        for xt, yt in reversed(tiles):  # what was read last is still in the cache
+            walk.store(walk.affine(walk.load(xt, 0), scale, offset, yt), yt)
+
+
+def differentiate(
+    walk: "Walk",
+    gamma: Tensor,
+    mean: Tensor,
+    root: Tensor,
+    dy: Tensor,
+    outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    """Writes dx, and each group's dgamma and dbeta. `root` is 1 / sqrt(variance + epsilon)."""
+    dx, dgamma, dbeta = outputs
+    statistics = (mean, root, dgamma, dbeta)
+    for tiles, m, r, along, whole in walk.blocks((walk.x, dy, dx), statistics):
+        products, sums = [], []
+        for xt, dyt, _ in tiles:
+            d = torch.sub(walk.load(xt, 0), m, out=walk.workspace(xt, 0))
+            dyt = walk.load(dyt, 1)
+            products.append(walk.sum(d.mul_(dyt)))
+            sums.append(walk.sum(dyt))
+        torch.mul(reduce(torch.add, products), r, out=along)
+        whole.copy_(reduce(torch.add, sums))
+        # dx = scale * (dy - sum(dy) / n - d * r * sum(dy * d * r) / n)
+        scale = r * walk.per_channel(gamma)
+        share = scale / -walk.size(*(xt for xt, *_ in tiles))
+        slope = along * share * r
+        offset = torch.addcmul(whole * share, m, slope, value=-1)
+        for xt, dyt, dxt in reversed(tiles):
+            d = walk.affine(walk.load(xt, 0), slope, offset, dxt)
+            walk.store(d.addcmul_(walk.load(dyt, 1), scale), dxt)
+
+
+class Walk:
+    """The tiles of an input, as [groups, n, C(, p)].
+
+    Strides decide the walk. Channels-last memory is seen as [samples, positions, C], channels-first
+    as [samples, C, positions]; any other is copied once.
+    """
+
+    def __init__(self, x: Tensor, virtual_batch: int, axis: int) -> None:
+        self._last = x.movedim(axis, -1).is_contiguous()
+        self._axis = axis
+        if not (self._last or x.movedim(axis, 1).is_contiguous()):
+            x = x.movedim(axis, -1).contiguous().movedim(-1, axis)
+            self._last = True
+        self.x = x
+        self.channels = x.shape[axis]
+        self._batch = x.shape[0]
+        self._group = virtual_batch
+        self._groups = max(self._batch // virtual_batch, 1)
+        self._spare: dict[tuple[int, torch.Size], Tensor] = {}
+
+    def blocks(
+        self, tensors: tuple[Tensor, ...], statistics: tuple[Tensor, ...]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Tiles of the tensors, and statistics that broadcast to them, for some groups at a time.
+
+        The tiles are either one, of several groups, or one or more of a single group.
+        """
+        views = [self._view(tensor) for tensor in tensors]
+        shape = views[0].shape[1 if not self._last else 2 :]
+        beside = [values.view(-1, 1, *shape[:1], *[1] * (len(shape) - 1)) for values in statistics]
+        tile = _TILE * torch.get_num_threads()
+        many = max(1, tile // (self._group * self.x[0].numel()))
+        rows = max(1, tile // shape.numel())
+        # The last group stands alone if it is of another size.
+        even = self._groups if self._groups * self._group == self._batch else self._groups - 1
+        bounds = [*range(0, even, many), *range(even, self._groups), self._groups]
+        for first, stop in itertools.pairwise(bounds):
+            end = self._batch if stop == self._groups else stop * self._group
+            block = [v[first * self._group : end].view(stop - first, -1, *shape) for v in views]
+            tiles = [tuple(block)]
+            if stop - first == 1 and block[0].shape[1] > rows:
+                tiles = list(zip(*(tensor.split(rows, 1) for tensor in block), strict=True))
+            yield tiles, *(values[first:stop] for values in beside)
+
+    def groups(self, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """The groups of the tensors, each as [n, C] or [samples, C, p]."""
+        cuts = list(range(self._group, self._groups * self._group, self._group))
+        parts = (self._view(tensor).tensor_split(cuts) for tensor in tensors)
+        for group in zip(*parts, strict=True):
+            yield tuple(tensor.flatten(0, 1) for tensor in group) if self._last else group
+
+    def _view(self, tensor: Tensor) -> Tensor:
+        if self._last:
+            return tensor.movedim(self._axis, -1).contiguous().view(self._batch, -1, self.channels)
+        return tensor.movedim(self._axis, 1).contiguous().view(self._batch, self.channels, -1)
+
+    def moments(self, tiles: list[Tensor], mean: Tensor, variance: Tensor) -> None:
+        """Writes the mean and the biased variance of the groups that the tiles are.
+
+        In two passes about the mean; of several tiles, about that of the first, which is then
+        corrected (Chan, Golub & LeVeque, 1983). It is off by no more deviations than the root of
+        the number of tiles, so little is lost in the correction.
+        """
+        torch.div(self.sum(self.load(tiles[0], 0)), self.size(tiles[0]), out=mean)
+        sums, squares = [], []
+        for tile in tiles:
+            d = torch.sub(self.load(tile, 0), mean, out=self.workspace(tile, 0))
+            if len(tiles) > 1:
+                sums.append(self.sum(d))
+            squares.append(self.sum(d.mul_(d)))
+        torch.mul(reduce(torch.add, squares), share := 1 / self.size(*tiles), out=variance)
+        if len(tiles) > 1:
+            shift = reduce(torch.add, sums).mul_(share)
+            mean += shift
+            variance.addcmul_(shift, shift, value=-1).clamp_(min=0)
+
+    def sum(self, tile: Tensor) -> Tensor:
+        if self._last or tile.shape[3] < 128:  # over few positions torch's sums are slow
+            rows = tile.sum(1, keepdim=True)
+            return rows if self._last else rows.sum(3, keepdim=True)
+        return tile.sum((1, 3), keepdim=True)
+
+    def size(self, *tiles: Tensor) -> int:
+        """Elements of a channel, of each group."""
+        return sum(tile[0].numel() for tile in tiles) // self.channels
+
+    def largest_group(self) -> int:
+        """Elements of the last group, which the tail is merged into."""
+        return (self._batch - (self._groups - 1) * self._group) * self.x[0].numel()
+
+    def statistics(self) -> Tensor:
+        return torch.empty(self._groups, self.channels)
+
+    def per_channel(self, weights: Tensor) -> Tensor:
+        return weights if self._last else weights[:, None]
+
+    def affine(self, tile: Tensor, scale: Tensor, offset: Tensor, out: Tensor) -> Tensor:
+        """`tile * scale + offset`, in `out` if that is float32."""
+        out = out if out.dtype == torch.float32 else self.workspace(out, 0)
+        if self._last:
+            return torch.addcmul(offset, tile, scale, out=out)
+        # `addcmul` is not vectorized over two operands that are one value for all positions.
+        return torch.mul(tile, scale, out=out).add_(offset)
+
+    def workspace(self, tile: Tensor, number: int) -> Tensor:
+        """Float32 memory of the tile's shape."""
+        key = number, tile.shape
+        if key not in self._spare:
+            self._spare[key] = torch.empty(tile.shape)
+        return self._spare[key]
+
+    def load(self, tile: Tensor, number: int) -> Tensor:
+        """The tile in float32: itself, or a copy in the workspace of that number.
+
+        Half precision is not left to the operations, of which each would convert it on its own, and
+        slowly. What is worked out from the copy may take its place.
+        """
+        return tile if tile.dtype == torch.float32 else self.workspace(tile, number).copy_(tile)
+
+    @staticmethod
+    def store(values: Tensor, tile: Tensor) -> None:
+        if values.dtype != tile.dtype:
+            tile.copy_(values)
