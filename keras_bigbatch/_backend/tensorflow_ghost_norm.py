@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
 from tensorflow.python.distribute.tpu_util import enclosing_tpu_context
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
@@ -46,7 +47,10 @@ def ghost_normalize(
 
     @tf.custom_gradient
     def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> Any:
-        y, moments = ghost_norm.ghost_normalize(x, gamma, beta, *options, grouping=_TiledGroups)
+        if _one_by_one():
+            y, moments = _normalize(x, gamma, beta, options)
+        else:
+            y, moments = ghost_norm.ghost_normalize(x, gamma, beta, *options, grouping=_XlaGroups)
 
         def gradient(dy: Tensor, *_: Tensor) -> Any:
             return _differentiable_gradient(x, gamma, dy, moments, options)
@@ -66,17 +70,23 @@ class _Groups(GhostGroups):
         # Eigen sums over a middle axis at a third of the speed at which it pools. Under XLA it is
         # the other way round.
         positions = part.shape[1]
-        if self.positions != (1,) or not positions or not _on_cpu() or _under_xla():
+        if self.positions != (1,) or not positions or not _one_by_one():
             return super()._rows(part)
         pooled = tf.nn.avg_pool2d(part[:, :, None], (positions, 1), (positions, 1), "VALID")
         return pooled[:, 0, 0] * float(positions)
+
+    def sum_of_squares(self, parts: list[Tensor]) -> Tensor:
+        """By norms: no operation but that one sums squares without writing them out."""
+        axes = self.positions or (0 if self._whole else 1,)
+        norms = [tf.raw_ops.EuclideanNorm(input=x, axis=axes, keep_dims=True) for x in parts]
+        return self.sum([tf.square(norm) for norm in norms])
 
     @staticmethod
     def squared_difference(x: Tensor, y: Tensor) -> Tensor:
         return tf.math.squared_difference(x, y)
 
     def join(self, parts: list[Tensor]) -> Tensor:
-        if len(parts) == 1 or parts[1].shape[1] is not None or not _on_cpu() or _under_xla():
+        if len(parts) == 1 or parts[1].shape[1] is not None or not _one_by_one():
             return super().join(parts)
         # The tail may be empty, and to concatenate with nothing copies everything.
         whole = tf.reshape(parts[0], (-1, parts[0].shape[-1]))
@@ -98,20 +108,40 @@ class _Groups(GhostGroups):
         shape = [-1, *ones[: self.axis - 1], channels, *ones[self.axis - 1 :], many]
         return [tuple(tf.unstack(tf.reshape(spread, shape), axis=-1))]
 
+    def hold(self, sums: Tensor) -> Tensor:
+        """Sums, of which others are to be made apart."""
+        return sums
 
-class _TiledGroups(_Groups):
-    """Sums products in tiles that fit in the cache, where XLA would write them out in full."""
+
+class _XlaGroups(_Groups):
+    """With what is fast and exact under XLA on a CPU, and has no gradient."""
+
+    def _rows(self, part: Tensor) -> Tensor:
+        return self.hold(super()._rows(part))
+
+    def hold(self, sums: Tensor) -> Tensor:
+        # XLA makes one sum of a sum of sums. That may read all of it once more, and adds up more
+        # elements one by one: after 131072 of mean 1e4 their mean is 0.1 off.
+        if not _compiled_on_cpu():
+            return sums
+        [held] = xla.optimization_barrier(sums)
+        return tf.ensure_shape(held, sums.shape)
 
     def sum_of(self, function: Callable[..., Tensor], *operands: Sequence[Tensor]) -> Tensor:
-        if not self.positions or not _on_cpu() or not _under_xla():
+        """In tiles that fit in the cache, where XLA would write products out in full."""
+        if not self.positions or not _compiled_on_cpu():
             return super().sum_of(function, *operands)
-        [pieces] = zip(*operands, strict=True)
-        batch, *shape = tf.unstack(tf.shape(pieces[0]))
+        batch, *shape = tf.unstack(tf.shape(operands[0][0]))
+        # The values of a single group are not there for each sample.
+        pieces = [
+            tf.broadcast_to(piece, tf.concat([[batch], tf.shape(piece)[1:]], 0))
+            for [piece] in operands
+        ]
         samples = tf.minimum(tf.maximum(_TILE // tf.maximum(math.prod(shape), 1), 1), batch)
         tiles = tf.maximum(batch // tf.maximum(samples, 1), 1)  # One without samples, if need be.
 
         def rows(*tile: Tensor) -> Tensor:
-            return self._rows(function(*tile))
+            return super(_XlaGroups, self)._rows(function(*tile))
 
         def rows_of_tile(number: Tensor) -> Tensor:
             begin = tf.stack([number * samples, *[0] * len(shape)])
@@ -134,6 +164,35 @@ def _under_xla() -> bool:
     return bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
 
 
+def _compiled_on_cpu() -> bool:
+    return _on_cpu() and _under_xla()
+
+
+def _one_by_one() -> bool:
+    return _on_cpu() and not _under_xla()
+
+
+def _normalize(
+    x: Tensor, gamma: Tensor, beta: Tensor, options: tuple[int, int, float]
+) -> tuple[Tensor, GhostMoments]:
+    """As the reference, for operations of which each is run on its own.
+
+    All that it makes of full size is the centred input, which is then scaled where it is.
+    """
+    virtual_batch, axis, epsilon = options
+    groups = _Groups(x, virtual_batch, axis)
+    parts = [tf.cast(part, gamma.dtype) for part in groups.split(x)]
+    count = groups.sizes(gamma.dtype)
+    divisor = tf.maximum(count, 1.0)
+    mean = groups.sum(parts) / divisor
+    centred = [part - m for part, (m,) in zip(parts, groups.spread(mean), strict=True)]
+    variance = groups.sum_of_squares(centred) / divisor
+    scales = groups.spread(tf.math.rsqrt(variance + epsilon) * gamma)
+    beta = tf.reshape(beta, [-1, *[1] * (len(x.shape) - 1 - axis)])
+    y = groups.join([d * scale + beta for d, (scale,) in zip(centred, scales, strict=True)])
+    return y, GhostMoments(count, mean, variance)
+
+
 def _differentiable_gradient(
     x: Tensor, gamma: Tensor, dy: Tensor, moments: GhostMoments, options: tuple[int, int, float]
 ) -> Any:
@@ -150,7 +209,7 @@ def _differentiable_gradient(
                 outputs = _gradient(x, gamma, dy, again, options, _Groups)
             return tape.gradient(outputs, (x, gamma, dy), upstream)
 
-        return _gradient(x, gamma, dy, moments, options, _TiledGroups), second
+        return _gradient(x, gamma, dy, moments, options, _XlaGroups), second
 
     return first(x, gamma, dy)
 
@@ -175,7 +234,7 @@ def _gradient(
     upstream = groups.split(dy)
     r = tf.math.rsqrt(variance + epsilon)
     means = [m for (m,) in groups.spread(mean)]
-    whole = groups.sum(upstream)
+    whole = groups.hold(groups.sum(upstream))
     along = groups.sum_of(lambda x, m, dy: dy * (x - m), inputs, means, upstream) * r
     share = -1.0 / tf.maximum(count, 1.0)
     tilt = along * r * share
@@ -184,7 +243,4 @@ def _gradient(
     # In this order TensorFlow writes all four results into one buffer.
     terms = zip(inputs, upstream, spread, strict=True)
     dx = groups.join([(part * b + c + dy) * a for part, dy, (a, b, c) in terms])
-    # A variance is not negative. But XLA does not know that, and so does not turn this sum of sums
-    # into one sum over dy, which would read all of it once more.
-    whole = tf.where(variance < 0, tf.zeros_like(whole), whole)
     return tf.cast(dx, x.dtype), tf.reduce_sum(along, 0), tf.reduce_sum(whole, 0)

@@ -301,6 +301,50 @@ def test_traced_for_any_batch(monkeypatch, shape, axis, jit, positions):
             np.testing.assert_allclose(actual, value, rtol=1e-4, atol=5e-5)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="sums are made in tiles under XLA")
+@pytest.mark.parametrize("batch", [7, 16, 19])
+@pytest.mark.parametrize(("shape", "axis"), [((4, 5, 6), 3), ((6, 3, 3), 1), ((6,), 1)], ids=str)
+def test_compiled_for_a_known_batch(monkeypatch, shape, axis, batch):
+    import tensorflow as tf
+
+    make_tiles_small(monkeypatch)
+
+    def results(normalize, x, dy):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y, moments = normalize(x, None, None, 8, axis, 1e-3)
+        return y, *moments, tape.gradient(y, x, dy)
+
+    x, dy = map(tf.constant, data(batch, shape))
+    own = _backend.active().ghost_normalize
+    found = tf.function(lambda x, dy: results(own, x, dy), jit_compile=True)(x, dy)
+    for actual, value in zip(found, results(ghost_norm.ghost_normalize, x, dy), strict=True):
+        np.testing.assert_allclose(actual, value, rtol=1e-4, atol=5e-5)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="XLA's sums, unless they are held, are serial")
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("axis", [1, 3])
+def test_a_large_group_of_a_large_mean(axis, jit):
+    import tensorflow as tf
+
+    x = np.random.default_rng(0).normal(
+        1e4, 1, size=(512, 4, 64, 4) if axis == 1 else (512, 16, 16, 4)
+    )
+    x = x.astype("float32")
+    others = tuple(i for i in range(4) if i != axis)
+    normalize = _backend.active().ghost_normalize
+    spec = tf.TensorSpec((None, *x.shape[1:]))
+    normalized = tf.function(
+        lambda x: normalize(x, None, None, 512, axis, 0.0)[0],
+        input_signature=[spec],
+        jit_compile=jit,
+    )
+    exact = x.astype("float64")
+    exact = (exact - exact.mean(others, keepdims=True)) / exact.std(others, keepdims=True)
+    np.testing.assert_allclose(normalized(x), exact, atol=1e-2)
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone traces for any batch")
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
 @pytest.mark.parametrize("shape", [(6,), (4, 6)], ids=str)
