@@ -11,6 +11,7 @@ def layers_of(keras, case, jit):
     - `tf-keras`: Keras 2's `virtual_batch_size`, which needs a batch that it divides.
     - `native`: the framework's own batch norm over the whole batch. It has no ghost batches, and
       its variance may be E[x^2] - E[x]^2: a yardstick, not a replacement. JAX has none.
+    - `relu`: an activation, which reads and writes every number once: what the memory allows.
     """
     from keras_bigbatch import GhostBatchNormalization
 
@@ -34,6 +35,7 @@ def layers_of(keras, case, jit):
     # On a CPU, TensorFlow's fused kernel has channels last only; XLA's has both.
     if backend == "torch" or (backend == "tensorflow" and (axis == -1 or jit)):
         layers["native"] = native_layer(keras, **options)
+    layers["relu"] = relu_layer(keras, dtype=options["dtype"])
     for layer in layers.values():
         layer.build(shape)
     return layers
@@ -51,6 +53,16 @@ def loop_layer(keras, virtual_batch, **options):
             return keras.ops.concatenate([call(part, training=training) for part in parts])
 
     return Loop(**options)
+
+
+def relu_layer(keras, **options):
+    """An activation that takes `training`, as the others do."""
+
+    class Relu(keras.layers.Layer):
+        def call(self, inputs, training=None):  # noqa: ARG002
+            return keras.ops.relu(inputs)
+
+    return Relu(**options)
 
 
 def native_layer(keras, **options):

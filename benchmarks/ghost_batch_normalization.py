@@ -31,7 +31,7 @@ CASES = {
     "dense, a tail": ((4016, 512), -1, 32, "float32"),
     "conv, one group": ((512, 16, 16, 64), -1, 512, "float32"),
 }
-CONTENDERS = ["ghost", "loop", "tf-keras", "native", "none"]
+CONTENDERS = ["ghost", "loop", "tf-keras", "native", "relu", "none"]
 
 
 def parse():

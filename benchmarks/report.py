@@ -40,6 +40,7 @@ def tables(results):
         ratio_table("ghost / Keras", "ghost", results),
         ratio_table("loop / Keras", "loop", results),
         ratio_table("native / Keras", "native", results),
+        ratio_table("relu / Keras", "relu", results),
         ratio_table("Keras 2's `virtual_batch_size` / Keras", "tf-keras", results),
         memory_table(results),
         environment_lines(results),

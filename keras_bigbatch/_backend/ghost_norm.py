@@ -186,7 +186,9 @@ def ghost_normalize(
         scale = scale * gamma
     offset = -moments.mean * scale
     if beta is not None:
-        offset = offset + beta
+        # A variance is not negative. But XLA does not know that, and so does not make one sum of
+        # those that beta's gradient consists of, which would read the upstream one once more.
+        offset = offset + ops.where(moments.variance < 0, 0.0, beta)
     spread = zip(parts, groups.spread(scale, offset), strict=True)
     return groups.join([part * scale + offset for part, (scale, offset) in spread]), moments
 

@@ -11,7 +11,7 @@ from keras_bigbatch._backend.torch_walk import Walk
 from keras_bigbatch._typing import Tensor
 
 # Elements of a group, for each thread. Of fewer, the calls take longer than the walk.
-_LEAST = 2**15
+_LEAST = 2**14
 
 _backward = torch.ops.aten.native_batch_norm_backward.out
 

@@ -145,7 +145,7 @@ def test_when_torchs_kernel_is_taken(monkeypatch, dtype, shape, taken):
 
     from keras_bigbatch._backend import torch_kernel, torch_walk
 
-    monkeypatch.setattr(torch_kernel, "_LEAST", 2**15 // torch.get_num_threads())
+    monkeypatch.setattr(torch_kernel, "_LEAST", 2**14 // torch.get_num_threads())
     x = torch.zeros(shape, dtype=getattr(torch, dtype))
     assert torch_kernel.suits(torch_walk.Walk(x, 32, 3)) == taken
 
