@@ -55,9 +55,7 @@ def differentiate(
 ) -> None:
     """As `torch_walk.differentiate`."""
     dx, dgamma, dbeta = outputs
-    groups = walk.groups(walk.x, dy, dx)
-    for (xg, dyg, dxg), *moments, along, whole in zip(
-        groups, mean, root, dgamma, dbeta, strict=True
-    ):
-        inputs = (dyg, xg, gamma.float(), None, None, *moments, True, 0.0, [True] * 3)
+    groups = zip(walk.groups(walk.x, dy, dx), mean, root, dgamma, dbeta, strict=True)
+    for (xg, dyg, dxg), m, r, along, whole in groups:
+        inputs = (dyg, xg, gamma.float(), None, None, m, r, True, 0.0, [True] * 3)
         _backward(*inputs, out0=dxg, out1=along, out2=whole)

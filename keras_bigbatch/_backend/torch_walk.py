@@ -14,53 +14,6 @@ from keras_bigbatch._typing import Tensor
 _TILE = 2**17
 
 
-def normalize(
-    walk: "Walk",
-    gamma: Tensor,
-    beta: Tensor,
-    epsilon: float,
-    outputs: tuple[Tensor, Tensor, Tensor],
-) -> None:
-    """Writes y, and the mean and the variance of each group."""
-    y, mean, variance = outputs
-    for tiles, m, v in walk.blocks((walk.x, y), (mean, variance)):
-        walk.moments([xt for xt, _ in tiles], m, v)
-        scale = torch.rsqrt(v + epsilon).mul_(walk.per_channel(gamma))
-        offset = torch.addcmul(walk.per_channel(beta), m, scale, value=-1)
-        for xt, yt in reversed(tiles):  # what was read last is still in the cache
-            walk.store(walk.affine(walk.load(xt, 0), scale, offset, yt), yt)
-
-
-def differentiate(
-    walk: "Walk",
-    gamma: Tensor,
-    mean: Tensor,
-    root: Tensor,
-    dy: Tensor,
-    outputs: tuple[Tensor, Tensor, Tensor],
-) -> None:
-    """Writes dx, and each group's dgamma and dbeta. `root` is 1 / sqrt(variance + epsilon)."""
-    dx, dgamma, dbeta = outputs
-    statistics = (mean, root, dgamma, dbeta)
-    for tiles, m, r, along, whole in walk.blocks((walk.x, dy, dx), statistics):
-        products, sums = [], []
-        for xt, dyt, _ in tiles:
-            d = torch.sub(walk.load(xt, 0), m, out=walk.workspace(xt, 0))
-            dyt = walk.load(dyt, 1)
-            products.append(walk.sum(d.mul_(dyt)))
-            sums.append(walk.sum(dyt))
-        torch.mul(reduce(torch.add, products), r, out=along)
-        whole.copy_(reduce(torch.add, sums))
-        # dx = scale * (dy - sum(dy) / n - d * r * sum(dy * d * r) / n)
-        scale = r * walk.per_channel(gamma)
-        share = scale / -walk.size(*(xt for xt, *_ in tiles))
-        slope = along * share * r
-        offset = torch.addcmul(whole * share, m, slope, value=-1)
-        for xt, dyt, dxt in reversed(tiles):
-            d = walk.affine(walk.load(xt, 0), slope, offset, dxt)
-            walk.store(d.addcmul_(walk.load(dyt, 1), scale), dxt)
-
-
 class Walk:
     """The tiles of an input, as [groups, n, C(, p)].
 
@@ -184,3 +137,50 @@ class Walk:
     def store(values: Tensor, tile: Tensor) -> None:
         if values.dtype != tile.dtype:
             tile.copy_(values)
+
+
+def normalize(
+    walk: Walk,
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: float,
+    outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    """Writes y, and the mean and the variance of each group."""
+    y, mean, variance = outputs
+    for tiles, m, v in walk.blocks((walk.x, y), (mean, variance)):
+        walk.moments([xt for xt, _ in tiles], m, v)
+        scale = torch.rsqrt(v + epsilon).mul_(walk.per_channel(gamma))
+        offset = torch.addcmul(walk.per_channel(beta), m, scale, value=-1)
+        for xt, yt in reversed(tiles):  # what was read last is still in the cache
+            walk.store(walk.affine(walk.load(xt, 0), scale, offset, yt), yt)
+
+
+def differentiate(
+    walk: Walk,
+    gamma: Tensor,
+    mean: Tensor,
+    root: Tensor,
+    dy: Tensor,
+    outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    """Writes dx, and each group's dgamma and dbeta. `root` is 1 / sqrt(variance + epsilon)."""
+    dx, dgamma, dbeta = outputs
+    statistics = (mean, root, dgamma, dbeta)
+    for tiles, m, r, along, whole in walk.blocks((walk.x, dy, dx), statistics):
+        products, sums = [], []
+        for xt, dyt, _ in tiles:
+            d = torch.sub(walk.load(xt, 0), m, out=walk.workspace(xt, 0))
+            dyt = walk.load(dyt, 1)
+            products.append(walk.sum(d.mul_(dyt)))
+            sums.append(walk.sum(dyt))
+        torch.mul(reduce(torch.add, products), r, out=along)
+        whole.copy_(reduce(torch.add, sums))
+        # dx = scale * (dy - sum(dy) / n - d * r * sum(dy * d * r) / n)
+        scale = r * walk.per_channel(gamma)
+        share = scale / -walk.size(*(xt for xt, *_ in tiles))
+        slope = along * share * r
+        offset = torch.addcmul(whole * share, m, slope, value=-1)
+        for xt, dyt, dxt in reversed(tiles):
+            d = walk.affine(walk.load(xt, 0), slope, offset, dxt)
+            walk.store(d.addcmul_(walk.load(dyt, 1), scale), dxt)
