@@ -187,7 +187,7 @@ def ghost_normalize(
     offset = -moments.mean * scale
     if beta is not None:
         # A variance is not negative. But XLA does not know that, and so does not make one sum of
-        # those that beta's gradient consists of, which would read the upstream one once more.
+        # beta's gradient, a sum of sums, for which it would read the upstream gradient once more.
         offset = offset + ops.where(moments.variance < 0, 0.0, beta)
     spread = zip(parts, groups.spread(scale, offset), strict=True)
     return groups.join([part * scale + offset for part, (scale, offset) in spread]), moments

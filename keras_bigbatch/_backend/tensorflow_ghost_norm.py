@@ -11,7 +11,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla
 from tensorflow.python.distribute.tpu_util import enclosing_tpu_context
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
@@ -50,7 +49,7 @@ def ghost_normalize(
         if _one_by_one():
             y, moments = _normalize(x, gamma, beta, options)
         else:
-            y, moments = ghost_norm.ghost_normalize(x, gamma, beta, *options, grouping=_XlaGroups)
+            y, moments = ghost_norm.ghost_normalize(x, gamma, beta, *options, grouping=_TiledGroups)
 
         def gradient(dy: Tensor, *_: Tensor) -> Any:
             return _differentiable_gradient(x, gamma, dy, moments, options)
@@ -74,12 +73,6 @@ class _Groups(GhostGroups):
             return super()._rows(part)
         pooled = tf.nn.avg_pool2d(part[:, :, None], (positions, 1), (positions, 1), "VALID")
         return pooled[:, 0, 0] * float(positions)
-
-    def sum_of_squares(self, parts: list[Tensor]) -> Tensor:
-        """By norms: no operation but that one sums squares without writing them out."""
-        axes = self.positions or (0 if self._whole else 1,)
-        norms = [tf.raw_ops.EuclideanNorm(input=x, axis=axes, keep_dims=True) for x in parts]
-        return self.sum([tf.square(norm) for norm in norms])
 
     @staticmethod
     def squared_difference(x: Tensor, y: Tensor) -> Tensor:
@@ -108,28 +101,21 @@ class _Groups(GhostGroups):
         shape = [-1, *ones[: self.axis - 1], channels, *ones[self.axis - 1 :], many]
         return [tuple(tf.unstack(tf.reshape(spread, shape), axis=-1))]
 
-    def hold(self, sums: Tensor) -> Tensor:
-        """Sums, of which others are to be made apart."""
-        return sums
 
-
-class _XlaGroups(_Groups):
-    """With what is fast and exact under XLA on a CPU, and has no gradient."""
+class _TiledGroups(_Groups):
+    """Sums what XLA would sum slowly or inexactly on a CPU in steps; elsewhere as `_Groups`."""
 
     def _rows(self, part: Tensor) -> Tensor:
-        return self.hold(super()._rows(part))
-
-    def hold(self, sums: Tensor) -> Tensor:
-        # XLA makes one sum of a sum of sums. That may read all of it once more, and adds up more
-        # elements one by one: after 131072 of mean 1e4 their mean is 0.1 off.
-        if not _compiled_on_cpu():
-            return sums
-        [held] = xla.optimization_barrier(sums)
-        return tf.ensure_shape(held, sums.shape)
+        rows = super()._rows(part)
+        if not (_on_cpu() and _under_xla()):
+            return rows
+        # XLA would make one sum of these and of those of a group's samples, one element after
+        # another: after 131072 of mean 1e4 their mean is 0.1 off. But not of what may be replaced.
+        return tf.where(tf.math.is_finite(rows), rows, tf.constant(math.nan, rows.dtype))
 
     def sum_of(self, function: Callable[..., Tensor], *operands: Sequence[Tensor]) -> Tensor:
         """In tiles that fit in the cache, where XLA would write products out in full."""
-        if not self.positions or not _compiled_on_cpu():
+        if not self.positions or not (_on_cpu() and _under_xla()):
             return super().sum_of(function, *operands)
         batch, *shape = tf.unstack(tf.shape(operands[0][0]))
         # The values of a single group are not there for each sample.
@@ -141,7 +127,7 @@ class _XlaGroups(_Groups):
         tiles = tf.maximum(batch // tf.maximum(samples, 1), 1)  # One without samples, if need be.
 
         def rows(*tile: Tensor) -> Tensor:
-            return super(_XlaGroups, self)._rows(function(*tile))
+            return self._rows(function(*tile))
 
         def rows_of_tile(number: Tensor) -> Tensor:
             begin = tf.stack([number * samples, *[0] * len(shape)])
@@ -164,20 +150,18 @@ def _under_xla() -> bool:
     return bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
 
 
-def _compiled_on_cpu() -> bool:
-    return _on_cpu() and _under_xla()
-
-
 def _one_by_one() -> bool:
+    """Whether operations are run as they are, each on its own, by TensorFlow's runtime of a CPU."""
     return _on_cpu() and not _under_xla()
 
 
 def _normalize(
     x: Tensor, gamma: Tensor, beta: Tensor, options: tuple[int, int, float]
 ) -> tuple[Tensor, GhostMoments]:
-    """As the reference, for operations of which each is run on its own.
+    """As the reference, for operations that are run one by one.
 
-    All that it makes of full size is the centred input, which is then scaled where it is.
+    All that it makes of full size is the centred input, which is then scaled where it is. Under XLA
+    the reference is faster, which has what only depends on the groups folded.
     """
     virtual_batch, axis, epsilon = options
     groups = _Groups(x, virtual_batch, axis)
@@ -186,11 +170,30 @@ def _normalize(
     divisor = tf.maximum(count, 1.0)
     mean = groups.sum(parts) / divisor
     centred = [part - m for part, (m,) in zip(parts, groups.spread(mean), strict=True)]
-    variance = groups.sum_of_squares(centred) / divisor
+    variance = groups.sum(_sums_of_squares(centred, groups)) / divisor
     scales = groups.spread(tf.math.rsqrt(variance + epsilon) * gamma)
     beta = tf.reshape(beta, [-1, *[1] * (len(x.shape) - 1 - axis)])
     y = groups.join([d * scale + beta for d, (scale,) in zip(centred, scales, strict=True)])
     return y, GhostMoments(count, mean, variance)
+
+
+def _sums_of_squares(parts: list[Tensor], groups: _Groups) -> list[Tensor]:
+    """Sums of the parts over their positions, or the samples of their groups, which have size 1."""
+    axes = groups.positions or ((0,) if len(parts[0].shape) == 2 else (1,))
+
+    def summed(part: Tensor) -> Tensor:
+        def without_squares_in_memory() -> Tensor:
+            norm = tf.raw_ops.EuclideanNorm(input=part, axis=axes, keep_dims=True)
+            return tf.square(norm)
+
+        def compiled() -> Tensor:
+            return tf.reduce_sum(tf.square(part), axes, keepdims=True)
+
+        # XLA, which has no such norm, may compile this later, inside a function of its own.
+        device = tf.raw_ops.DeviceIndex(device_names=["CPU"])
+        return tf.switch_case(device, [without_squares_in_memory, compiled])
+
+    return [summed(part) for part in parts]
 
 
 def _differentiable_gradient(
@@ -209,7 +212,7 @@ def _differentiable_gradient(
                 outputs = _gradient(x, gamma, dy, again, options, _Groups)
             return tape.gradient(outputs, (x, gamma, dy), upstream)
 
-        return _gradient(x, gamma, dy, moments, options, _XlaGroups), second
+        return _gradient(x, gamma, dy, moments, options, _TiledGroups), second
 
     return first(x, gamma, dy)
 
@@ -234,7 +237,7 @@ def _gradient(
     upstream = groups.split(dy)
     r = tf.math.rsqrt(variance + epsilon)
     means = [m for (m,) in groups.spread(mean)]
-    whole = groups.hold(groups.sum(upstream))
+    whole = groups.sum(upstream)
     along = groups.sum_of(lambda x, m, dy: dy * (x - m), inputs, means, upstream) * r
     share = -1.0 / tf.maximum(count, 1.0)
     tilt = along * r * share
@@ -243,4 +246,7 @@ def _gradient(
     # In this order TensorFlow writes all four results into one buffer.
     terms = zip(inputs, upstream, spread, strict=True)
     dx = groups.join([(part * b + c + dy) * a for part, dy, (a, b, c) in terms])
+    # A variance is not negative. But XLA does not know that, and so does not turn this sum of sums
+    # into one sum over dy, which would read all of it once more.
+    whole = tf.where(variance < 0, tf.zeros_like(whole), whole)
     return tf.cast(dx, x.dtype), tf.reduce_sum(along, 0), tf.reduce_sum(whole, 0)

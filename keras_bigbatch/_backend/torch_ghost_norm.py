@@ -38,8 +38,8 @@ def ghost_normalize(
     if mask is not None or not _is_plain(x):
         return ghost_norm.ghost_normalize(x, gamma, beta, virtual_batch, axis, epsilon, mask)
     channels = x.shape[axis]
-    gamma = torch.ones(channels) if gamma is None else gamma
-    beta = torch.zeros(channels) if beta is None else beta
+    gamma = torch.ones(channels, dtype=torch.float32) if gamma is None else gamma
+    beta = torch.zeros(channels, dtype=torch.float32) if beta is None else beta
     y, mean, variance = _GhostNorm.apply(x, gamma, beta, virtual_batch, axis, epsilon)
     count = ghost_norm.GhostGroups(x, virtual_batch, axis).sizes("float32")
     return y, GhostMoments(count, mean, variance)

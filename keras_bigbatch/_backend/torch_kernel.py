@@ -19,14 +19,16 @@ _backward = torch.ops.aten.native_batch_norm_backward.out
 def suits(walk: Walk) -> bool:
     """Whether the kernel is the faster way, and exact enough.
 
-    It adds up the elements of a channel one by one in float32. A large mean would cost digits, but
-    as many elements as float32 has steps between two neighbours in x's precision have an exact sum:
-    2**16 in bfloat16, 2**13 in float16.
+    It adds up the elements of a channel one by one in float32. At a large mean that would lose
+    digits, were the sum not exact: float32 has 16 binary digits more than bfloat16, and so takes
+    2**16 elements, and 13 more than float16.
     """
-    size, precision = walk.largest_group(), torch.finfo(walk.x.dtype)
-    exact = precision.eps / torch.finfo(torch.float32).eps
-    large = size >= _LEAST * torch.get_num_threads()
-    return precision.bits < 32 and large and size // walk.channels <= exact
+    if walk.x.dtype == torch.float32 or torch.jit.is_tracing():  # a trace is not to fix the groups
+        return False
+    group = walk.largest_group()
+    channel = group // walk.channels
+    exact = torch.finfo(walk.x.dtype).eps / torch.finfo(torch.float32).eps
+    return group >= _LEAST * torch.get_num_threads() and 1 < channel <= exact
 
 
 def normalize(
@@ -38,11 +40,15 @@ def normalize(
 ) -> None:
     """As `torch_walk.normalize`."""
     y, mean, variance = outputs
-    weights = gamma.float(), beta.float()
+    gamma, beta = gamma.float(), beta.float()
+    # The kernel gives 1 / sqrt(variance + epsilon), of which little of a small variance is left. A
+    # moving variance that moves all the way is the group's, but for the divisor n - 1.
+    moving_mean, root = torch.zeros(2, walk.channels, dtype=torch.float32)
+    variance.zero_()
     for (xg, yg), m, v in zip(walk.groups(walk.x, y), mean, variance, strict=True):
-        torch.native_batch_norm(xg, *weights, None, None, True, 0.0, epsilon, out=(yg, m, v))
-    # What the kernel writes for the variance is 1 / sqrt(variance + epsilon).
-    variance.pow_(-2).sub_(epsilon).clamp_(min=0)
+        options = {"training": True, "momentum": 1.0, "eps": epsilon}
+        torch.native_batch_norm(xg, gamma, beta, moving_mean, v, **options, out=(yg, m, root))
+        v.mul_(1 - walk.channels / xg.numel())
 
 
 def differentiate(
@@ -55,7 +61,9 @@ def differentiate(
 ) -> None:
     """As `torch_walk.differentiate`."""
     dx, dgamma, dbeta = outputs
+    gamma = gamma.float()
+    options = {"train": True, "eps": 0.0, "output_mask": [True, True, True]}
     groups = zip(walk.groups(walk.x, dy, dx), mean, root, dgamma, dbeta, strict=True)
     for (xg, dyg, dxg), m, r, along, whole in groups:
-        inputs = (dyg, xg, gamma.float(), None, None, m, r, True, 0.0, [True] * 3)
-        _backward(*inputs, out0=dxg, out1=along, out2=whole)
+        inputs = (dyg, xg, gamma, None, None, m, r)
+        _backward(*inputs, **options, out0=dxg, out1=along, out2=whole)

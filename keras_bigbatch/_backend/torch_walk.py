@@ -105,7 +105,7 @@ class Walk:
         return (self._batch - (self._groups - 1) * self._group) * self.x[0].numel()
 
     def statistics(self) -> Tensor:
-        return torch.empty(self._groups, self.channels)
+        return torch.empty(self._groups, self.channels, dtype=torch.float32)
 
     def per_channel(self, weights: Tensor) -> Tensor:
         return weights if self._last else weights[:, None]
@@ -122,7 +122,7 @@ class Walk:
         """Float32 memory of the tile's shape."""
         key = number, tile.shape
         if key not in self._spare:
-            self._spare[key] = torch.empty(tile.shape)
+            self._spare[key] = torch.empty(tile.shape, dtype=torch.float32)
         return self._spare[key]
 
     def load(self, tile: Tensor, number: int) -> Tensor:

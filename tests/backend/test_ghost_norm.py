@@ -169,6 +169,36 @@ def test_moments_of_large_groups_in_half_precision(dtype, size, axis):
     np.testing.assert_allclose(moments.variance[0], variance, rtol=2e-4)
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="torch's kernel, which reports the root alone")
+@pytest.mark.parametrize("epsilon", [0.0, 1e-3, 1.0])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_small_variances_in_half_precision(epsilon, axis):
+    import torch
+
+    x = np.random.default_rng(0).normal(0, 1e-4, size=(16, 6, 6))
+    x = torch.tensor(x).to(torch.bfloat16)
+    x[:8, 2] = x[:8, :, 2] = 0  # A channel that is constant.
+    _, moments = _backend.active().ghost_normalize(x, None, None, 8, axis, epsilon)
+    wanted = x.double().reshape(2, 8, 6, 6).var((1, 4 - axis), correction=0)
+    np.testing.assert_allclose(moments.variance, wanted, rtol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="torch's default type")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_whatever_the_default_type_is(dtype):
+    import torch
+
+    x = torch.randn(19, 6).to(getattr(torch, dtype))
+    wanted, _ = _backend.active().ghost_normalize(x, None, None, 8, 1, 1e-3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        y, moments = _backend.active().ghost_normalize(x, None, None, 8, 1, 1e-3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(y, wanted)
+    assert moments.variance.dtype == torch.float32
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="torch writes into outputs of our own")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("batch", [19, 1000])  # The second in huge pages.
@@ -209,15 +239,17 @@ def test_large_outputs_ask_for_huge_pages():
 
 @pytest.mark.skipif(BACKEND != "torch", reason="torch's tracer")
 @pytest.mark.filterwarnings("ignore")  # The tracer warns that it fixes the shapes.
-def test_a_trace_holds_the_groups():
+@pytest.mark.parametrize(("dtype", "rounding"), [("float32", 1e-5), ("bfloat16", 2.0**-6)])
+def test_a_trace_holds_the_groups(dtype, rounding):
     import torch
 
     def normalized(inputs):
         return _backend.active().ghost_normalize(inputs, None, None, 8, 1, 1e-3)[0]
 
-    traced = torch.jit.trace(normalized, torch.randn(19, 6))
-    x = torch.randn(19, 6)
-    np.testing.assert_allclose(traced(x), normalized(x), rtol=1e-4, atol=1e-5)
+    x, other = (torch.randn(19, 6).to(getattr(torch, dtype)).requires_grad_() for _ in range(2))
+    traced = torch.jit.trace(normalized, other)
+    y, wanted = traced(x).detach().float(), normalized(x).detach().float()
+    np.testing.assert_allclose(y, wanted, rtol=rounding, atol=rounding)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="torch alone reports what it keeps")
@@ -320,6 +352,31 @@ def test_compiled_for_a_known_batch(monkeypatch, shape, axis, batch):
     found = tf.function(lambda x, dy: results(own, x, dy), jit_compile=True)(x, dy)
     for actual, value in zip(found, results(ghost_norm.ghost_normalize, x, dy), strict=True):
         np.testing.assert_allclose(actual, value, rtol=1e-4, atol=5e-5)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone has two kinds of graphs")
+@pytest.mark.parametrize("compiled_first", [False, True])
+@pytest.mark.parametrize("shape", [(6,), (4, 6)], ids=str)
+def test_a_graph_may_be_run_with_and_without_xla(shape, compiled_first):
+    import tensorflow as tf
+
+    gamma, beta = tf.linspace(0.5, 2.0, 6), tf.linspace(-1.0, 1.0, 6)
+    x, _ = map(tf.constant, data(19, shape))
+
+    def gradient(normalize):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y, _ = normalize(x, gamma, beta, 8, len(shape), 1e-3)
+            loss = tf.reduce_sum(y**3)
+        return tape.gradient(loss, x)
+
+    own = tf.function(_backend.active().ghost_normalize)  # Traced once, by what comes first.
+    plain, compiled = (tf.function(lambda: gradient(own), jit_compile=jit) for jit in (None, True))
+    calls = (compiled, plain, lambda: gradient(own))
+    found = [call() for call in (calls if compiled_first else reversed(calls))]
+    wanted = gradient(ghost_norm.ghost_normalize)
+    for actual in found:
+        np.testing.assert_allclose(actual, wanted, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="XLA's sums, unless they are held, are serial")
