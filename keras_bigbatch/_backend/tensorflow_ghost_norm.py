@@ -160,8 +160,7 @@ def _normalize(
 ) -> tuple[Tensor, GhostMoments]:
     """As the reference, for operations that are run one by one.
 
-    All that it makes of full size is the centred input, which is then scaled where it is. Under XLA
-    the reference is faster, which has what only depends on the groups folded.
+    All that it makes of full size is the centred input, which is then scaled where it is.
     """
     virtual_batch, axis, epsilon = options
     groups = _Groups(x, virtual_batch, axis)

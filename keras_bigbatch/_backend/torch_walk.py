@@ -140,11 +140,7 @@ class Walk:
 
 
 def normalize(
-    walk: Walk,
-    gamma: Tensor,
-    beta: Tensor,
-    epsilon: float,
-    outputs: tuple[Tensor, Tensor, Tensor],
+    walk: Walk, gamma: Tensor, beta: Tensor, epsilon: float, outputs: tuple[Tensor, ...]
 ) -> None:
     """Writes y, and the mean and the variance of each group."""
     y, mean, variance = outputs
@@ -157,12 +153,7 @@ def normalize(
 
 
 def differentiate(
-    walk: Walk,
-    gamma: Tensor,
-    mean: Tensor,
-    root: Tensor,
-    dy: Tensor,
-    outputs: tuple[Tensor, Tensor, Tensor],
+    walk: Walk, gamma: Tensor, mean: Tensor, root: Tensor, dy: Tensor, outputs: tuple[Tensor, ...]
 ) -> None:
     """Writes dx, and each group's dgamma and dbeta. `root` is 1 / sqrt(variance + epsilon)."""
     dx, dgamma, dbeta = outputs
