@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from keras import ops
 
-from keras_bigbatch._typing import Tensor
-
-Vector = npt.NDArray[np.floating[Any]]
+from keras_bigbatch._typing import Tensor, Vector
 
 
 def trainable_variables(model: Any) -> list[Any]:

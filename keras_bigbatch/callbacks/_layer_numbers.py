@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch import _parameters
-from keras_bigbatch._parameters import Vector
+from keras_bigbatch._typing import Vector
 
 Array = npt.NDArray[np.float64]
 

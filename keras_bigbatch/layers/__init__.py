@@ -1,6 +1,6 @@
 """Layers for large batches, and the conversion of whole models to them."""
 
-from keras_bigbatch.layers.conversion import to_ghost, to_plain
-from keras_bigbatch.layers.ghost_batch_normalization import GhostBatchNormalization
+from keras_bigbatch.layers._conversion import to_ghost, to_plain
+from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
 
 __all__ = ["GhostBatchNormalization", "to_ghost", "to_plain"]

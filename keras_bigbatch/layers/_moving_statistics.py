@@ -6,7 +6,7 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_bigbatch import _backend
-from keras_bigbatch._backend.ghost_norm import GhostMoments
+from keras_bigbatch._backend.reference.ghost_norm import GhostMoments
 from keras_bigbatch._typing import Tensor
 
 # log(momentum) of momentum = 0: exp(0 * x) is 1 and exp(n * x) is 0 to float32 for n > 0.
@@ -55,10 +55,10 @@ def moving_update(
         statistics: `"sequential"`, `"mean"` or `"batch"`.
     """
     rows = _valid_groups(moments, statistics)
-    backend = _backend.active()
-    if backend.replicas() > 1:
+    replicas = _backend.active().replicas
+    if replicas.replicas() > 1:
         packed = ops.concatenate(list(_pooled(rows, momentum, statistics)), axis=1)[0]
-        gathered = backend.gather_rows(packed)
+        gathered = replicas.gather_rows(packed)
         channels = moving_mean.shape[0]
         rows = _Rows(gathered[:, :1], gathered[:, 1 : 1 + channels], gathered[:, 1 + channels :])
     weight = _weights(rows.count, momentum, statistics)
@@ -116,8 +116,8 @@ def _later(count: Tensor) -> Tensor:
     """How many groups the rows after each row have, [N, 1]."""
     # Not a cumulative sum, which XLA unrolls to log2(N) stages, nor a matrix product, which a TPU
     # would round; N**2 numbers are nothing beside the batch.
-    backend = _backend.active()
-    index = backend.on_all_devices(ops.arange(ops.shape(count)[0], dtype="int32"))
+    replicas = _backend.active().replicas
+    index = replicas.on_all_devices(ops.arange(ops.shape(count)[0], dtype="int32"))
     follows = ops.expand_dims(index, 1) > ops.expand_dims(index, 0)
     later = ops.sum(ops.where(follows, count, ops.zeros_like(count)), axis=0)
-    return ops.expand_dims(backend.on_all_devices(later), 1)
+    return ops.expand_dims(replicas.on_all_devices(later), 1)

@@ -1,11 +1,11 @@
 """Training at a large batch: what changes the training loss, and stages of batch sizes."""
 
-from keras_bigbatch.training.batch_stage import BatchStage
-from keras_bigbatch.training.fit_stages import fit_stages
-from keras_bigbatch.training.increase_on_plateau import increase_on_plateau
-from keras_bigbatch.training.large_batch_model import LargeBatchModel
-from keras_bigbatch.training.small_first_epoch import small_first_epoch
-from keras_bigbatch.training.warm_start import warm_start
+from keras_bigbatch.training._batch_stage import BatchStage
+from keras_bigbatch.training._fit_stages import fit_stages
+from keras_bigbatch.training._increase_on_plateau import increase_on_plateau
+from keras_bigbatch.training._large_batch_model import LargeBatchModel
+from keras_bigbatch.training._small_first_epoch import small_first_epoch
+from keras_bigbatch.training._warm_start import warm_start
 
 __all__ = [
     "BatchStage",

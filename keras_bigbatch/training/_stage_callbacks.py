@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_bigbatch.training.batch_stage import BatchStage
+from keras_bigbatch.training._batch_stage import BatchStage
 
 
 class StageCallbacks(keras.callbacks.CallbackList):

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch.training.batch_stage import BatchStage
+from keras_bigbatch.training._batch_stage import BatchStage
 
 _FUNCTION = (
     "For other data pass a function of the batch size that returns what `fit` takes: `lambda "

@@ -13,7 +13,7 @@ from keras_bigbatch._serialization import (
 )
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch.schedules._schedule import LearningRateSchedule, float_dtype
-from keras_bigbatch.training.batch_stage import BatchStage
+from keras_bigbatch.training._batch_stage import BatchStage
 
 
 @serializable

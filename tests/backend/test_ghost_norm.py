@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from keras_bigbatch import _backend
-from keras_bigbatch._backend import ghost_norm
+from keras_bigbatch._backend.reference import ghost_norm
 from keras_bigbatch.layers import GhostBatchNormalization
 from tests.autodiff import layer_gradients
 
@@ -27,11 +27,11 @@ def tiles(request, monkeypatch):
     if request.param == "many tiles":
         make_tiles_small(monkeypatch, 100)  # A sample or two of the pictures, two groups of rank 2.
     elif BACKEND == "torch":  # and half precision by torch's own kernel
-        monkeypatch.setattr("keras_bigbatch._backend.torch_kernel._LEAST", 1)
+        monkeypatch.setattr("keras_bigbatch._backend.torch.ghost_norm.kernel._LEAST", 1)
 
 
 def make_tiles_small(monkeypatch, elements=300):
-    module = "torch_walk" if BACKEND == "torch" else f"{BACKEND}_ghost_norm"
+    module = "torch.ghost_norm.tiles" if BACKEND == "torch" else f"{BACKEND}.ghost_norm"
     monkeypatch.setattr(f"keras_bigbatch._backend.{module}._TILE", elements)
 
 
@@ -46,7 +46,9 @@ def both(monkeypatch, layer, x, dy):
                 variable.value.grad = None
         with monkeypatch.context() as patch:
             if reference:
-                patch.setattr(_backend.active(), "ghost_normalize", ghost_norm.ghost_normalize)
+                patch.setattr(
+                    _backend.active().ghost_norm, "ghost_normalize", ghost_norm.ghost_normalize
+                )
             y, dx, gradients = layer_gradients(layer, x, dy)
         results.append([y, dx, *gradients, *layer.get_weights()[-2:]])
     return zip(*results, strict=True)
@@ -118,7 +120,9 @@ def test_moments_about_the_first_tile(axis, mean, far):
 
     x = np.random.default_rng(0).normal(mean, 1, size=(24, 6, 5, 6)).astype("float32")
     x[::8] += far  # A group's first sample, which may be all of its first tile.
-    _, moments = _backend.active().ghost_normalize(torch.tensor(x), None, None, 8, axis, 1e-3)
+    _, moments = _backend.active().ghost_norm.ghost_normalize(
+        torch.tensor(x), None, None, 8, axis, 1e-3
+    )
     groups = x.astype("float64").reshape(3, 8, 6, 5, 6)
     others = tuple(i for i in range(1, 5) if i != axis + 1)
     np.testing.assert_allclose(moments.mean, groups.mean(others), rtol=3e-7, atol=1e-5)
@@ -143,11 +147,11 @@ def test_moments_about_the_first_tile(axis, mean, far):
 def test_when_torchs_kernel_is_taken(monkeypatch, dtype, shape, taken):
     import torch
 
-    from keras_bigbatch._backend import torch_kernel, torch_walk
+    from keras_bigbatch._backend.torch.ghost_norm import kernel, tiles
 
-    monkeypatch.setattr(torch_kernel, "_LEAST", 2**14 // torch.get_num_threads())
+    monkeypatch.setattr(kernel, "_LEAST", 2**14 // torch.get_num_threads())
     x = torch.zeros(shape, dtype=getattr(torch, dtype))
-    assert torch_kernel.suits(torch_walk.Walk(x, 32, 3)) == taken
+    assert kernel.suits(tiles.Walk(x, 32, 3)) == taken
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="torch's kernel, which sums serially in float32")
@@ -162,7 +166,7 @@ def test_moments_of_large_groups_in_half_precision(dtype, size, axis):
     shape = (64, 3, size // 64) if axis == 1 else (64, size // 64, 3)
     x = torch.tensor(np.random.default_rng(0).normal(1e4, 100, size=shape))
     x = x.to(getattr(torch, dtype))
-    _, moments = _backend.active().ghost_normalize(x, None, None, 64, axis, 1e-3)
+    _, moments = _backend.active().ghost_norm.ghost_normalize(x, None, None, 64, axis, 1e-3)
     variance, mean = torch.var_mean(x.double(), (0, 3 - axis), correction=0)
     # The kernel's of 2**19 elements, channels last, are off by 3e-4 and 7e-4 or more.
     np.testing.assert_allclose(moments.mean[0], mean, rtol=1e-6)
@@ -178,7 +182,7 @@ def test_small_variances_in_half_precision(epsilon, axis):
     x = np.random.default_rng(0).normal(0, 1e-4, size=(16, 6, 6))
     x = torch.tensor(x).to(torch.bfloat16)
     x[:8, 2] = x[:8, :, 2] = 0  # A channel that is constant.
-    _, moments = _backend.active().ghost_normalize(x, None, None, 8, axis, epsilon)
+    _, moments = _backend.active().ghost_norm.ghost_normalize(x, None, None, 8, axis, epsilon)
     wanted = x.double().reshape(2, 8, 6, 6).var((1, 4 - axis), correction=0)
     np.testing.assert_allclose(moments.variance, wanted, rtol=1e-5)
 
@@ -189,10 +193,10 @@ def test_whatever_the_default_type_is(dtype):
     import torch
 
     x = torch.randn(19, 6).to(getattr(torch, dtype))
-    wanted, _ = _backend.active().ghost_normalize(x, None, None, 8, 1, 1e-3)
+    wanted, _ = _backend.active().ghost_norm.ghost_normalize(x, None, None, 8, 1, 1e-3)
     torch.set_default_dtype(torch.float64)
     try:
-        y, moments = _backend.active().ghost_normalize(x, None, None, 8, 1, 1e-3)
+        y, moments = _backend.active().ghost_norm.ghost_normalize(x, None, None, 8, 1, 1e-3)
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(y, wanted)
@@ -206,7 +210,7 @@ def test_outputs_are_like_any_other_tensor(dtype, batch):
     import torch
 
     x = torch.randn(batch, 64, 4, 5).to(getattr(torch, dtype)).movedim(1, 3).requires_grad_()
-    y, moments = _backend.active().ghost_normalize(x, None, None, 8, 3, 1e-3)
+    y, moments = _backend.active().ghost_norm.ghost_normalize(x, None, None, 8, 3, 1e-3)
     for tensor in (y, *moments[1:]):
         assert not tensor._is_view()
     assert (y.dtype, y.shape, y.stride()) == (x.dtype, x.shape, x.stride())
@@ -225,7 +229,7 @@ def test_large_outputs_ask_for_huge_pages():
     import torch
 
     x = torch.randn(1000, 64, 64)
-    y, _ = _backend.active().ghost_normalize(x, None, None, 8, 2, 1e-3)
+    y, _ = _backend.active().ghost_norm.ghost_normalize(x, None, None, 8, 2, 1e-3)
     inside = y.data_ptr() + y.nbytes // 2
     flags = {}
     for line in Path("/proc/self/smaps").read_text().splitlines():
@@ -244,7 +248,7 @@ def test_a_trace_holds_the_groups(dtype, rounding):
     import torch
 
     def normalized(inputs):
-        return _backend.active().ghost_normalize(inputs, None, None, 8, 1, 1e-3)[0]
+        return _backend.active().ghost_norm.ghost_normalize(inputs, None, None, 8, 1, 1e-3)[0]
 
     x, other = (torch.randn(19, 6).to(getattr(torch, dtype)).requires_grad_() for _ in range(2))
     traced = torch.jit.trace(normalized, other)
@@ -288,7 +292,7 @@ def test_function_transforms_see_through():
     (wanted,) = torch.autograd.grad(loss(inputs), inputs)
 
     def normalized(inputs):
-        y, _ = _backend.active().ghost_normalize(inputs, None, None, 8, 1, layer.epsilon)
+        y, _ = _backend.active().ghost_norm.ghost_normalize(inputs, None, None, 8, 1, layer.epsilon)
         return (y**3).sum()
 
     np.testing.assert_allclose(torch.func.grad(normalized)(x), wanted, rtol=1e-4, atol=1e-5)
@@ -321,7 +325,7 @@ def test_traced_for_any_batch(monkeypatch, shape, axis, jit, positions):
 
     sizes = shape if positions == "known" else (None, None, 6)
     spec = tf.TensorSpec((None, *sizes))
-    own = _backend.active().ghost_normalize
+    own = _backend.active().ghost_norm.ghost_normalize
     traced = tf.function(
         lambda x, dy: results(own, x, dy), input_signature=[spec, spec], jit_compile=jit
     )
@@ -348,7 +352,7 @@ def test_compiled_for_a_known_batch(monkeypatch, shape, axis, batch):
         return y, *moments, tape.gradient(y, x, dy)
 
     x, dy = map(tf.constant, data(batch, shape))
-    own = _backend.active().ghost_normalize
+    own = _backend.active().ghost_norm.ghost_normalize
     found = tf.function(lambda x, dy: results(own, x, dy), jit_compile=True)(x, dy)
     for actual, value in zip(found, results(ghost_norm.ghost_normalize, x, dy), strict=True):
         np.testing.assert_allclose(actual, value, rtol=1e-4, atol=5e-5)
@@ -370,7 +374,9 @@ def test_a_graph_may_be_run_with_and_without_xla(shape, compiled_first):
             loss = tf.reduce_sum(y**3)
         return tape.gradient(loss, x)
 
-    own = tf.function(_backend.active().ghost_normalize)  # Traced once, by what comes first.
+    own = tf.function(
+        _backend.active().ghost_norm.ghost_normalize
+    )  # Traced once, by what comes first.
     plain, compiled = (tf.function(lambda: gradient(own), jit_compile=jit) for jit in (None, True))
     calls = (compiled, plain, lambda: gradient(own))
     found = [call() for call in (calls if compiled_first else reversed(calls))]
@@ -390,7 +396,7 @@ def test_a_large_group_of_a_large_mean(axis, jit):
     )
     x = x.astype("float32")
     others = tuple(i for i in range(4) if i != axis)
-    normalize = _backend.active().ghost_normalize
+    normalize = _backend.active().ghost_norm.ghost_normalize
     spec = tf.TensorSpec((None, *x.shape[1:]))
     normalized = tf.function(
         lambda x: normalize(x, None, None, 512, axis, 0.0)[0],
@@ -423,7 +429,7 @@ def test_differentiated_twice_in_a_graph_for_any_batch(monkeypatch, shape, jit):
         return outer.gradient(slope, x)
 
     spec = tf.TensorSpec((None, *shape))
-    own = _backend.active().ghost_normalize
+    own = _backend.active().ghost_norm.ghost_normalize
     traced = tf.function(
         lambda x, v: product(own, x, v), input_signature=[spec, spec], jit_compile=jit
     )

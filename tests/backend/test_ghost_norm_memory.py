@@ -45,7 +45,9 @@ def test_tensorflow_keeps_the_input_alone(dtype):
 
     @tf.function
     def forward(inputs):
-        y, _ = _backend.active().ghost_normalize(inputs, ops.ones(16), ops.zeros(16), 16, 3, 1e-3)
+        y, _ = _backend.active().ghost_norm.ghost_normalize(
+            inputs, ops.ones(16), ops.zeros(16), 16, 3, 1e-3
+        )
         return tf.cast(y, inputs.dtype)
 
     with tf.GradientTape() as tape:

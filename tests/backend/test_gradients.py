@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bigbatch._backend import gradients
+from keras_bigbatch import _backend
 from tests.diagnostics import models
 
 A = np.random.default_rng(0).normal(size=(3, 3)).astype("float32")
@@ -34,7 +34,7 @@ def scale():
 
 @pytest.mark.parametrize("eager", [True, False])
 def test_derivatives_of_a_cubic(eager):
-    backend = gradients.active()
+    backend = _backend.active().gradients
     model = models.dense()
     model.run_eagerly = eager
     both = backend.compiled(backend.value_and_gradient(cubic), model)
@@ -51,7 +51,7 @@ def test_derivatives_of_a_cubic(eager):
 
 
 def test_what_does_not_matter_has_the_derivative_zero():
-    backend = gradients.active()
+    backend = _backend.active().gradients
 
     def ignores_the_second(values):
         return keras.ops.sum(values[0] ** 2)
@@ -65,13 +65,13 @@ def test_what_does_not_matter_has_the_derivative_zero():
 
 @pytest.mark.parametrize("function", [lambda v: keras.ops.sum(3 * v[0]), lambda v: v[1][0, 0]])
 def test_a_linear_function_has_no_second_derivative(function):
-    backend = gradients.active()
+    backend = _backend.active().gradients
     product = backend.hessian_vector_product(function)(tensors([W, U]), tensors(V))
     assert all((part == 0).all() for part in arrays(product))
 
 
 def test_inputs_stay_as_they_are():
-    backend = gradients.active()
+    backend = _backend.active().gradients
     values = tensors([W, U])
     backend.hessian_vector_product(cubic)(values, tensors(V), scale())
     backend.value_and_gradient(cubic)(values, scale())
@@ -86,4 +86,4 @@ def test_weights_that_keras_does_not_pass_are_refused():
     wrapper = keras.layers.TorchModuleWrapper(torch.nn.Linear(4, 2), output_shape=(None, 2))
     model = keras.Sequential([keras.Input((4,)), wrapper])
     with pytest.raises(ValueError, match="TorchModuleWrapper"):
-        gradients.active().refuse(model)
+        _backend.active().gradients.refuse(model)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_bigbatch.callbacks._measurement_updates import NEVER, next_measurement
+from keras_bigbatch._measuring.cadence import NEVER, next_measurement
 
 
 @given(st.integers(0, 10**9))

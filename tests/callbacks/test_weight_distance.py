@@ -122,7 +122,7 @@ def test_epoch_without_an_update_is_logged_but_has_no_point():
 @pytest.mark.parametrize("accumulation", [None, 4])
 def test_reads_nothing_between_measurements(monkeypatch, accumulation):
     reads = []
-    meter = _backend.active().WeightMeter
+    meter = _backend.active().weights.WeightMeter
     updates = meter.updates
     monkeypatch.setattr(meter, "updates", lambda self: reads.append(1) or updates(self))
     callback = WeightDistance()
@@ -191,7 +191,7 @@ def test_long_tensors_lose_nothing():
     old = [rng.normal(size=shape).astype("float32") for shape in shapes]
     new = [a + rng.normal(0.02, 0.01, a.shape).astype("float32") for a in old]
     expected = [np.square(b.astype("float64") - a).sum() for a, b in zip(old, new, strict=True)]
-    backend = _backend.active()
+    backend = _backend.active().weights
     model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
     variables = [keras.Variable(array) for array in new]
     restored = backend.restored(old, [variable.value for variable in variables])

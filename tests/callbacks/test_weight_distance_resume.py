@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_bigbatch import WeightDistance
-from keras_bigbatch.callbacks import _distance_store
+from keras_bigbatch.callbacks import _distance_file as _distance_store
 from tests.callbacks.fits import SlowReference, StopAt, assert_like_reference, dense_model, fit
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_bigbatch.diagnostics._box_maximizer import MAXIMIZERS, maximize_in_box
+from keras_bigbatch._numerics.box_maximizer import MAXIMIZERS, maximize_in_box
 
 BOTH = tuple(MAXIMIZERS)
 

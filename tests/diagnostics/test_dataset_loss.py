@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_bigbatch as kbb
-from keras_bigbatch.diagnostics._dataset_loss import DatasetLoss
+from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from tests import oracles
 from tests.diagnostics.models import (
     RNG,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keras_bigbatch._numerics.student_t import student_t
 from keras_bigbatch.diagnostics import DiffusionFit, fit_diffusion
-from keras_bigbatch.diagnostics._student_t import student_t
 
 T = np.array([10, 14, 20, 35, 50, 100, 200, 500, 1000, 3000])
 NOISE = np.random.default_rng(0).normal(0, 0.2, len(T))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_bigbatch._measuring.sampled_batches import SampledBatches
 from keras_bigbatch.diagnostics import NoiseScale, gradient_noise_scale
-from keras_bigbatch.diagnostics._sampled_batches import SampledBatches
-from keras_bigbatch.diagnostics.noise_scale import (
+from keras_bigbatch.diagnostics._noise_scale import (
     mean_and_covariance,
     noise_scale_of,
     two_batch_estimates,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+from keras_bigbatch._numerics.lanczos import lanczos
 from keras_bigbatch.diagnostics import hessian_eigenvalues, hessian_trace
-from keras_bigbatch.diagnostics._dataset_loss import DatasetLoss
-from keras_bigbatch.diagnostics._lanczos import lanczos
 from tests.diagnostics.models import (
     RNG,
     X,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_bigbatch.diagnostics import random_potential
-from keras_bigbatch.diagnostics.random_potential import _binned
+from keras_bigbatch.diagnostics._random_potential import _binned
 from tests.diagnostics.models import (
     X,
     Y,

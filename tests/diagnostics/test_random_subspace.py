@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from keras_bigbatch.diagnostics import _random_subspace
-from keras_bigbatch.diagnostics._random_subspace import RandomSubspace
+from keras_bigbatch._numerics import random_subspace as _random_subspace
+from keras_bigbatch._numerics.random_subspace import RandomSubspace
 
 
 def matrix_of(size, dimensions, seed=0, dtype="float32"):

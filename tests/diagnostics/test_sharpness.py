@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_bigbatch._numerics.box_maximizer import MAXIMIZERS
 from keras_bigbatch.diagnostics import _random_subspace, sharpness
-from keras_bigbatch.diagnostics._box_maximizer import MAXIMIZERS
 from tests.diagnostics.models import (
     X,
     Y,

@@ -34,7 +34,7 @@ import jax.export
 import numpy as np
 
 import keras_bigbatch as kbb
-from keras_bigbatch.layers import _alignment
+from keras_bigbatch.layers import _group_alignment as _alignment
 from tests.distribution import cases
 
 BATCH = 64

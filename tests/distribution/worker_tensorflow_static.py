@@ -74,7 +74,7 @@ def tpu_graph(step, replicas=1):
 def replicated(mode):
     """The step as TPUStrategy runs it on two cores: its replica context, with its all-reduce."""
     step = training(mode)
-    tensorflow = _backend.active()
+    tensorflow = _backend.active().replicas
     kept = tensorflow.replicas, tensorflow.gather_rows
 
     def all_reduce(_, value):
@@ -83,7 +83,7 @@ def replicated(mode):
     context = SimpleNamespace(
         replica_id_in_sync_group=tf.constant(0), num_replicas_in_sync=2, all_reduce=all_reduce
     )
-    from keras_bigbatch._backend import tensorflow_replicas
+    from keras_bigbatch._backend.tensorflow import replicas as tensorflow_replicas
 
     real = tensorflow_replicas.tf.distribute.get_replica_context
     tensorflow.replicas = lambda: 2

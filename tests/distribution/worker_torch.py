@@ -83,7 +83,7 @@ def controls():
     """What the comparison says where the exchange is left out, or made in another order."""
     single = cases.conv_model()
     loop(single, single)
-    backend = _backend.active()
+    backend = _backend.active().replicas
     honest, found = backend.gather_rows, {}
     for name, gather in (("own", lambda row: row[None]), ("order", lambda r: honest(r).flip(0))):
         backend.gather_rows = gather

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bigbatch._backend import layerwise
+from keras_bigbatch import _backend
+from keras_bigbatch._backend.reference import optimizer as reference
 from keras_bigbatch.optimizers import CBLR, LARS, MCLR, LayerwiseOptimizer, PercentDelta
 from tests.optimizers.steps import assert_close, stepped, variables_of, weights_and_gradients
 from tests.problems import BATCH, JIT, data, model_of, plain_layer, predicted, trained
@@ -118,7 +119,7 @@ def test_fast_paths_agree_with_the_reference(
     options = {**FAST, "weight_decay": 0.1, "momentum": momentum, "nesterov": nesterov}
     options["rate_in_momentum"] = rate_in_momentum
     fast = stepped(cls(**options), weights, gradients)
-    monkeypatch.setattr(layerwise, "active", lambda: layerwise)
+    monkeypatch.setattr(_backend.active(), "optimizer", reference)
     assert_close(stepped(cls(**options), weights, gradients), fast, rtol=1e-5, atol=1e-5)
 
 
@@ -126,7 +127,7 @@ def test_reference_functions_agree_with_numpy():
     for size in (1, 6, 7):
         x = np.random.default_rng(size).normal(size=(size, 3)).astype("float32")
         tensor = keras.ops.convert_to_tensor(x)
-        for module in (layerwise, layerwise.active()):
+        for module in (reference, _backend.active().optimizer):
             np.testing.assert_allclose(
                 keras.ops.convert_to_numpy(module.squared_norm(tensor)), (x**2).sum(), rtol=1e-6
             )

@@ -1,0 +1,5 @@
+"""JAX's own forms."""
+
+from keras_bigbatch._backend.jax import ghost_norm, gradients, optimizer, replicas, weights
+
+__all__ = ["ghost_norm", "gradients", "optimizer", "replicas", "weights"]

@@ -1,0 +1,1 @@
+"""The forms in `keras.ops`: what every backend can fall back to."""

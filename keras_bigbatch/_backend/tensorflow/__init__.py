@@ -1,0 +1,5 @@
+"""TensorFlow's own forms."""
+
+from keras_bigbatch._backend.tensorflow import ghost_norm, gradients, optimizer, replicas, weights
+
+__all__ = ["ghost_norm", "gradients", "optimizer", "replicas", "weights"]

@@ -1,0 +1,5 @@
+"""PyTorch's own forms."""
+
+from keras_bigbatch._backend.torch import ghost_norm, gradients, optimizer, replicas, weights
+
+__all__ = ["ghost_norm", "gradients", "optimizer", "replicas", "weights"]

@@ -1,0 +1,110 @@
+"""Ghost batch norm on PyTorch: a forward and a backward pass that make no full-size temporaries.
+
+Run as separate operations on a CPU, the time goes into temporaries: every one is memory that must
+be mapped, written and read back. This writes piece by piece into outputs that are allocated once.
+Nothing of full size but the input is kept for the backward pass.
+"""
+
+import ctypes
+import mmap
+import sys
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from keras_bigbatch._backend.reference import ghost_norm
+from keras_bigbatch._backend.reference.ghost_norm import GhostMoments
+from keras_bigbatch._backend.torch.ghost_norm import kernel, tiles
+from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk
+from keras_bigbatch._typing import Tensor
+
+# A huge page's bytes on most machines.
+_HUGE_PAGE = 2**21
+if sys.platform == "linux":
+    _madvise = ctypes.CDLL(None).madvise
+    _madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+
+
+def ghost_normalize(
+    x: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    virtual_batch: int,
+    axis: int,
+    epsilon: float,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, GhostMoments]:
+    """As `ghost_norm.ghost_normalize`, in x's precision, by the walk where that is possible."""
+    if mask is not None or not _is_plain(x):
+        return ghost_norm.ghost_normalize(x, gamma, beta, virtual_batch, axis, epsilon, mask)
+    channels = x.shape[axis]
+    gamma = torch.ones(channels, dtype=torch.float32) if gamma is None else gamma
+    beta = torch.zeros(channels, dtype=torch.float32) if beta is None else beta
+    y, mean, variance = _GhostNorm.apply(x, gamma, beta, virtual_batch, axis, epsilon)
+    count = ghost_norm.GhostGroups(x, virtual_batch, axis).sizes("float32")
+    return y, GhostMoments(count, mean, variance)
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Whether `x` is data in a CPU's memory, and not a stand-in that something traces with."""
+    return (
+        not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
+        and x.numel() > 0
+        and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and type(x) in (torch.Tensor, torch.nn.Parameter)
+        # Torch has no public word for "inside torch.func": its transforms cannot see the walk.
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+class _GhostNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, *options: Any) -> Any:
+        virtual_batch, axis, epsilon = options
+        walk = Walk(x, virtual_batch, axis)
+        y = _empty_like(walk.x)
+        mean, variance = walk.statistics(), walk.statistics()
+        _form(walk).normalize(walk, gamma, beta, epsilon, (y, mean, variance))
+        ctx.options = options
+        ctx.save_for_backward(x, gamma, beta, mean, variance)
+        ctx.mark_non_differentiable(mean, variance)
+        return y, mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, *_: Any) -> Any:
+        x, gamma, beta, mean, variance = ctx.saved_tensors
+        virtual_batch, axis, epsilon = ctx.options
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            return *_differentiable((x, gamma, beta), ctx.options, dy), None, None, None
+        walk = Walk(x, virtual_batch, axis)
+        dx = _empty_like(walk.x)
+        root = torch.rsqrt(variance + epsilon)
+        dgamma, dbeta = walk.statistics(), walk.statistics()
+        _form(walk).differentiate(walk, gamma, mean, root, dy, (dx, dgamma, dbeta))
+        return dx, dgamma.sum(0), dbeta.sum(0), None, None, None
+
+
+def _form(walk: Walk) -> ModuleType:
+    return kernel if kernel.suits(walk) else tiles
+
+
+def _empty_like(x: Tensor) -> Tensor:
+    """Memory for an output. Linux maps huge pages, where it has them, in a third of the time."""
+    y = torch.empty_like(x)
+    begin = -(-y.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    size = y.data_ptr() + y.nbytes - begin
+    if sys.platform == "linux" and size >= _HUGE_PAGE:
+        _madvise(begin, size, mmap.MADV_HUGEPAGE)  # refused or not, the memory is there
+    return y
+
+
+def _differentiable(
+    inputs: tuple[Tensor, ...], options: tuple[Any, ...], dy: Tensor
+) -> list[Tensor | None]:
+    """The gradients as operations that have gradients themselves, through the reference."""
+    y, _ = ghost_norm.ghost_normalize(*inputs, *options)
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    found = iter(torch.autograd.grad(y.to(dy.dtype), wanted, dy, create_graph=True))
+    return [next(found) if tensor.requires_grad else None for tensor in inputs]

@@ -1,0 +1,60 @@
+"""Ghost batch norm on PyTorch by torch's own batch norm kernel, on each group of its own.
+
+For large groups in half precision, which the kernel reads and writes as they are. The walk has to
+copy them to float32 and back, and takes up to twice as long. In float32 the kernel would gain a
+tenth, and lose digits.
+"""
+
+import torch
+
+from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk
+from keras_bigbatch._typing import Tensor
+
+# Elements of a group, for each thread. Of fewer, the calls take longer than the walk.
+_LEAST = 2**14
+
+_backward = torch.ops.aten.native_batch_norm_backward.out
+
+
+def suits(walk: Walk) -> bool:
+    """Whether the kernel is the faster way, and exact enough.
+
+    It adds up the elements of a channel one by one in float32. At a large mean that would lose
+    digits, were the sum not exact: float32 has 16 binary digits more than bfloat16, and so takes
+    2**16 elements, and 13 more than float16.
+    """
+    if walk.x.dtype == torch.float32 or torch.jit.is_tracing():  # in a trace it has no gradient
+        return False
+    group = walk.largest_group()
+    channel = group // walk.channels
+    exact = torch.finfo(walk.x.dtype).eps / torch.finfo(torch.float32).eps
+    return group >= _LEAST * torch.get_num_threads() and 1 < channel <= exact
+
+
+def normalize(
+    walk: Walk, gamma: Tensor, beta: Tensor, epsilon: float, outputs: tuple[Tensor, ...]
+) -> None:
+    """As `tiles.normalize`."""
+    y, mean, variance = outputs
+    gamma, beta = gamma.float(), beta.float()
+    # The kernel gives 1 / sqrt(variance + epsilon), of which little of a small variance is left. A
+    # moving variance that moves all the way is the group's, but for the divisor n - 1.
+    moving_mean, root = torch.zeros(2, walk.channels, dtype=torch.float32)
+    variance.zero_()
+    options = {"training": True, "momentum": 1.0, "eps": epsilon}
+    for (xg, yg), m, v in zip(walk.groups(walk.x, y), mean, variance, strict=True):
+        torch.native_batch_norm(xg, gamma, beta, moving_mean, v, **options, out=(yg, m, root))
+        v.mul_(1 - walk.channels / xg.numel())
+
+
+def differentiate(
+    walk: Walk, gamma: Tensor, mean: Tensor, root: Tensor, dy: Tensor, outputs: tuple[Tensor, ...]
+) -> None:
+    """As `tiles.differentiate`."""
+    dx, dgamma, dbeta = outputs
+    gamma = gamma.float()
+    options = {"train": True, "eps": 0.0, "output_mask": [True, True, True]}
+    groups = zip(walk.groups(walk.x, dy, dx), mean, root, dgamma, dbeta, strict=True)
+    for (xg, dyg, dxg), m, r, along, whole in groups:
+        inputs = (dyg, xg, gamma, None, None, m, r)
+        _backward(*inputs, **options, out0=dxg, out1=along, out2=whole)

@@ -1,0 +1,1 @@
+"""What callbacks and diagnostics share: losses, gradients, batches, and when to measure."""

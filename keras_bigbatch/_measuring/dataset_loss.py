@@ -1,0 +1,191 @@
+"""The loss of a model over a whole data set, as a function of the flat vector of its weights."""
+
+import contextlib
+import math
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_bigbatch import _backend, _parameters
+from keras_bigbatch._arguments import one_of
+from keras_bigbatch._measuring.batches import Batch, Batches, first_sample
+from keras_bigbatch._measuring.stateless_loss import stateless_loss
+from keras_bigbatch._typing import Tensor, Vector
+
+MODES = ("inference", "training")
+
+
+class DatasetLoss:
+    """Loss, gradient and Hessian-vector products of a compiled model over a data set.
+
+    What every instrument stands on. Vectors go in and come out as flat NumPy arrays of all
+    trainable values in the order of `model.trainable_variables` (float32, or float64 for a model
+    of that). The model itself is never written to, so it is as it was after every call, an
+    exception or an interrupt; where a vector is left out, its present weights are taken.
+
+    The loss is what `model.evaluate` reports: `model.compute_loss` with the sample weights, the
+    regularizers and `add_loss`, as the mean over the batches, each times its samples. For the
+    reductions `"sum_over_batch_size"` (Keras's default) and `"mean"` that is exact whatever the
+    batch size; for `"sum"`, `"mean_with_sample_weight"` and masked losses it depends on it, as in
+    `evaluate`.
+
+    With `mode="inference"` layers do as in `evaluate`: batch norm takes its stored statistics and
+    Dropout nothing. With `mode="training"` batch norm takes the statistics of each batch, and
+    random layers draw the same numbers for every batch of a pass and in every pass: the loss stays
+    a function of the weights, if the data come in the same batches each time.
+
+    Under `mixed_float16` no loss scale is applied. On a distributed model the passes run
+    on one replica.
+
+    Args:
+        model: A compiled and built `keras.Model`.
+        x: As in `fit`: arrays, lists or dictionaries of them, or a data set.
+        y: As in `fit`.
+        sample_weight: As in `fit`.
+        batch_size: Samples a batch, for arrays; 256 if None. As many as memory allows is fastest.
+        mode: `"inference"` or `"training"`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        mode: str = "inference",
+    ) -> None:
+        if not getattr(model, "compiled", False):
+            raise ValueError(
+                "The model has no loss yet. Received: a model that is not compiled. Call "
+                "`model.compile(optimizer, loss)` first."
+            )
+        training = one_of("mode", mode, MODES) == "training"
+        self.model = model
+        self.variables = _parameters.trainable_variables(model)
+        self.batches = Batches(x, y, sample_weight, batch_size)
+        self.dtype = _parameters.vector_type(self.variables)
+        self.size = _parameters.vector_size(self.variables)
+        backend = _backend.active().gradients
+        backend.refuse(model)
+        loss = stateless_loss(model, training)
+        with_gradient = backend.value_and_gradient(loss)
+        product = backend.hessian_vector_product(loss)
+
+        def add_gradient(total: Any, samples: Tensor, *arguments: Any) -> Any:
+            value, gradient = with_gradient(*arguments)
+            return _add(total, samples, gradient), value
+
+        def add_product(total: Any, samples: Tensor, *arguments: Any) -> Any:
+            return _add(total, samples, product(*arguments))
+
+        self._loss = backend.compiled(loss, model)
+        self._add_gradient = backend.compiled(add_gradient, model)
+        self._add_product = backend.compiled(add_product, model)
+        with contextlib.closing(self.tensor_batches()) as batches:
+            _, batch = next(batches)
+        # The first call of a model's loss makes its trackers: their variables must not come from a
+        # function that is being compiled, and get their values where this scope ends.
+        # Without a seed Dropout draws from torch's global state.
+        with keras.StatelessScope(), backend.random_state_kept():
+            backend.trace(loss, self.tensors(), self.state_tensors(), first_sample(batch))
+
+    @property
+    def weights(self) -> Vector:
+        """The model's present trainable values, a copy."""
+        return _parameters.flat([variable.value for variable in self.variables], self.dtype)
+
+    def loss(self, weights: Vector | None = None, state: Sequence[Any] | None = None) -> float:
+        """The loss at `weights`; `state` replaces the values of `non_trainable_variables`."""
+        values, state = self.tensors(weights), self.state_tensors(state)
+        counts, losses = [], []
+        with contextlib.closing(self.tensor_batches()) as batches:
+            for samples, batch in batches:
+                counts.append(samples)
+                losses.append(self._loss(values, state, batch))
+        return _mean(counts, losses)
+
+    def gradient(self, weights: Vector | None = None) -> tuple[float, Vector]:
+        """The loss and its gradient at `weights`, in one pass."""
+        values, state = self.tensors(weights), self.state_tensors()
+        total = self._zeros()
+        counts, losses = [], []
+        with contextlib.closing(self.tensor_batches()) as batches:
+            for samples, batch in batches:
+                counts.append(samples)
+                total, loss = self._add_gradient(total, self._count(samples), values, state, batch)
+                losses.append(loss)
+        return _mean(counts, losses), self._vector(total) / sum(counts)
+
+    def batch_gradients(self, weights: Vector | None = None) -> Iterator[tuple[int, float, Vector]]:
+        """Yields for each batch its samples, its loss and the gradient of that, in one pass."""
+        values, state = self.tensors(weights), self.state_tensors()
+        one, zeros = self._count(1), self._zeros()
+        with contextlib.closing(self.tensor_batches()) as batches:
+            for samples, batch in batches:
+                total, loss = self._add_gradient(zeros, one, values, state, batch)
+                yield samples, _mean([1], [loss]), self._vector(total)
+
+    def hessian_vector_product(self, vector: Vector, weights: Vector | None = None) -> Vector:
+        """The Hessian at `weights` times `vector`, in one pass; about two gradients' work."""
+        values, state = self.tensors(weights), self.state_tensors()
+        along = self.tensors(vector)
+        total = self._zeros()
+        count = 0
+        with contextlib.closing(self.tensor_batches()) as batches:
+            for samples, batch in batches:
+                count += samples
+                total = self._add_product(total, self._count(samples), values, along, state, batch)
+        return self._vector(total) / count
+
+    def tensor_batches(self) -> Generator[tuple[int, Batch], None, None]:
+        """One reading of the data, as tensors on the device, each batch with its samples."""
+        with _backend.active().gradients.random_state_kept():
+            for samples, batch in self.batches:
+                yield samples, keras.tree.map_structure(_tensor, batch)
+
+    def tensors(self, vector: Vector | None = None) -> list[Tensor]:
+        """The parts of `vector` on the device, or copies of the present weights."""
+        values = [variable.value for variable in self.variables]
+        if vector is None:
+            values = _backend.active().weights.snapshot(values)
+        else:
+            parts = _parameters.split(np.asarray(vector, self.dtype), self.variables)
+            values = _backend.active().weights.restored(parts, values)
+        # In the vector's type, in which derivatives then come: the scope casts to the variables'.
+        return [ops.cast(value, self.dtype.name) for value in values]
+
+    def state_tensors(self, state: Sequence[Any] | None = None) -> list[Tensor]:
+        """The arrays of `state` on the device, or copies of the present state."""
+        values = [variable.value for variable in _parameters.state_variables(self.model)]
+        if state is None:
+            return _backend.active().weights.snapshot(values)
+        return _backend.active().weights.restored([np.asarray(each) for each in state], values)
+
+    def _zeros(self) -> list[Tensor]:
+        return [ops.zeros(variable.shape, self.dtype.name) for variable in self.variables]
+
+    def _count(self, samples: int) -> Tensor:
+        return ops.convert_to_tensor(samples, self.dtype.name)
+
+    def _vector(self, tensors: Sequence[Tensor]) -> Vector:
+        return _parameters.flat(tensors, self.dtype)
+
+
+def _add(total: Sequence[Tensor], samples: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [sum_ + samples * tensor for sum_, tensor in zip(total, tensors, strict=True)]
+
+
+def _mean(counts: Sequence[int], losses: Sequence[Tensor]) -> float:
+    """The mean over samples; the losses stay on the device until all are computed."""
+    values = [float(ops.convert_to_numpy(loss)) for loss in losses]
+    weighted = [count * value for count, value in zip(counts, values, strict=True)]
+    return math.fsum(weighted) / sum(counts)
+
+
+def _tensor(leaf: Any) -> Any:
+    return None if leaf is None else ops.convert_to_tensor(leaf)

@@ -1,0 +1,93 @@
+"""The loss at mixtures of several sets of weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_bigbatch import _parameters
+from keras_bigbatch._arguments import one_of
+from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+from keras_bigbatch._measuring.estimated_statistics import MovingStatistics
+
+STATISTICS = ("interpolated", "estimated", "batch")
+
+
+class MixedWeights:
+    """The loss of a model over a data set at sums of given weights, each times its share.
+
+    Args:
+        model: A compiled model, which is not changed.
+        sets: The sets of weights by the name of their argument, each as from `get_weights()`.
+        x: As `DatasetLoss` takes them, like the next three.
+        y: See `x`.
+        sample_weight: See `x`.
+        batch_size: See `x`.
+        statistics: Which moving statistics a mixture has, as `linear_path` describes.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        sets: Mapping[str, Sequence[Any]],
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int | None,
+        statistics: str,
+    ) -> None:
+        statistics = one_of("statistics", statistics, STATISTICS)
+        self._sets = [_checked(name, weights, model) for name, weights in sets.items()]
+        mode = "training" if statistics == "batch" else "inference"
+        self._loss = DatasetLoss(
+            model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode
+        )
+        self._state = _parameters.state_variables(model)
+        self._estimate = MovingStatistics(self._loss) if statistics == "estimated" else None
+
+    def __call__(self, shares: Sequence[float]) -> float:
+        """The loss where each set has its share; shares that sum to 1 lie on the sets' plane."""
+        loss = self._loss
+        mixed = {
+            id(variable): _mixed(variable, parts, shares)
+            for variable, *parts in zip(loss.model.weights, *self._sets, strict=True)
+        }
+        vector = _parameters.flat([mixed[id(v)] for v in loss.variables], loss.dtype)
+        # Seeds and the like are no weights: they stay.
+        state = [mixed[id(v)] if id(v) in mixed else v.numpy() for v in self._state]
+        if self._estimate is not None:
+            state = self._estimate(vector, state)
+        return loss.loss(vector, state)
+
+
+def checked_points(name: str, points: Any, default: Any) -> Any:
+    """A flat array of finite numbers, or a `ValueError`."""
+    found = np.asarray(default if points is None else points, np.float64)
+    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
+        raise ValueError(
+            f"`{name}` must be a flat list of finite numbers, one or more. "
+            f"Received: {name}={points!r}."
+        )
+    return found
+
+
+def _checked(name: str, weights: Any, model: Any) -> list[Any]:
+    arrays = [np.asarray(each) for each in weights]
+    shapes, wanted = [a.shape for a in arrays], [tuple(v.shape) for v in model.weights]
+    if shapes != wanted:
+        raise ValueError(
+            f"`{name}` must be weights of this model, as `model.get_weights()` returns them, of "
+            f"the shapes {wanted}. Received: {shapes}."
+        )
+    return arrays
+
+
+def _mixed(variable: Any, parts: Sequence[Any], shares: Sequence[float]) -> Any:
+    first = parts[0]
+    if not np.issubdtype(first.dtype, np.floating):
+        return first
+    mixed = sum(share * part for share, part in zip(shares, parts, strict=True))
+    if variable.name == "moving_variance":
+        # Beyond the sets a share is negative, and a variance must not be.
+        mixed = np.maximum(mixed, np.minimum.reduce(parts))
+    return mixed.astype(first.dtype)

@@ -1,0 +1,93 @@
+"""Batches of some of a data set's samples, other ones at each reading."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_bigbatch._measuring.batches import Batch, Batches, _on_host
+
+
+class SampledBatches(Batches):
+    """A number of batches of one size, all full, of samples drawn from the data.
+
+    From arrays the rows are drawn at random, with replacement, so batches are independent and what
+    is estimated is of these data. A data set is taken in its own order, cut into batches of this
+    size: each reading goes on where the last one stopped, and begins again where the data end. One
+    reading never begins twice, so it has fewer batches if the data have.
+
+    Args:
+        x: As for `Batches`.
+        y: As for `Batches`.
+        sample_weight: As for `Batches`.
+        size: Samples a batch.
+        count: Batches a reading.
+        seed: Seed of the draws from arrays.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        size: int,
+        count: int,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(x, y, sample_weight)
+        self._size = size
+        self._count = count
+        self._random = np.random.default_rng(seed)
+        self._rest: Iterator[tuple[int, Batch]] | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        """As of `Batches`."""
+        return self._drawn() if self._is_arrays else self._following()
+
+    def _drawn(self) -> Iterator[tuple[int, Batch]]:
+        for _ in range(self._count):
+            rows = self._random.integers(self._samples, size=self._size)
+            yield self._size, self._map(lambda leaf: _picked(leaf, rows), self._data)  # noqa: B023
+
+    def _following(self) -> Iterator[tuple[int, Batch]]:
+        begun = self._rest is None
+        rest = self._cut() if self._rest is None else self._rest
+        for _ in range(self._count):
+            following = next(rest, None)
+            if following is None and not begun:
+                begun, rest = True, self._cut()
+                following = next(rest, None)
+            self._rest = None if following is None else rest
+            if following is None:
+                return
+            yield following
+
+    def _cut(self) -> Iterator[tuple[int, Batch]]:
+        """The stream's samples in batches of the size; what is left in the end is dropped."""
+        held, count = None, 0
+        for samples, batch in super().__iter__():
+            batch = keras.tree.map_structure(_on_host, batch)
+            held = batch if held is None else keras.tree.map_structure(_joined, held, batch)
+            count += samples
+            start = 0
+            while count - start >= self._size:
+                rows = slice(start, start + self._size)
+                yield self._size, self._map(lambda leaf: leaf[rows], held)  # noqa: B023
+                start = rows.stop
+            held = self._map(lambda leaf: leaf[start:], held)  # noqa: B023
+            count -= start
+
+
+def _picked(leaf: Any, rows: Any) -> Any:
+    if isinstance(leaf, np.ndarray):
+        return leaf[rows]
+    if hasattr(leaf, "iloc"):
+        return leaf.iloc[rows]
+    # What reads from files takes single rows, or sorted ones without repetition.
+    return np.stack([leaf[int(row)] for row in rows])
+
+
+def _joined(held: Any, leaf: Any) -> Any:
+    return None if leaf is None else np.concatenate([held, leaf])

@@ -1,0 +1,1 @@
+"""Pure mathematics on NumPy arrays: nothing here knows Keras."""

@@ -1,0 +1,117 @@
+"""Learning rate drops at given distances of the weights from their start."""
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_bigbatch._arguments import positive_number
+from keras_bigbatch.callbacks._weight_distance import WeightDistance
+
+
+class ReduceLROnWeightDistance(WeightDistance):
+    """Multiplies the learning rate by a factor when the weights have come far enough.
+
+    Experimental. Use it to let a large batch stay in its phase of high rate until it is as far from
+    its start as the small batch was when that one's rate dropped: train the small batch once with
+    `WeightDistance`, read the distances at the epochs of its drops, and give them here in place of
+    a schedule. With distances `d_1 < d_2 < ...` the rate after an epoch is
+
+        rate = first_rate * factor ** (number of d_k that the distance has reached so far)
+
+    It is a `WeightDistance` too: it measures, records, logs, resumes and costs as that one does, so
+    one of the two is enough. The rate changes between epochs only. A distance that is never reached
+    never drops the rate, so give `fit` an end that you can live with.
+
+    *What it adds to `logs`*: `weight_distance`, and `learning_rate` as it was in the epoch that
+    ends. Put it before `CSVLogger` and `TensorBoard`, and before `BackupAndRestore`, so that the
+    rate in the backup is the one after the drop.
+
+    Differs from the paper in that there is a rule. The paper says that the distance "can be a good
+    measure to decide upon when to decrease the learning rate", and no more. Distances depend on the
+    network, its initialization and weight decay, and are not to be carried from one network to
+    another.
+
+    Args:
+        distances: Distance, or increasing distances, at which the rate drops.
+        factor: What a drop multiplies the rate by, more than 0 and less than 1.
+        frequency: As for `WeightDistance`, when to measure beside the epochs' ends.
+        per_layer: As for `WeightDistance`.
+        path: As for `WeightDistance`. With it an interrupted training knows which drops it has had.
+
+    Raises:
+        ValueError: If an argument is not as above. In `fit`: if the optimizer has a schedule, whose
+            rate cannot be set; or as for `WeightDistance`.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    import keras_bigbatch as kbb
+
+    model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    reduce = kbb.callbacks.ReduceLROnWeightDistance([0.2, 0.3])
+    x, y = np.random.rand(256, 8), np.ones(256)
+    history = model.fit(x, y, batch_size=16, epochs=5, verbose=0, callbacks=[reduce])
+    print(history.history["weight_distance"], history.history["learning_rate"])
+    ```
+
+    References:
+        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 5
+    """
+
+    def __init__(
+        self,
+        distances: float | Sequence[float],
+        factor: float = 0.1,
+        frequency: str | int = "log",
+        per_layer: bool = False,
+        path: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(frequency, per_layer, path)
+        given = np.atleast_1d(distances).tolist()
+        hint = "It is a distance of the weights from their start, as `WeightDistance` records it."
+        self.distances = [positive_number("distances", distance, hint) for distance in given]
+        if not given or any(a >= b for a, b in itertools.pairwise(given)):
+            raise ValueError(
+                "`distances` must be one distance or more, each larger than the one before. "
+                f"Received: distances={distances!r}."
+            )
+        self.factor = positive_number("factor", factor, "It multiplies the learning rate.")
+        if self.factor >= 1:
+            raise ValueError(f"`factor` must be less than 1. Received: factor={factor!r}.")
+        self._drops = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
+        optimizer = self.model.optimizer
+        try:
+            optimizer.learning_rate = float(optimizer.learning_rate)
+        except TypeError as error:
+            raise ValueError(
+                "`ReduceLROnWeightDistance` sets the rate itself, but the optimizer has a "
+                "`LearningRateSchedule`. Compile with a float as the learning rate."
+            ) from error
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        optimizer = self.model.optimizer
+        if logs is not None:
+            logs["learning_rate"] = float(optimizer.learning_rate)
+        before = self._drops
+        super().on_epoch_end(epoch, logs)
+        self._drops = self._reached()
+        if self._drops > before:
+            rate = float(optimizer.learning_rate) * self.factor ** (self._drops - before)
+            optimizer.learning_rate = rate
+
+    def _begin(self, model: Any) -> None:
+        super()._begin(model)
+        self._drops = self._reached()
+
+    def _reached(self) -> int:
+        """How many of the distances the weights have reached so far."""
+        farthest = max(self.history["distance"], default=0.0)
+        return sum(distance <= farthest for distance in self.distances)

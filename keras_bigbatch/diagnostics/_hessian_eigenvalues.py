@@ -1,0 +1,163 @@
+"""The largest eigenvalues of a loss's Hessian over a data set."""
+
+import dataclasses
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+from keras_bigbatch._numerics.lanczos import lanczos
+
+
+@dataclasses.dataclass(frozen=True)
+class HessianEigenvalues:
+    """What `hessian_eigenvalues` found.
+
+    Attributes:
+        values: The `k` algebraically largest eigenvalues, from the largest down.
+        residuals: Of each, `|H u - value * u|` for its unit vector `u`. There is a true eigenvalue
+            no farther away than that; the error is mostly far smaller, about its square over the
+            distance to the next eigenvalue.
+        iterations: Hessian-vector products made, each a pass over the data.
+        converged: Whether all residuals came below the tolerance.
+    """
+
+    values: npt.NDArray[np.float64]
+    residuals: npt.NDArray[np.float64]
+    iterations: int
+    converged: bool
+
+    def __str__(self) -> str:
+        rows = zip(self.values, self.residuals, strict=True)
+        lines = [f"{'eigenvalue':>12}{'residual':>12}"]
+        lines += [f"{value:>12.6g}{residual:>12.2g}" for value, residual in rows]
+        state = "converged" if self.converged else "not converged"
+        return "\n".join([*lines, f"{state} after {self.iterations} passes over the data"])
+
+
+def hessian_eigenvalues(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    k: int = 1,
+    *,
+    sample_weight: Any = None,
+    batch_size: int | None = None,
+    mode: str = "inference",
+    tolerance: float = 1e-3,
+    max_iterations: int = 100,
+    basis_size: int | None = None,
+    seed: int = 0,
+    verbose: int = 0,
+) -> HessianEigenvalues:
+    """Finds the largest eigenvalues of the Hessian of the training loss, over all the data.
+
+    Use it to ask how sharp the minimum is in its sharpest directions: a rate above
+    `2 / values[0]` makes plain gradient descent leave it. The Hessian is that of the compiled loss
+    by all trainable variables; it is never built. Lanczos iterations with full
+    reorthogonalization need its products with vectors only, each one pass over the data in
+    batches, exact up to rounding. A top eigenvalue takes ten to thirty-five.
+
+    The model is not changed: weights, moving statistics, seeds, optimizer and metrics are those of
+    before, also after an error or an interrupt. Regularizers and `add_loss` are part of the loss,
+    as in `evaluate`; a `sample_weight` weighs as there. A partial last batch counts by its samples.
+    Not twice differentiable points, as of ReLU, count with the derivative that the backend gives.
+
+    On memory: the accelerator holds some five vectors of the size of the weights and the
+    activations of one batch, about twice what a training step needs. The host holds `basis_size`
+    vectors of float32, and half as many again for a moment; lower it for a large model, at the
+    price of more passes.
+
+    Differs from PyHessian: the algebraically largest eigenvalues and not those largest in
+    magnitude; Lanczos instead of power iterations with deflation, which need several times the
+    passes; residuals that say how exact a value is; the model's own gradients stay untouched.
+    An eigenvalue that occurs several times may be found once.
+
+    Args:
+        model: A compiled `keras.Model`, Functional, Sequential or subclassed, that has weights.
+        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
+            `DataLoader` or a `PyDataset`. It is read once an iteration and must yield the same
+            samples each time.
+        y: As in `fit`.
+        k: How many eigenvalues, at most the number of trainable values.
+        sample_weight: As in `fit`, with arrays.
+        batch_size: Samples a batch, with arrays; 256 if None. More is faster while memory lasts.
+        mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
+            `"training"`: they take those of each batch, which then must be the same in each
+            pass, and random layers draw the same numbers for each batch.
+        tolerance: A value has converged when its residual is at most this share of it.
+        max_iterations: Passes over the data after which to give up, with a warning.
+        basis_size: Vectors kept on the host, at least `k + 2`; `max(12, 2 * k + 8)` if None.
+        seed: Seed of the first direction.
+        verbose: 1 for a progress bar, a step a pass.
+
+    Returns:
+        A `HessianEigenvalues` with `.values`, `.residuals`, `.iterations` and `.converged`.
+
+    Raises:
+        ValueError: If an argument is not as above, the model is not compiled or has no weights,
+            or a product is not finite.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    import keras_bigbatch as kbb
+
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(512, 3)) * [3.0, 2.0, 1.0]
+    found = kbb.diagnostics.hessian_eigenvalues(model, x, np.zeros((512, 1)), k=2)
+    print(found)
+    print(np.linalg.eigvalsh(2 * x.T @ x / 512)[::-1])    # the same, and the third
+    ```
+
+    References:
+        - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 2.2.2 (sharp minima have
+          a few large eigenvalues)
+        - [Pearlmutter, 1994](https://doi.org/10.1162/neco.1994.6.1.147) (the products)
+        - [Wu & Simon, 2000](https://doi.org/10.1137/S0895479898334605) (Lanczos with restarts)
+    """
+    k = positive_integer("k", k, "It is the number of eigenvalues.")
+    tolerance = positive_number("tolerance", tolerance, "It is relative: 1e-3 for three digits.")
+    max_iterations = positive_integer(
+        "max_iterations", max_iterations, "It is the most passes over the data."
+    )
+    if basis_size is None:
+        basis_size = max(12, 2 * k + 8)
+    basis_size = positive_integer("basis_size", basis_size, "It is the number of vectors kept.")
+    if basis_size < k + 2:
+        raise ValueError(
+            f"`basis_size` must be at least k + 2 = {k + 2}. Received: basis_size={basis_size}. "
+            "Ask for fewer eigenvalues or keep more vectors."
+        )
+    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    if k > loss.size:
+        raise ValueError(
+            f"`k` must be at most the number of trainable values. Received: k={k} for a model of "
+            f"{loss.size}."
+        )
+    bar = keras.utils.Progbar(max_iterations, verbose=verbose, unit_name="pass")
+    found = lanczos(
+        loss.hessian_vector_product,
+        loss.size,
+        loss.dtype,
+        k=k,
+        tolerance=tolerance,
+        max_products=max_iterations,
+        basis_size=basis_size,
+        seed=seed,
+        on_product=bar.update,
+    )
+    if not found.converged:
+        warnings.warn(
+            f"After max_iterations={max_iterations} passes {len(found.values)} of {k} eigenvalues "
+            f"were found, with residuals {found.residuals.tolist()}. Allow more passes, a larger "
+            "basis_size or a larger tolerance.",
+            stacklevel=2,
+        )
+    return HessianEigenvalues(found.values, found.residuals, found.products, found.converged)

@@ -1,0 +1,127 @@
+"""The trace of a loss's Hessian over a data set."""
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+
+
+@dataclasses.dataclass(frozen=True)
+class HessianTrace:
+    """What `hessian_trace` found.
+
+    Attributes:
+        value: The estimate of the trace, the sum of all eigenvalues.
+        standard_error: Its standard error; 0 where it was computed and not estimated.
+        draws: Hessian-vector products made, each a pass over the data.
+    """
+
+    value: float
+    standard_error: float
+    draws: int
+
+    def __str__(self) -> str:
+        return f"trace {self.value:.6g} +- {self.standard_error:.2g} ({self.draws} draws)"
+
+
+def hessian_trace(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    draws: int = 30,
+    *,
+    sample_weight: Any = None,
+    batch_size: int | None = None,
+    mode: str = "inference",
+    seed: int = 0,
+    verbose: int = 0,
+) -> HessianTrace:
+    """Estimates the trace of the Hessian of the training loss, over all the data.
+
+    Use it for the mean curvature over all directions (divide by the number of weights), where
+    `hessian_eigenvalues` gives the largest ones. It is Hutchinson's estimator, the mean over
+    draws of `z . H z` with random signs `z`: unbiased, with the variance
+    `2 * sum of H_ij ^ 2 over i != j` a draw. Four times the draws halve the standard error, so
+    ask for a rough number: three digits of a network's trace take many thousands.
+
+    Each draw is one Hessian-vector product, a pass over the data in batches, exact up to rounding.
+    With as many draws as the model has trainable values or more, the diagonal is computed
+    instead, one value a pass, and the standard error is 0.
+
+    The model is not changed: weights, moving statistics, seeds, optimizer and metrics are those of
+    before, also after an error or an interrupt. Regularizers and `add_loss` are part of the loss,
+    as in `evaluate`. The accelerator holds some five vectors of the size of the weights and the
+    activations of one batch, about twice what a training step needs; the host holds three.
+
+    Differs from PyHessian: the standard error is given, and the number of draws fixed. Stopping
+    when the running mean changes little, as there, stops at random.
+
+    Args:
+        model: A compiled `keras.Model`, Functional, Sequential or subclassed, that has weights.
+        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
+            `DataLoader` or a `PyDataset`. It is read once a draw and must yield the same samples
+            each time.
+        y: As in `fit`.
+        draws: Passes over the data, 2 or more.
+        sample_weight: As in `fit`, with arrays.
+        batch_size: Samples a batch, with arrays; 256 if None. More is faster while memory lasts.
+        mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
+            `"training"`: they take those of each batch, which then must be the same in each
+            pass, and random layers draw the same numbers for each batch.
+        seed: Seed of the random signs.
+        verbose: 1 for a progress bar, a step a draw.
+
+    Returns:
+        A `HessianTrace` with `.value`, `.standard_error` and `.draws`.
+
+    Raises:
+        ValueError: If an argument is not as above, or the model is not compiled or has no weights.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    import keras_bigbatch as kbb
+
+    model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(512, 8))
+    found = kbb.diagnostics.hessian_trace(model, x, np.zeros((512, 1)), draws=8)
+    print(found)
+    print(2 * np.square(x).sum() / 512)    # the same: 8 draws are enough for 8 weights
+    ```
+
+    References:
+        - [Hutchinson, 1990](https://doi.org/10.1080/03610919008812866)
+        - [Yao et al., 2020](https://arxiv.org/abs/1912.07145), section 3 (PyHessian)
+    """
+    draws = positive_integer("draws", draws, "It is the number of passes over the data.")
+    if draws < 2:
+        raise ValueError(
+            f"`draws` must be 2 or more, to know the error. Received: draws={draws}. Use 30."
+        )
+    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    exact = draws >= loss.size
+    draws = min(draws, loss.size)
+    random = np.random.default_rng(seed)
+    bar = keras.utils.Progbar(draws, verbose=verbose, unit_name="draw")
+    products = []
+    for draw in range(draws):
+        if exact:
+            vector = np.zeros(loss.size, loss.dtype)
+            vector[draw] = 1
+        else:
+            signs = random.integers(0, 2, loss.size, np.int8)
+            vector = 2 * signs.astype(loss.dtype) - 1
+        image = loss.hessian_vector_product(vector)
+        products.append(float(np.sum(vector * image, dtype=np.float64)))
+        bar.update(draw + 1)
+    if exact:
+        return HessianTrace(math.fsum(products), 0.0, draws)
+    error = float(np.std(products, ddof=1)) / math.sqrt(draws)
+    return HessianTrace(math.fsum(products) / draws, error, draws)

@@ -1,0 +1,261 @@
+"""How the loss around the weights spreads with the distance from them."""
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._measuring.axes import axes_or_new
+from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomPotential:
+    """What `random_potential` found: a row a bin of distances, and the law through them.
+
+    Attributes:
+        distance: Root mean square distance of each bin's draws.
+        deviation: Root mean square of `loss(w) - loss(w0)` of each bin, the paper's equation 8.
+        spread: Standard deviation about the bin's mean: the same without the mean rise.
+        alpha: Twice the slope of `ln(deviation)` over `ln(distance)` in the fitted range.
+        alpha_error: Its standard error, from the scatter of the bins about the line.
+        spread_alpha: The same of `spread`; NaN where that is zero.
+        fit_range: The distances between which bins were fitted; the last is `max_distance`.
+        first_order: `|gradient| / sqrt(weights)`: near w0 the deviation is this times the distance.
+        draws: Distance and loss difference of each draw, of shape `(draws, 2)`.
+    """
+
+    distance: Array
+    deviation: Array
+    spread: Array
+    alpha: float
+    alpha_error: float
+    spread_alpha: float
+    fit_range: tuple[float, float]
+    first_order: float
+    draws: Array
+
+    def __str__(self) -> str:
+        columns = ("distance", "deviation", "spread", "first order")
+        rows = zip(self.distance, self.deviation, self.spread, strict=True)
+        lines = ["".join(f"{name:>13}" for name in columns)]
+        for distance, deviation, spread in rows:
+            row = (distance, deviation, spread, distance * self.first_order)
+            lines.append("".join(f"{value:>13.4g}" for value in row))
+        low, high = self.fit_range
+        lines.append(
+            f"alpha {self.alpha:.3f} +- {self.alpha_error:.2g} (of the spread "
+            f"{self.spread_alpha:.3f}) from distance {low:.3g} to {high:.3g}"
+        )
+        return "\n".join(lines)
+
+    def binned(self, bins: int, fit_from: float | None = None) -> "RandomPotential":
+        """The same draws in other bins, or with another fitted range, without another pass."""
+        first, max_distance = self.fit_range
+        first = first if fit_from is None else fit_from
+        return _binned(self.draws, max_distance, bins, first, self.first_order)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the deviation over the distance, both log, and the fit; returns the axes."""
+        ax = axes_or_new(ax)
+        ax.loglog(self.distance, self.deviation, "o", markersize=4, label="deviation")
+        fitted = self.distance >= self.fit_range[0]
+        log_distance, log_deviation = np.log(self.distance[fitted]), np.log(self.deviation[fitted])
+        rise = self.alpha / 2 * (log_distance - log_distance.mean())
+        line = np.exp(log_deviation.mean() + rise)
+        ax.loglog(self.distance[fitted], line, label=f"alpha = {self.alpha:.2f}")
+        tangent = self.first_order * self.distance
+        ax.loglog(self.distance, tangent, ":", linewidth=0.8, label="first order")
+        ax.set_xlabel("distance from the weights")
+        ax.set_ylabel("deviation of the loss")
+        ax.legend()
+        return ax
+
+
+def random_potential(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    max_distance: float = 10.0,
+    draws: int = 1000,
+    *,
+    bins: int = 20,
+    fit_from: float | None = None,
+    sample_weight: Any = None,
+    batch_size: int | None = None,
+    mode: str = "inference",
+    seed: int = 0,
+    verbose: int = 0,
+) -> RandomPotential:
+    """Measures how the loss at random points spreads with their distance from the weights.
+
+    Use it on a freshly initialized model to test the picture of Hoffer et al., a random walk on a
+    random potential, on the loss itself. If `E (loss(w) - loss(w0))^2` grows as
+    `|w - w0|^alpha`, weights wander as `ln(t) ^ (2 / alpha)`, which `fit_diffusion` measures.
+    As in the paper, a draw is `w = w0 + z v` with a direction `v` uniform on the sphere of all
+    trainable values and `z` uniform from 0 to `max_distance`; the draws are binned by distance.
+    In each bin the deviation is equation 8, `sqrt(mean of (loss(w) - loss(w0))^2)`, about zero and
+    not about its mean, and `alpha` is twice its slope in log-log by least squares.
+
+    Three things decide what comes out:
+
+    - Near w0 any differentiable loss is linear, so that alpha is 2 there whatever the potential.
+      Bins below `fit_from` are left out of the fit, `.fit_range` says which are in, and
+      `.first_order` is the line that they would lie on by the gradient alone: where the deviations
+      still follow it, an alpha of 2 says nothing.
+    - The theory's potential has no mean rise; a loss has (at a minimum nothing else), and then
+      alpha goes to 4, that of a quadratic bowl. `.spread` and `.spread_alpha` leave it out.
+    - Batch norm. At initialization the stored statistics are not those of the data, so take
+      `mode="training"` there. The paper does not say which it took.
+
+    Bins are a choice too: the paper shows several. `.binned(bins)` gives others from the same
+    draws. The model is not changed: weights, moving statistics, seeds, optimizer and metrics are
+    those of before, also after an error or an interrupt. Each draw is a forward pass over the data,
+    in batches; the host holds about four vectors of the size of the weights.
+
+    Differs from the paper: the slope is fitted. The authors released no code for this.
+
+    Args:
+        model: A compiled `keras.Model`, Functional, Sequential or subclassed, that has weights.
+        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
+            `DataLoader` or a `PyDataset`. It is read once a draw and must yield the same samples
+            each time. A subset of the data is often enough.
+        y: As in `fit`.
+        max_distance: The largest distance. The paper takes how far the training comes, about 10.
+        draws: Random points, each a pass over the data.
+        bins: Bins of equal width from 0 to `max_distance`; those with fewer than two draws are
+            left out.
+        fit_from: Distance from which bins are fitted; a tenth of `max_distance` if None.
+        sample_weight: As in `fit`, with arrays.
+        batch_size: Samples a batch, with arrays; 256 if None. More is faster while memory lasts.
+        mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
+            `"training"`: they take those of each batch, and random layers draw the same numbers
+            for each batch.
+        seed: Seed of distances and directions.
+        verbose: 1 for a progress bar, a step a draw.
+
+    Returns:
+        A `RandomPotential` with `.distance`, `.deviation`, `.alpha` and `.plot()`.
+
+    Raises:
+        ValueError: If an argument is not as above, the model is not compiled or has no weights,
+            fewer than 3 bins could be fitted, or a loss is not finite or is the same everywhere.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    import keras_bigbatch as kbb
+
+    x = np.random.default_rng(0).normal(size=(64, 4))
+    y = np.sin(x.sum(1))
+    model = keras.Sequential([keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.build((None, 4))
+    found = kbb.diagnostics.random_potential(model, x, y, max_distance=2.0, draws=100, bins=5)
+    print(found)
+    print(found.binned(10).alpha)
+    ```
+
+    References:
+        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 3, equation 2, and
+          appendix B, equation 8, figure 4
+    """
+    max_distance = positive_number("max_distance", max_distance, "It is a norm of weights.")
+    draws = positive_integer("draws", draws, "It is the number of passes over the data.")
+    random = np.random.default_rng(seed)
+    distances = random.uniform(0, max_distance, draws)
+    if fit_from is None:
+        fit_from = max_distance / 10
+    _bins_of(distances, max_distance, bins, fit_from)
+    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    weights = loss.weights
+    _, gradient = loss.gradient(weights)
+    at_weights = _finite(loss.loss(weights), 0.0)
+    bar = keras.utils.Progbar(draws, verbose=verbose, unit_name="draw")
+    differences = np.empty(draws)
+    for draw, distance in enumerate(distances):
+        direction = random.standard_normal(loss.size, loss.dtype)
+        direction *= distance / np.linalg.norm(direction)
+        differences[draw] = _finite(loss.loss(weights + direction), distance) - at_weights
+        bar.update(draw + 1)
+    first_order = float(np.linalg.norm(gradient)) / math.sqrt(loss.size)
+    both = np.stack([distances, differences], axis=1)
+    return _binned(both, max_distance, bins, fit_from, first_order)
+
+
+def _binned(
+    draws: Array, max_distance: float, bins: int, fit_from: float, first_order: float
+) -> RandomPotential:
+    distances, differences = draws.T
+    members, fitted = _bins_of(distances, max_distance, bins, fit_from)
+    distance, deviation = (
+        np.array([math.sqrt(np.mean(values[its] ** 2)) for its in members])
+        for values in (distances, differences)
+    )
+    spread = np.array([np.std(differences[its], ddof=1) for its in members])
+    if not deviation.all():
+        raise ValueError(
+            "The loss must change with the weights. Received: the same loss at all points of a "
+            "distance. Take a larger max_distance, or check the model with `model.evaluate`."
+        )
+    slope, error = _log_slope(distance[fitted], deviation[fitted])
+    spread_slope, _ = _log_slope(distance[fitted], spread[fitted])
+    return RandomPotential(
+        distance=distance,
+        deviation=deviation,
+        spread=spread,
+        alpha=2 * slope,
+        alpha_error=2 * error,
+        spread_alpha=2 * spread_slope,
+        fit_range=(float(fit_from), float(max_distance)),
+        first_order=first_order,
+        draws=draws,
+    )
+
+
+def _bins_of(
+    distances: Array, max_distance: float, bins: int, fit_from: float
+) -> tuple[list[npt.NDArray[np.intp]], npt.NDArray[np.bool_]]:
+    """The draws of each bin that has two or more, and which of the bins are fitted."""
+    bins = positive_integer("bins", bins, "It is the number of bins, 20 or so.")
+    fit_from = positive_number("fit_from", fit_from, "It is a distance.", zero_allowed=True)
+    numbers = np.minimum((distances / max_distance * bins).astype(int), bins - 1)
+    members = [np.flatnonzero(numbers == number) for number in range(bins)]
+    members = [its for its in members if len(its) > 1]
+    means = np.array([math.sqrt(np.mean(distances[its] ** 2)) for its in members])
+    fitted = means >= fit_from
+    if fitted.sum() < 3:
+        raise ValueError(
+            "A slope needs 3 or more bins of 2 or more draws. Received: "
+            f"{int(fitted.sum())} such bins of bins={bins} with {len(distances)} draws from "
+            f"fit_from={fit_from} to max_distance={max_distance}. Take more draws or bins, or "
+            "begin the fit earlier."
+        )
+    return members, fitted
+
+
+def _log_slope(distance: Array, deviation: Array) -> tuple[float, float]:
+    """Slope of the line in log-log, and its standard error."""
+    if not deviation.all():
+        return math.nan, math.nan
+    x, y = np.log(distance), np.log(deviation)
+    x, y = x - x.mean(), y - y.mean()
+    slope = float(x @ y / (x @ x))
+    residual = y - slope * x
+    return slope, math.sqrt(float(residual @ residual) / (len(x) - 2) / float(x @ x))
+
+
+def _finite(loss: float, distance: float) -> float:
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"The loss is not finite at a distance of {distance:.4g}. Received: {loss}. Take a "
+            'smaller max_distance; for batch norm try mode="training".'
+        )
+    return loss

@@ -1,0 +1,261 @@
+"""Keskar's sharpness: how much the loss can rise in a small box around the weights."""
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_bigbatch._arguments import boolean, one_of, positive_integer, positive_number
+from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+from keras_bigbatch._numerics.box_maximizer import MAXIMIZERS, maximize_in_box
+from keras_bigbatch._numerics.random_subspace import RandomSubspace
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharpness:
+    """What `sharpness` found: a lower bound, as no search is sure to find the highest point.
+
+    Attributes:
+        value: The sharpness in percent, `100 * (max_loss - loss) / (1 + loss)`.
+        loss: The loss at the weights.
+        max_loss: The largest loss found in the box.
+        maximizer: What found it: `"ascent"` or `"l-bfgs-b"`.
+        converged: Whether as many starts as asked for came to this maximum, within a thousandth.
+        passes: Passes over the data, each with a gradient.
+        found: The largest loss of each start, by maximizer. How far they lie apart says how hard
+            the search was.
+    """
+
+    value: float
+    loss: float
+    max_loss: float
+    maximizer: str
+    converged: bool
+    passes: int
+    found: dict[str, tuple[float, ...]]
+
+    def __str__(self) -> str:
+        state = "starts agree" if self.converged else "starts do not agree"
+        lines = [
+            f"sharpness {self.value:.5g} % or more",
+            f"loss {self.loss:.6g}, in the box {self.max_loss:.6g} ({self.maximizer})",
+        ]
+        for name, losses in self.found.items():
+            if losses:
+                low, high = min(losses), max(losses)
+                lines.append(f"{name}: {len(losses)} starts, {low:.6g} to {high:.6g}")
+        return "\n".join([*lines, f"{state} after {self.passes} passes over the data"])
+
+
+def sharpness(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    epsilon: float = 1e-3,
+    subspace: int | None = None,
+    *,
+    adaptive: bool = False,
+    sample_weight: Any = None,
+    batch_size: int | None = None,
+    mode: str = "inference",
+    maximizer: str = "both",
+    starts: int = 3,
+    max_iterations: int = 120,
+    seed: int = 0,
+    verbose: int = 0,
+) -> Sharpness:
+    """Measures how much the training loss can rise in a small box around the weights.
+
+    Use it to compare the minima of a small and of a large batch. It is Keskar et al.'s measure,
+    `100 * (max of loss(w + y) - loss(w)) / (1 + loss(w))` percent, over all `y` with
+    `|y_i| <= epsilon * (|w_i| + 1)`. With `subspace=p` only `y = A z` of a random subspace count,
+    with `|z_i| <= epsilon * (|(A^+ w)_i| + 1)`: A has p columns of independent standard normal
+    numbers, so a weight moves by about `epsilon * sqrt(p)` at most corners. (The paper says
+    "randomly generated" and no scale, so compare such values only among themselves.)
+
+    Read it with care. It depends on the scale of the weights, which in a network with batch norm
+    or ReLU can change without changing the function. `adaptive=True` is the measure of Kwon et al.
+    that does not: the box is `|y_i| <= epsilon * |w_i|`, in a subspace `y = |w| * (A z)` with
+    `|z_i| <= epsilon`. Weights that are exactly zero, as new biases are, do not move then; the
+    authors' `max_loss - loss` is there too. Neither measure is a law about generalization: in
+    `examples/compare_minima.py` an arm is ten times flatter than another, and no better.
+
+    The maximum is searched, so the value is a lower bound. Two maximizers take turns, each from
+    another random point of the box, as at a minimum zero is a stationary point: SciPy's L-BFGS-B,
+    and steps along the gradient's signs into the corners. The larger result counts. The search
+    ends when `starts` of them came to the same maximum, or after `max_iterations` passes.
+    `.found` and `.converged` say how sure it is; where the starts differ, allow more passes.
+
+    A pass is a loss and its gradient over all the data, in batches. The model is not changed:
+    weights, moving statistics, seeds, optimizer and metrics are those of before, also after an
+    error or an interrupt. Regularizers and `add_loss` are part of the loss, as in `evaluate`, and
+    so they are sharp too. Rises below the loss's own rounding (a ten-millionth of it in float32)
+    read as noise.
+
+    On memory: the accelerator holds what a training step needs. In the full space the host holds
+    about 70 bytes a weight with `maximizer="ascent"`, and 500 with L-BFGS-B. In a subspace it
+    holds a few vectors of weights, at most 320 MiB of A, and p * p numbers: the part of A beyond
+    256 MiB is drawn again at each use, two times a pass.
+
+    Differs from the paper: it runs ten L-BFGS-B iterations from one start, which at very flat
+    minima stop far below the maximum. Its code was not published.
+
+    Args:
+        model: A compiled `keras.Model`, Functional, Sequential or subclassed, that has weights.
+        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
+            `DataLoader` or a `PyDataset`. It is read once a pass and must yield the same samples
+            each time.
+        y: As in `fit`.
+        epsilon: Size of the box. The paper takes 1e-3 and 5e-4.
+        subspace: Dimension p of the random subspace, at most the number of trainable values; None
+            for the full space. The paper takes 100.
+        adaptive: Whether the box is relative to each weight, as above.
+        sample_weight: As in `fit`, with arrays.
+        batch_size: Samples a batch, with arrays; 256 if None. More is faster while memory lasts.
+        mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
+            `"training"`: they take those of each batch, as in the paper, and random layers draw
+            the same numbers for each batch. With batch norm the two differ: 3 to 18
+            times in `examples/compare_minima.py`.
+        maximizer: `"both"`, `"l-bfgs-b"` or `"ascent"`. All but the last need SciPy.
+        starts: Starts that must agree; at least so many of each maximizer if they do not.
+        max_iterations: Passes over the data at most, besides the first. Up to
+            `max_iterations / starts`, or half of that with both maximizers, are one start's.
+        seed: Seed of the starts and of the subspace, a non-negative integer. Compare models with
+            the same.
+        verbose: 1 for a progress bar, a step a pass.
+
+    Returns:
+        A `Sharpness` with `.value`, `.loss`, `.max_loss` and how they were found.
+
+    Raises:
+        ValueError: If an argument is not as above, the model is not compiled or has no weights,
+            the loss is -1 or less (where the measure has no meaning: add a constant to the loss),
+            or the loss is not finite at the weights or in the box.
+        ImportError: If SciPy is needed and not there.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    import keras_bigbatch as kbb
+
+    x = np.random.default_rng(0).normal(size=(256, 4))
+    y = np.sin(x.sum(1))
+    model = keras.Sequential([keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(x, y, epochs=5, verbose=0)
+    print(kbb.diagnostics.sharpness(model, x, y))
+    print(kbb.diagnostics.sharpness(model, x, y, subspace=10, max_iterations=24).value)
+    ```
+
+    References:
+        - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 2.2.2, metric 2.1
+        - [Kwon et al., 2021](https://arxiv.org/abs/2102.11600), section 3 (adaptive sharpness, with
+          the largest component as the norm)
+        - [Byrd et al., 1995](https://doi.org/10.1137/0916069) (L-BFGS-B)
+    """
+    epsilon = positive_number("epsilon", epsilon, "It is the size of the box, 1e-3 in the paper.")
+    adaptive = boolean("adaptive", adaptive)
+    starts = positive_integer("starts", starts, "It is the number of starts that must agree.")
+    seed = positive_integer("seed", seed, "It is a seed.", zero_allowed=True)
+    names = _maximizers(maximizer)
+    max_iterations = positive_integer(
+        "max_iterations", max_iterations, "It is the most passes over the data."
+    )
+    if max_iterations < 2 * starts * len(names):
+        raise ValueError(
+            f"`max_iterations` must be at least {2 * starts * len(names)}: two passes for each of "
+            f"{starts} starts of {len(names)} maximizers. Received: "
+            f"max_iterations={max_iterations}. Allow more passes or fewer starts."
+        )
+    if subspace is not None:
+        subspace = positive_integer("subspace", subspace, "It is a dimension, 100 in the paper.")
+    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    evaluate, bounds = _problem(loss, epsilon, subspace, adaptive, seed)
+    bar = keras.utils.Progbar(max_iterations + 1, verbose=verbose, unit_name="pass")
+    at_weights, _ = evaluate(np.zeros(len(bounds)))
+    if at_weights <= -1:
+        raise ValueError(
+            f"The loss must be above -1, as the measure divides by 1 + loss. Received: {at_weights}"
+            " at the model's weights. Add a constant to the loss that makes it positive."
+        )
+    bar.update(1)
+    maximum = maximize_in_box(
+        evaluate,
+        bounds,
+        at_weights,
+        maximizers=names,
+        starts=starts,
+        max_evaluations=max_iterations,
+        seed=seed,
+        on_evaluation=lambda passes: bar.update(passes + 1),
+    )
+    max_loss = max(maximum.value, at_weights)
+    return Sharpness(
+        value=100 * (max_loss - at_weights) / (1 + at_weights),
+        loss=at_weights,
+        max_loss=max_loss,
+        maximizer=maximum.maximizer,
+        converged=maximum.converged,
+        passes=maximum.evaluations + 1,
+        found=maximum.found,
+    )
+
+
+def _maximizers(maximizer: Any) -> list[str]:
+    maximizer = one_of("maximizer", maximizer, ("both", *MAXIMIZERS))
+    names = list(MAXIMIZERS) if maximizer == "both" else [maximizer]
+    if "l-bfgs-b" in names and importlib.util.find_spec("scipy") is None:
+        raise ImportError(
+            f"maximizer={maximizer!r} needs SciPy. Install it: pip install scipy. Or pass "
+            'maximizer="ascent", and compare with values that were found in the same way.'
+        )
+    return names
+
+
+def _problem(
+    loss: DatasetLoss, epsilon: float, subspace: int | None, adaptive: bool, seed: int
+) -> tuple[Callable[[Array], tuple[float, Array]], Array]:
+    """What is to be maximized, as a function of the coordinates in the box, and half its width."""
+    weights = loss.weights
+    size = np.abs(weights).astype(np.float64)
+
+    if subspace is None:
+
+        def in_full_space(y: Array) -> tuple[float, Array]:
+            value, gradient = _finite(loss.gradient(weights + y), epsilon)
+            return value, gradient.astype(np.float64)
+
+        return in_full_space, epsilon * (size if adaptive else size + 1)
+
+    if subspace > loss.size:
+        raise ValueError(
+            "`subspace` must be at most the number of trainable values. Received: "
+            f"subspace={subspace} for a model of {loss.size}. Pass None for the full space."
+        )
+    directions = RandomSubspace(loss.size, subspace, loss.dtype, seed)
+    scale = size.astype(loss.dtype) if adaptive else np.ones(1, loss.dtype)
+
+    def in_subspace(z: Array) -> tuple[float, Array]:
+        value, gradient = _finite(loss.gradient(weights + scale * directions.expand(z)), epsilon)
+        return value, directions.project(scale * gradient)
+
+    if adaptive:
+        return in_subspace, np.full(subspace, epsilon)
+    return in_subspace, epsilon * (np.abs(directions.coordinates(weights)) + 1)
+
+
+def _finite(found: tuple[float, Any], epsilon: float) -> tuple[float, Any]:
+    value, gradient = found
+    if not (np.isfinite(value) and np.isfinite(gradient).all()):
+        raise ValueError(
+            f"The loss or its gradient is not finite in the box of epsilon={epsilon}. Received: a "
+            f"loss of {value}. If `model.evaluate` gives a finite loss, take a smaller epsilon."
+        )
+    return value, gradient

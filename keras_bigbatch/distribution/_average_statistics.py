@@ -1,0 +1,71 @@
+"""One set of moving statistics for all replicas."""
+
+import keras
+
+from keras_bigbatch import _backend
+
+
+def average_statistics(model: keras.Model) -> None:
+    """Gives all replicas of a model the mean of their moving statistics.
+
+    Use it before evaluation and saving, on every rank of a torch DDP training and after training
+    under TensorFlow's MirroredStrategy, whenever a layer in the model keeps moving statistics that
+    its replicas do not share. `keras.layers.BatchNormalization` is such a layer on both: each
+    replica moves its own copy, and Keras saves the first one's. It takes every floating-point,
+    non-trainable variable whose name begins with `moving_`, and sets it to
+
+    `mean(v) = sum over replicas of v / number of replicas`
+
+    `GhostBatchNormalization` needs no help where its replicas can see each other: under
+    TensorFlow's strategies, and in a training forward through torch's
+    `DistributedDataParallel`, its statistics are one device's after every step, in all three
+    modes, and the mean of equal values changes nothing.
+
+    It does need help on torch where it runs without `DistributedDataParallel` around it (gradients
+    that you reduce yourself) and under `torch.compile`, which leaves the exchange out: then each
+    rank has moved its statistics by its own samples. What the mean is worth depends on
+    `statistics`. With `"mean"` it is one device's value, if all ranks had as many groups in each
+    step. With `"sequential"` one device would have made as many steps of the moving average as all
+    R ranks together, and forgotten R times as fast: the mean estimates the same statistics from R
+    times as many samples of the past, and right after a change it lags. With `"batch"` it lacks
+    the spread of the ranks' batch means in the variance, a share of about 1 / n for n
+    (independent) samples and positions of a rank. Averaging more often changes none of this.
+
+    On JAX and with a single replica there is nothing to do, and nothing is done. As all ranks must
+    meet in it, a call on one rank alone waits for ever. It costs one exchange on torch, and one a
+    variable on TensorFlow. In `fit`, validation comes before the end of an epoch, so as a callback
+    it is `keras.callbacks.LambdaCallback(on_test_begin=average, on_epoch_end=average)` with
+    `average = lambda *_: average_statistics(model)`, placed before `ModelCheckpoint`.
+
+    Differs from `torch.nn.SyncBatchNorm` and `keras.layers.BatchNormalization(synchronized=True)`:
+    those normalize by the statistics of all replicas, which undoes ghost batches. Differs from
+    DDP's `broadcast_buffers`: Keras's statistics are no buffers, so DDP does not touch them.
+
+    Args:
+        model: The Keras model or layer. Of a DDP module, its `.module`.
+
+    Raises:
+        ValueError: If `model` is not a Keras model or layer.
+
+    Example:
+
+    ```python
+    import keras
+    from keras_bigbatch import GhostBatchNormalization
+    from keras_bigbatch.distribution import average_statistics
+
+    model = keras.Sequential([keras.Input((4,)), GhostBatchNormalization(32)])
+    average_statistics(model)  # on every rank; alone, it changes nothing
+    ```
+    """
+    if not isinstance(model, keras.layers.Layer):
+        raise ValueError(
+            "`model` must be a Keras model or layer; of a DistributedDataParallel module, pass its "
+            f"`.module`. Received: an object of type {type(model).__name__}."
+        )
+    moving = [
+        variable
+        for variable in model.non_trainable_variables
+        if variable.name.startswith("moving_") and "float" in variable.dtype
+    ]
+    _backend.active().replicas.average_variables(moving)

@@ -1,0 +1,242 @@
+"""Ghost batch normalization: the statistics of a small batch inside a large one."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_bigbatch import _backend
+from keras_bigbatch._arguments import one_of, positive_integer
+from keras_bigbatch._serialization import serializable
+from keras_bigbatch._typing import Tensor
+from keras_bigbatch.layers._group_alignment import check_alignment
+from keras_bigbatch.layers._moving_statistics import moving_update
+
+STATISTICS = ("sequential", "mean", "batch")
+
+_REFUSED = {
+    "renorm": "batch renormalization ties a batch to the moving statistics, which is the opposite "
+    "of what ghost batches are for. Use `keras.layers.BatchNormalization(renorm=True)` instead.",
+    "synchronized": "ghost statistics are those of a few samples by design, and need no other "
+    "device. Use `keras.layers.BatchNormalization(synchronized=True)` for statistics of all.",
+}
+
+
+@serializable
+class GhostBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalization with the statistics of small, "ghost" batches inside a large batch.
+
+    Use it wherever `keras.layers.BatchNormalization` goes when the batch is larger than the one the
+    recipe was tuned at, and set `virtual_batch` to that small batch's size or less (sizes are
+    counted in samples). The large batch then keeps the noise of small-batch statistics, the lack of
+    which is a part of what it loses in test accuracy. In training every group of `virtual_batch`
+    samples is normalized by its own moments:
+
+    `y = gamma * (x - mean(group)) / sqrt(variance(group) + epsilon) + beta`
+
+    Groups are contiguous along axis 0 and share `gamma` and `beta`. A tail of fewer samples joins
+    the last group, so no group is smaller than `min(batch, virtual_batch)`, and a batch of up to
+    `virtual_batch` samples is one group: plain batch norm. Moments are taken over the group's
+    samples and all positions, in float32 also under mixed precision (in float64 for float64 input
+    where Keras keeps it: TensorFlow).
+
+    In inference, or with `trainable=False`, it is plain batch norm with the moving statistics: any
+    batch size, and each sample's prediction is independent of the others.
+
+    On many devices, groups are cut from what a replica sees: its own part of the batch under
+    TensorFlow's strategies and torch's DDP, the global batch on JAX, where a size that divides each
+    device's part is best (another one can cost communication, and warns). Then training is one
+    device's, and the moving statistics are the same on all replicas: each step, every layer
+    exchanges one row of 2 * channels + 1 numbers. Replicas' parts count in the order of replicas.
+
+    A `mask` (of the input's shape without the channel axis) leaves positions out of the statistics.
+    A group that is masked throughout, or whose moments are not finite (an overflow in float16, a
+    NaN in the data), contributes nothing to the moving statistics: outputs and loss show the
+    problem, but the statistics of later batches and of inference are not lost to it.
+
+    Differs from the paper: the moving average's exponents and limit are mended (Algorithm 1 as
+    printed is biased towards 0), and variances are averaged instead of standard deviations. Differs
+    from Keras 2's `virtual_batch_size`: groups are contiguous, any batch size works, models load
+    back, and weights have the names and shapes of plain batch norm. Differs from Composer and
+    TabNet: groups have exactly the size asked for, and there is no loop over them.
+
+    Args:
+        virtual_batch: Samples in a ghost batch, an integer of 1 or more. On feature vectors 1 makes
+            the output constant; on images it is instance normalization.
+        axis: The channels' axis; not 0, which is the batch.
+        momentum: Share of the moving statistics that one step of their average keeps, 0 to 1.
+        epsilon: Added to the variance inside the root.
+        center: Whether to add `beta`.
+        scale: Whether to multiply by `gamma`.
+        beta_initializer: As in Keras.
+        gamma_initializer: As in Keras.
+        moving_mean_initializer: As in Keras.
+        moving_variance_initializer: As in Keras.
+        beta_regularizer: As in Keras.
+        gamma_regularizer: As in Keras.
+        beta_constraint: As in Keras.
+        gamma_constraint: As in Keras.
+        statistics: How a training step moves the moving statistics. `"sequential"`: one step of the
+            average a group, newest last (Algorithm 1), so that they settle after as many ghost
+            batches, not large batches, as the momentum asks for. `"mean"`: one step with the plain
+            mean over the groups. `"batch"`: one step with the moments of the whole batch (exact, by
+            the law of total variance).
+        **kwargs: `name`, `dtype`, `trainable` and other arguments of `keras.layers.Layer`.
+
+    Input shape:
+        Rank 2 or more, the batch on axis 0.
+
+    Output shape:
+        As the input.
+
+    Raises:
+        ValueError: If `virtual_batch` is not a positive integer, `momentum` is not in [0, 1],
+            `statistics` is unknown, the axis is the batch's, or `renorm` or `synchronized` is true.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    from keras_bigbatch import GhostBatchNormalization
+
+    model = keras.Sequential(
+        [
+            keras.layers.Dense(16, use_bias=False),
+            GhostBatchNormalization(virtual_batch=32),
+            keras.layers.ReLU(),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile("sgd", "mse")
+    x, y = np.random.normal(size=(200, 4)), np.zeros((200, 1))
+    model.fit(x, y, batch_size=200, verbose=0)  # 6 groups: 5 of 32 samples and one of 40
+    ```
+
+    References:
+        - [Hoffer, Hubara & Soudry, 2017](https://arxiv.org/abs/1705.08741), section 4 and
+          Algorithm 1
+    """
+
+    def __init__(
+        self,
+        virtual_batch: int = 128,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        statistics: str = "sequential",
+        **kwargs: Any,
+    ) -> None:
+        for name, reason in _REFUSED.items():
+            if kwargs.pop(name, False):
+                raise ValueError(f"GhostBatchNormalization does not take `{name}=True`: {reason}")
+        # Arguments of renormalization without it mean nothing, in Keras as here.
+        kwargs.pop("renorm_clipping", None)
+        kwargs.pop("renorm_momentum", None)
+        virtual_batch = positive_integer(
+            "virtual_batch", virtual_batch, "It is the number of samples in a ghost batch."
+        )
+        statistics = one_of("statistics", statistics, STATISTICS)
+        if not 0 <= momentum <= 1:
+            raise ValueError(
+                "`momentum` must be in [0, 1]: it is the share of the moving statistics that one "
+                f"step keeps. Received: momentum={momentum!r}."
+            )
+        if axis == 0:
+            raise ValueError(
+                "`axis` must be the channels' axis, and axis 0 is the batch. Received: axis=0. "
+                "Use axis=-1 for channels last, axis=1 for channels first."
+            )
+        super().__init__(
+            axis=axis,
+            momentum=momentum,
+            epsilon=epsilon,
+            center=center,
+            scale=scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            moving_mean_initializer=moving_mean_initializer,
+            moving_variance_initializer=moving_variance_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+            **kwargs,
+        )
+        self.virtual_batch = virtual_batch
+        self.statistics = statistics
+
+    def build(self, input_shape: Any) -> None:
+        rank = len(input_shape)
+        if not -rank < self.axis < rank:
+            raise ValueError(
+                f"`axis` must be the channels' axis of an input of rank {rank}, from 1 to "
+                f"{rank - 1} or from {1 - rank} to -1; axis 0 is the batch. Received: "
+                f"axis={self.axis}, input_shape={tuple(input_shape)}."
+            )
+        super().build(input_shape)
+
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Normalizes `inputs`.
+
+        Args:
+            inputs: Tensor of any rank from 2, the batch on axis 0.
+            training: True normalizes by ghost statistics and moves the moving ones; False, or None
+                outside `fit`, normalizes by the moving statistics.
+            mask: Boolean tensor of the input's shape without the channel axis, or None.
+
+        Returns:
+            A tensor of the input's shape in the layer's compute dtype.
+        """
+        if not (training and self.trainable):
+            return super().call(inputs, training=False, mask=mask)
+        rank = len(inputs.shape)
+        axis = self.axis % rank
+        if mask is not None:
+            if len(mask.shape) != rank - 1:
+                raise ValueError(
+                    "`mask` must have the input's shape without the channel axis. Received: "
+                    f"mask.shape={mask.shape}, inputs.shape={inputs.shape}."
+                )
+            mask = ops.expand_dims(ops.cast(mask, "bool"), axis)
+        check_alignment(inputs.shape[0], self.virtual_batch)
+
+        precision = keras.backend.result_type(inputs.dtype, "float32")
+        outputs, moments = _backend.active().ghost_norm.ghost_normalize(
+            inputs,
+            ops.cast(self.gamma, precision) if self.scale else None,
+            ops.cast(self.beta, precision) if self.center else None,
+            self.virtual_batch,
+            axis,
+            self.epsilon,
+            mask,
+        )
+        moving_mean, moving_variance = moving_update(
+            ops.cast(self.moving_mean, precision),
+            ops.cast(self.moving_variance, precision),
+            moments,
+            self.momentum,
+            self.statistics,
+        )
+        self.moving_mean.assign(moving_mean)
+        self.moving_variance.assign(moving_variance)
+        return ops.cast(outputs, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        # Refused here and unknown to older versions of Keras, which can then load the file.
+        for name in ("renorm", "renorm_clipping", "renorm_momentum", "synchronized"):
+            config.pop(name, None)
+        return {**config, "virtual_batch": self.virtual_batch, "statistics": self.statistics}

@@ -1,0 +1,71 @@
+"""Steps by the radius of curvature of each weight."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_bigbatch._serialization import serializable
+from keras_bigbatch._typing import Tensor
+from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
+
+
+@serializable
+class CBLR(LayerwiseOptimizer):
+    """Moves each weight by a fixed fraction of itself, in the direction of its gradient's sign.
+
+    Use it for analysis, not for training. The paper sets the rate of each weight by its radius of
+    curvature, which it estimates as `abs(w / g)`. Times the gradient, that is
+
+        u = g + weight_decay * w
+        ratio = abs(w) / (abs(g) + weight_decay * abs(w)), for each element
+        v = momentum * v - learning_rate * trust_coefficient * ratio * u;  w = w + v
+
+    or, without momentum and decay, `w = w - rate * abs(w) * sign(g)`. So the step ignores the
+    gradient's size; while `learning_rate * trust_coefficient` is below 1 no weight ever changes
+    its sign; and a weight that is zero stays zero. Momentum is off by default, since with it none
+    of this holds exactly.
+
+    A zero weight does not even move in a tensor of zeros: this is literal. Variables that start
+    from zeros must be excluded, which biases and beta are by default; add the paths of any others.
+    `trust_ratios` shows the norm of the scaled update over that of the update. `LayerwiseOptimizer`
+    says what weight decay (coupled, not Keras's), `exclude` and growth mean.
+
+    Differs from the paper in nothing but two minus signs that its equations 5 and 11 lack. In
+    `examples/large_batch_methods.py` it is the only layer-wise optimizer that ends below SGD.
+
+    Args:
+        learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
+        momentum: At least 0 and less than 1.
+        *args: As for `LayerwiseOptimizer`, from `trust_coefficient` on, which is the fraction of a
+            weight that a step is, at rate 1.
+        **kwargs: As for `LayerwiseOptimizer`.
+
+    Raises:
+        ValueError: If an argument is not as above.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    import keras_bigbatch as kbb
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    model.compile(kbb.optimizers.CBLR(), "mse")
+    model.fit(np.random.rand(512, 8), np.random.rand(512), batch_size=256, verbose=0)
+    ```
+
+    References:
+        - Gao & Zhong, "Study on the Large Batch Size Training of Neural Networks Based on the
+          Second Order Gradient", equations 9 to 11 and 16 to 19
+    """
+
+    def __init__(
+        self, learning_rate: Any = 0.3, momentum: float = 0.0, *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(learning_rate, momentum, *args, **kwargs)
+
+    def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
+        """The ratio of each element; 0 where its gradient is, to all intents and purposes, 0."""
+        size = ops.abs(weight)
+        ratio = ops.divide_no_nan(size, ops.abs(gradient) + weight_decay * size)
+        return ops.where(ratio < float("inf"), ratio, ops.zeros_like(ratio))

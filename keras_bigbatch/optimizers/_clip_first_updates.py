@@ -1,0 +1,213 @@
+"""Gradient clipping for the first updates of a training."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from keras_bigbatch import _backend
+from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._serialization import serializable
+from keras_bigbatch._typing import Tensor
+
+
+@serializable
+class ClipFirstUpdates(keras.optimizers.Optimizer):
+    """Clips the global norm of the gradients in the first `updates` optimizer updates only.
+
+    Use it where a large batch at a scaled rate diverges at the start, and clipping throughout would
+    slow it down later. It wraps any Keras optimizer and behaves as that one does, except that in
+    updates 0 to `updates - 1` the gradients of all variables together are multiplied by
+
+        min(1, global_clipnorm / norm)
+
+    What is clipped is the gradient of an *update*: after a `LossScaleOptimizer` has unscaled it,
+    and after `gradient_accumulation_steps` micro-steps have been averaged, as with Keras's own
+    `global_clipnorm`. Updates that a `LossScaleOptimizer` skips do not count. Clipping that the
+    wrapped optimizer does itself comes after. With a norm that is not finite the gradients are not
+    finite either. Under TensorFlow's strategies each replica clips its own share of the gradient,
+    as with Keras's `global_clipnorm`.
+
+    It has no state of its own: which update it is, the wrapped optimizer counts. `learning_rate`,
+    `iterations`, `variables` and the state in a saved model are the wrapped optimizer's. It takes
+    that optimizer over: do not use the same object elsewhere. In front of or behind a
+    `LossScaleOptimizer`, its place makes no difference, also to `compile` under `mixed_float16`.
+
+    Differs from the paper's code (bigBatch), which clips every update, at 5; the paper itself says
+    "for the first few iterations" and gives no threshold.
+
+    Args:
+        optimizer: The `keras.optimizers.Optimizer` to wrap. Not a `MultiOptimizer`, whose parts see
+            only their own gradients: wrap the parts.
+        global_clipnorm: The largest norm of all gradients together.
+        updates: How many updates are clipped; 0 is none.
+        name: The name of the optimizer.
+
+    Raises:
+        ValueError: If an argument is not as above, or if the result is put into a second
+            `LossScaleOptimizer`.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    import keras_bigbatch as kbb
+
+    sgd = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer = kbb.optimizers.ClipFirstUpdates(sgd, global_clipnorm=1.0, updates=100)
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    model.fit(np.random.rand(512, 8), np.random.rand(512), batch_size=256, verbose=0)
+    ```
+
+    References:
+        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), sections 4 and 7, footnote 9
+    """
+
+    def __new__(cls, optimizer: Any = None, *_: Any, **__: Any) -> Any:
+        # `compile` under mixed_float16 puts whatever is no `LossScaleOptimizer` into one.
+        if cls is ClipFirstUpdates and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            cls = _ClipFirstUpdatesOfScaledLoss
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        optimizer: Any,
+        global_clipnorm: float = 5.0,
+        updates: int = 1000,
+        name: str = "clip_first_updates",
+    ) -> None:
+        norm = positive_number("global_clipnorm", global_clipnorm, "It bounds the global norm.")
+        count = positive_integer(
+            "updates", updates, "It counts optimizer updates.", zero_allowed=True
+        )
+        innermost = getattr(optimizer, "inner_optimizer", optimizer)
+        innermost = getattr(innermost, "inner_optimizer", innermost)
+        if not isinstance(innermost, keras.optimizers.Optimizer) or hasattr(
+            innermost, "optimizers"
+        ):
+            raise ValueError(
+                "`optimizer` must be a Keras optimizer, and not a `MultiOptimizer`, whose parts "
+                f"can be wrapped one by one. Received: optimizer={optimizer!r}."
+            )
+        # Not `super()`: beside a `LossScaleOptimizer` that would be the next class.
+        keras.optimizers.Optimizer.__init__(
+            self, learning_rate=0.0, global_clipnorm=norm, name=name
+        )
+        self.updates = count
+        self.optimizer = optimizer
+        self.gradient_accumulation_steps = innermost.gradient_accumulation_steps
+        # The one place where gradients are unscaled and averaged already.
+        self._clip_further = innermost._clip_gradients
+        innermost._clip_gradients = self._clip_first
+
+    def _clip_first(self, grads: Sequence[Tensor]) -> Any:
+        grads = [_backend.active().optimizer.dense(gradient) for gradient in grads]
+        first = ops.less(self.iterations, self.updates)
+        grads = _backend.active().optimizer.clip_where(first, grads, self.global_clipnorm)
+        return self._clip_further(grads)
+
+    @property
+    def inner_optimizer(self) -> Any:
+        """The optimizer that makes the update; callbacks look for its averages under this name."""
+        return getattr(self.optimizer, "inner_optimizer", self.optimizer)
+
+    @property
+    def variables(self) -> list[Any]:
+        """The wrapped optimizer's variables."""
+        return list(self.optimizer.variables)
+
+    @property
+    def iterations(self) -> Any:
+        """Updates made, as the wrapped optimizer counts them."""
+        return self.optimizer.iterations
+
+    @property
+    def learning_rate(self) -> Any:
+        """The wrapped optimizer's; setting it sets that one's."""
+        return self.optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        self.optimizer.learning_rate = learning_rate
+
+    @property
+    def loss_scale_factor(self) -> Any:
+        """The wrapped optimizer's."""
+        return self.optimizer.loss_scale_factor
+
+    @loss_scale_factor.setter
+    def loss_scale_factor(self, factor: Any) -> None:
+        # Keras sets it in every optimizer's `__init__`, and to None in one whose loss is scaled.
+        if hasattr(self, "optimizer"):
+            self.optimizer.loss_scale_factor = factor
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes the wrapped optimizer's variables."""
+        if not self.optimizer.built:
+            self.optimizer.build(variables)
+        self.built = True
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Updates the variables as the wrapped optimizer does, by clipped gradients at first."""
+        self.optimizer.apply(grads, trainable_variables)
+        self.built = True
+
+    def stateless_apply(
+        self, optimizer_variables: Any, grads: Any, trainable_variables: Any
+    ) -> tuple[Any, Any]:
+        """As `apply`, on values instead of variables."""
+        return self.optimizer.stateless_apply(optimizer_variables, grads, trainable_variables)
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Scales the loss as the wrapped optimizer does."""
+        return self.optimizer.scale_loss(loss)
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Overwrites the weights by their averages where the wrapped optimizer keeps such."""
+        self.optimizer.finalize_variable_values(var_list)
+
+    def set_weights(self, weights: Any) -> None:
+        """Sets the wrapped optimizer's variables."""
+        self.optimizer.set_weights(weights)
+
+    # The wrapped optimizer is saved as such.
+    def save_own_variables(self, store: Any) -> None:
+        """Saves nothing: there is no state of its own."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads nothing: there is no state of its own."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "global_clipnorm": self.global_clipnorm,
+            "updates": self.updates,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        optimizer = keras.saving.deserialize_keras_object(
+            config["optimizer"], custom_objects=custom_objects
+        )
+        return cls(**{**config, "optimizer": optimizer})
+
+
+@serializable
+class _ClipFirstUpdatesOfScaledLoss(ClipFirstUpdates, keras.optimizers.LossScaleOptimizer):
+    """What `ClipFirstUpdates` around a `LossScaleOptimizer` is, so that Keras sees both."""
+
+    @property
+    def loss_scale_factor(self) -> float:
+        # Not None: on TensorFlow Keras sets nothing that is there already.
+        return 1.0
+
+    @loss_scale_factor.setter
+    def loss_scale_factor(self, _: Any) -> None:
+        if hasattr(self, "optimizer"):
+            raise ValueError(
+                "The loss would be scaled twice: this `ClipFirstUpdates` is around a "
+                "`LossScaleOptimizer` already. Leave out the outer `LossScaleOptimizer`."
+            )

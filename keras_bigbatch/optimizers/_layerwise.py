@@ -1,0 +1,258 @@
+"""The base of all optimizers that give every variable its own rate."""
+
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_bigbatch import _backend
+from keras_bigbatch._arguments import boolean, patterns, positive_number
+from keras_bigbatch._typing import Tensor
+
+# Without decay, weights that grow by e in fewer updates than these break a training down.
+_FAST_GROWTH = 1000
+# Where to look for a schedule's highest rate: behind warm-ups of any length, before the decay.
+_LOOKS = (0, 10, 100, 1000, 10_000)
+
+
+class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
+    """Base of optimizers whose step in each variable is relative to the variable's own size.
+
+    Subclass it to try a rule of your own: `trust_ratio` is the only method to write. `LARS`,
+    `PercentDelta`, `MCLR` and `CBLR` are such subclasses. For a variable with weight `w` and
+    gradient `g`, an update is
+
+        u = g + weight_decay * w
+        v = momentum * v - learning_rate * trust_coefficient * trust_ratio(w, g) * u
+        w = w + v
+
+    *Weight decay* is coupled: part of `u`, inside the ratio and the momentum. That is not Keras's
+    own `weight_decay`, which takes `learning_rate * weight_decay * w` off the weights besides; that
+    one is switched off here, and the argument of the same name means the coupled one.
+
+    *Which variables adapt*: all whose path matches none of `exclude`. The others get plain SGD
+    with momentum, `trust_ratio` and `trust_coefficient` being 1, and no decay; so they feel
+    `learning_rate` itself. Under `exclude_from_weight_decay` a variable adapts without decay.
+
+    *Zeros*: where the ratio is not a positive, finite number, it and `trust_coefficient` count as
+    1: a tensor of zeros, or with a gradient of zeros, moves as plain SGD would move it.
+
+    *For logging*: `trust_ratios` has the factors of the last update. They are optimizer variables,
+    so JAX's stateless training has them too. In a callback read `self.model.optimizer.trust_ratios`
+    (not a kept reference to the optimizer, whose variables are empty on JAX during an epoch).
+
+    *Growth*: steps relative to the weight do not get smaller when the gradient does. Weights before
+    a batch norm, whose gradient is at right angles to them, grow by a factor of e in
+    `2 * ((1 - momentum) / (learning_rate * trust_coefficient)) ** 2` updates if the gradients of
+    the updates are independent, and more slowly if they are not; so do weights after the last one,
+    once there is nothing left to learn. The gradients of the excluded variables grow with the
+    latter until they kill the units, and the training is back at chance. `weight_decay` bounds the
+    growth; a rate that falls ends it, but in a long training too late. Without decay a rate at
+    which it takes fewer than 1000 updates warns at construction (of a schedule, the highest that is
+    found); at the defaults it takes 200 000.
+
+    All else is Keras's: schedules, clipping, accumulation, EMA, `LossScaleOptimizer`, saving.
+
+    Args:
+        learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
+        momentum: At least 0 and less than 1. 0 keeps no velocity.
+        trust_coefficient: What the ratio is multiplied by. With the rate it is the relative step:
+            0.0003 of a weight's norm an update at the defaults.
+        weight_decay: The coupled decay, 0 or more. None is 0.
+        nesterov: Whether to look ahead by Nesterov's rule, as `keras.optimizers.SGD` does.
+        exclude: Regular expressions that are searched in a variable's path, such as
+            `"dense_1/kernel"`; plain words match anywhere in it, so `"bias"` also in a layer named
+            `"unbiased"`, and `"/bias$"` only as the name. Case counts.
+        rate_in_momentum: True as above: a rate that drops acts on new gradients only. False leaves
+            the rate out of `v` and multiplies by it last: a drop acts on all at once.
+        **kwargs: Of `keras.optimizers.Optimizer`: `clipnorm`, `clipvalue`, `global_clipnorm`,
+            `use_ema`, `ema_momentum`, `ema_overwrite_frequency`, `loss_scale_factor`,
+            `gradient_accumulation_steps`, `name`.
+
+    Raises:
+        ValueError: If an argument is not as above.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    import keras_bigbatch as kbb
+
+    class SignAgreement(kbb.optimizers.LayerwiseOptimizer):
+        def trust_ratio(self, weight, gradient, weight_decay):
+            return keras.ops.mean(keras.ops.abs(weight)) / keras.ops.mean(keras.ops.abs(gradient))
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    model.compile(SignAgreement(), "mse")
+    model.fit(np.random.rand(64, 8), np.random.rand(64), batch_size=32, verbose=0)
+    print(model.optimizer.trust_ratios)    # {"dense/kernel": ...}
+    ```
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.3,
+        momentum: float = 0.9,
+        trust_coefficient: float = 0.001,
+        weight_decay: float | None = 0.0,
+        nesterov: bool = False,
+        exclude: Sequence[str] = ("bias", "gamma", "beta"),
+        rate_in_momentum: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        decay = positive_number(
+            "weight_decay",
+            0.0 if weight_decay is None else weight_decay,
+            "It is part of the gradient that the ratio is computed from.",
+            zero_allowed=True,
+        )
+        super().__init__(learning_rate=learning_rate, weight_decay=decay, **kwargs)
+        self.momentum = positive_number("momentum", momentum, "0 is none.", zero_allowed=True)
+        if self.momentum >= 1:
+            raise ValueError(f"`momentum` must be less than 1. Received: momentum={momentum!r}.")
+        self.trust_coefficient = positive_number(
+            "trust_coefficient", trust_coefficient, "It multiplies the trust ratio."
+        )
+        self.nesterov = boolean("nesterov", nesterov)
+        self.rate_in_momentum = boolean("rate_in_momentum", rate_in_momentum)
+        self.exclude = patterns("exclude", exclude, "`exclude=()` lets all variables adapt.")
+        if decay == 0 and (rate := _highest(learning_rate)) > 0:
+            self._warn_of_growth(rate)
+
+    @abstractmethod
+    def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
+        """The factor on the rate of one variable, before `trust_coefficient`.
+
+        Args:
+            weight: The variable's value, in float32 or float64.
+            gradient: Its gradient, clipped and averaged, without the decay; likewise.
+            weight_decay: The decay of this variable.
+
+        Returns:
+            A scalar, or a tensor like `weight` with a factor for each element, taken as it is.
+        """
+
+    @property
+    def trust_ratios(self) -> dict[str, float]:
+        """Of each variable that adapts, by its path: what multiplied the rate in the last update.
+
+        `trust_coefficient` is in it; before the first update it is 1. Where the ratio differs from
+        element to element, it is the norm of the scaled `u` over the norm of `u`.
+        """
+        if not self.built:
+            return {}
+        pairs = zip(self._paths, self._ratios, strict=True)
+        kept = {path: ratio for path, ratio in pairs if ratio is not None}
+        if not kept:
+            return {}
+        # One copy to the host for all.
+        values = ops.convert_to_numpy(ops.stack([ratio + 0 for ratio in kept.values()]))
+        return dict(zip(kept, values.tolist(), strict=True))
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes a velocity for each variable, and room for the ratios of those that adapt."""
+        if self.built:
+            return
+        super().build(variables)
+        self._velocities = []
+        if self.momentum:
+            self._velocities = self.add_optimizer_variables(variables, "momentum")
+        self._paths = [getattr(variable, "path", variable.name) for variable in variables]
+        distribution = keras.distribution.distribution()
+        # Said outright, since a layout map's pattern may match a name that has a weight's in it.
+        layout = distribution and keras.distribution.TensorLayout([], distribution.device_mesh)
+        self._ratios = [
+            None
+            if any(re.search(pattern, path) for pattern in self.exclude)
+            else self.add_variable((), "ones", "float32", layout=layout, name="trust_ratio")
+            for path in self._paths
+        ]
+
+    def slots_of(self, variable: Any) -> tuple[Any, Any]:
+        """What keeps the variable's velocity (None: no momentum) and ratio (None: excluded)."""
+        index = self._get_variable_index(variable)
+        return self._velocities[index] if self._velocities else None, self._ratios[index]
+
+    def factor_of(self, variable: Any, weight: Tensor, gradient: Tensor) -> tuple[Any, Any, float]:
+        """The factor on the rate, the scalar that stands for it in `trust_ratios`, the decay."""
+        decay = self.weight_decay
+        if decay and not self._use_weight_decay(variable):
+            decay = 0.0
+        ratio = self.trust_ratio(weight, gradient, decay)
+        if len(ratio.shape) == 0:
+            factor = _backend.active().optimizer.usable_factor(ratio, self.trust_coefficient)
+            return factor, factor, decay
+        factor = self.trust_coefficient * ratio
+        update = gradient + decay * weight
+        norm = _backend.active().optimizer.norm
+        return factor, ops.divide_no_nan(norm(factor * update), norm(update)), decay
+
+    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
+        """One variable's update, as in the class's description."""
+        wide = keras.backend.result_type(variable.dtype, "float32")
+        rate = ops.cast(learning_rate, wide)
+        update = ops.cast(_backend.active().optimizer.dense(gradient), wide)
+        velocity, kept_ratio = self.slots_of(variable)
+        factor: Any = 1.0
+        if kept_ratio is not None:
+            weight = ops.cast(variable, wide)
+            factor, shown, decay = self.factor_of(variable, weight, update)
+            update = update + decay * weight if decay else update
+            self.assign(kept_ratio, ops.cast(shown, "float32"))
+        if _backend.active().optimizer.momentum_step(
+            self, variable, velocity, factor * rate, update
+        ):
+            return
+        step = factor * rate * update if self.rate_in_momentum else factor * update
+        if velocity is None:
+            move = -step
+        else:
+            move = self.momentum * ops.cast(velocity, wide) - step
+            self.assign(velocity, ops.cast(move, velocity.dtype))
+            if self.nesterov:
+                move = self.momentum * move - step
+        if not self.rate_in_momentum:
+            move = rate * move
+        self.assign_add(variable, ops.cast(move, variable.dtype))
+
+    def _backend_update_step(
+        self, grads: Sequence[Tensor], trainable_variables: Sequence[Any], learning_rate: Tensor
+    ) -> None:
+        together = _backend.active().optimizer.update_together
+        if not together(self, grads, trainable_variables, learning_rate):
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        """Keras's decoupled decay: not here."""
+
+    def _warn_of_growth(self, rate: float) -> None:
+        relative = rate * self.trust_coefficient
+        updates = 2 * ((1 - self.momentum) / relative) ** 2
+        if updates < _FAST_GROWTH:
+            warnings.warn(
+                f"{type(self).__name__} without weight decay makes weights grow. At learning_rate "
+                f"* trust_coefficient = {relative:.3g} and momentum {self.momentum:.3g} it can be "
+                f"a factor of e in about {updates:.0f} updates, and long trainings collapse. Pass "
+                "`weight_decay` (0.0001 is enough) or a smaller rate.",
+                stacklevel=4,
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "trust_coefficient": self.trust_coefficient,
+            "nesterov": self.nesterov,
+            "exclude": list(self.exclude),
+            "rate_in_momentum": self.rate_in_momentum,
+        }
+
+
+def _highest(learning_rate: Any) -> float:
+    if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        return max(float(learning_rate(ops.convert_to_tensor(update))) for update in _LOOKS)
+    return learning_rate if isinstance(learning_rate, float) else 0.0

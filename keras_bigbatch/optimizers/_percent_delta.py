@@ -1,0 +1,66 @@
+"""Steps of a given percentage of the weights."""
+
+from keras import ops
+
+from keras_bigbatch._serialization import serializable
+from keras_bigbatch._typing import Tensor
+from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
+
+
+@serializable
+class PercentDelta(LayerwiseOptimizer):
+    """Gives each layer the rate at which its weights change by the same percentage on average.
+
+    Use it to compare with `LARS`: it too makes the step independent of the gradient's size, but it
+    looks at every element's own relative change. An update is
+
+        u = g + weight_decay * w
+        ratio = 1 / (mean(abs(g / w)) + weight_decay)
+        v = momentum * v - learning_rate * trust_coefficient * ratio * u;  w = w + v
+
+    so that without momentum and decay the mean of `abs(step / w)` is exactly
+    `learning_rate * trust_coefficient`. Weights that are zero are left out of the mean. If all are,
+    or all of the gradient is zero, the ratio is 1. `LayerwiseOptimizer` says what weight decay
+    (coupled, not Keras's), `exclude`, `trust_ratios` and growth mean.
+
+    What to know: for weights that are normally distributed `abs(g / w)` has no finite expectation.
+    The few smallest weights make up the mean, and the ratio falls with the layer's size: for a true
+    ratio of 5 it is about 1.4 at 100 weights, 0.75 at 10 000 and 0.62 at 100 000. Large layers so
+    move less than under `LARS`, and rates do not carry over.
+
+    Args:
+        learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
+        momentum: At least 0 and less than 1.
+        trust_coefficient: The mean relative step at rate 1.
+        weight_decay: The coupled decay, 0 or more.
+        nesterov: Whether to use Nesterov's rule.
+        exclude: Regular expressions, searched in the paths of variables that are not to adapt.
+        rate_in_momentum: Whether the velocity has the rate in it.
+        **kwargs: As for `LayerwiseOptimizer`.
+
+    Raises:
+        ValueError: If an argument is not as above.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    import keras_bigbatch as kbb
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    model.compile(kbb.optimizers.PercentDelta(weight_decay=1e-4), "mse")
+    model.fit(np.random.rand(512, 8), np.random.rand(512), batch_size=256, verbose=0)
+    ```
+
+    References:
+        - [Abu-El-Haija, 2017](https://arxiv.org/abs/1708.07227)
+        - Gao & Zhong, "Study on the Large Batch Size Training of Neural Networks Based on the
+          Second Order Gradient", equation 24
+    """
+
+    def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
+        """The weights that are not zero, over their sum of relative gradients and decays."""
+        # Zero by `divide_no_nan` where the weight is zero: left out of the sum as of the count.
+        relative = ops.sum(ops.abs(ops.divide_no_nan(gradient, weight)))
+        count = ops.sum(ops.cast(ops.not_equal(weight, 0.0), relative.dtype))
+        return ops.sign(relative) * count / (relative + weight_decay * count)

@@ -1,0 +1,166 @@
+"""Learning rates and schedules, scaled to a larger batch and warmed up."""
+
+import inspect
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from keras_bigbatch._arguments import one_of, positive_integer
+from keras_bigbatch._serialization import serializable
+from keras_bigbatch._typing import Tensor
+from keras_bigbatch.schedules._scale_learning_rate import Rule, scale_learning_rate
+from keras_bigbatch.schedules._schedule import RescaledSchedule, float_dtype
+
+
+@serializable
+class LearningRateScaler(RescaledSchedule):
+    """Scales a learning rate or schedule from a small batch to a large one, in optimizer updates.
+
+    Use it when a recipe was tuned at `small_batch` and now runs at `large_batch`: wrap what the
+    optimizer had, and every rate of it is scaled. With `t` the number of optimizer updates done,
+    `rate(t) = learning_rate(t) * factor(t)`, where the full factor is
+    `sqrt(large_batch / small_batch)` for `rule="sqrt"`. `scale_learning_rate` says which rule is
+    for what. The time axis is not touched; for that, see `RegimeStretch`. They nest in any order.
+
+    Warm-up, over the first `warmup_updates = W` updates:
+
+    | `warmup` | `factor(t)`, up to `t = W` | at `t = 0` | at `t >= W` |
+    |---|---|---|---|
+    | `"gradual"` | `1 + (factor - 1) * t / W` | the unscaled rate | the scaled rate |
+    | `"legw"` | `factor * (t + 1) / (W + 1)` | nearly zero | the scaled rate |
+
+    `"gradual"` is Goyal et al.'s. `"legw"` starts from zero, and its length in *updates* is that of
+    the small-batch recipe: `small-batch warm-up epochs * ratio` epochs of the large batch. It
+    counts from `t + 1`, because the published ramp gives the first update a rate of exactly zero.
+
+    Keras calls a schedule once a micro-step when gradients are accumulated, so that a schedule runs
+    `k` times too fast under `gradient_accumulation_steps=k`. Pass `accumulation_steps=k` to the
+    outermost of nested schedules; all numbers here then stay in optimizer updates. Rates are
+    computed in float32 (float64 if that is Keras's `floatx`).
+
+    Differs from timm, which picks the rule from the optimizer's name and the base batch (256) for
+    you, and from optax and Horovod, where warm-up and scaling are separate pieces.
+
+    Args:
+        learning_rate: A positive float, or a `LearningRateSchedule` in updates.
+        small_batch: Samples in one optimizer update of the recipe that was tuned.
+        large_batch: Samples in one optimizer update now: all replicas and all accumulated
+            micro-batches together.
+        rule: `"sqrt"`, `"linear"`, `"none"` (factor 1), or a function of the ratio
+            `large_batch / small_batch` that returns a positive number. To save a model with a
+            function, register it with `keras.saving.register_keras_serializable()`.
+        warmup_updates: Optimizer updates until the full factor is reached. 0 is no warm-up.
+        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1.
+        warmup: `"gradual"` or `"legw"`; the latter needs `warmup_updates` above 0.
+        name: The name of the schedule.
+
+    Attributes:
+        factor: What the rate is multiplied by once warmed up.
+
+    Raises:
+        ValueError: If an argument is out of range, if a rule is unknown or gives no positive
+            number, or if an inner schedule has `accumulation_steps` above 1. `get_config` raises
+            it for a function that is not registered with Keras, since it could not be loaded back.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_bigbatch as kbb
+
+    base = keras.optimizers.schedules.CosineDecay(0.1, decay_steps=78_000)
+    rate = kbb.LearningRateScaler(base, small_batch=128, large_batch=4096, warmup_updates=390)
+    print(float(rate(0)), float(rate(390)))    # 0.1, then 0.1 * sqrt(32), less the decay so far
+    optimizer = keras.optimizers.SGD(rate, momentum=0.9)
+    ```
+
+    References:
+        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 4, equation 7
+        - [Goyal et al., 2017](https://arxiv.org/abs/1706.02677), sections 2.1 and 2.2
+        - [You et al., 2019](https://arxiv.org/abs/1901.08256), LEGW, section 3
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        small_batch: int,
+        large_batch: int,
+        rule: Rule = "sqrt",
+        warmup_updates: int = 0,
+        accumulation_steps: int = 1,
+        warmup: str = "gradual",
+        name: str = "LearningRateScaler",
+    ) -> None:
+        super().__init__(learning_rate, small_batch, large_batch, accumulation_steps, name)
+        self.rule = rule
+        self.factor = scale_learning_rate(1.0, self.small_batch, self.large_batch, rule)
+        self.warmup_updates = positive_integer(
+            "warmup_updates",
+            warmup_updates,
+            "It counts optimizer updates; 0 is no warm-up.",
+            zero_allowed=True,
+        )
+        self.warmup = one_of("warmup", warmup, ("gradual", "legw"))
+        if self.warmup == "legw" and self.warmup_updates == 0:
+            raise ValueError(
+                "`warmup='legw'` needs a positive `warmup_updates` (`warmup_epochs` in "
+                "`Regime.at`). Received: warmup_updates=0. Pass the length of the small-batch "
+                "recipe's warm-up, or leave `warmup` out."
+            )
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """Returns the scaled rate.
+
+        Args:
+            step: Optimizer updates done (micro-steps under accumulation), as Keras passes them:
+                an integer, a tensor or a variable.
+
+        Returns:
+            The rate, a scalar tensor.
+        """
+        with keras.name_scope(self.name):
+            update = self._update(step)
+            return self._base_rate(update) * self._factor(update)
+
+    def _factor(self, update: Tensor) -> Tensor | float:
+        """The factor at an update: the full one, or on the way to it."""
+        length = self.warmup_updates
+        if length == 0:
+            return self.factor
+        # Cut off in integers: a large update count would lose digits as a float.
+        done = ops.cast(ops.minimum(update, length), float_dtype())
+        if self.warmup == "legw":
+            return self.factor * ((done + 1) / (length + 1))
+        progress = done / length
+        # Exactly 1 at the start and exactly the factor at the end, in floating point too.
+        return (1 - progress) + self.factor * progress
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "rule": self._serialized_rule(),
+            "warmup_updates": self.warmup_updates,
+            "warmup": self.warmup,
+        }
+
+    def _serialized_rule(self) -> Any:
+        if not callable(self.rule):
+            return self.rule
+        target = self.rule if inspect.isfunction(self.rule) else type(self.rule)
+        saving = keras.saving
+        if saving.get_registered_object(saving.get_registered_name(target)) is None:
+            # Keras would write a file that cannot be read back.
+            raise ValueError(
+                "A `LearningRateScaler` can be saved only if its `rule` is a name or registered "
+                f"with Keras. Received: rule={self.rule!r}. Write it as a function with a name and "
+                "put `@keras.saving.register_keras_serializable()` above it."
+            )
+        return saving.serialize_keras_object(self.rule)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        rule = config["rule"]
+        if isinstance(rule, dict):
+            rule = keras.saving.deserialize_keras_object(rule)
+        return super().from_config({**config, "rule": rule})

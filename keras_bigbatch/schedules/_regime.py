@@ -1,0 +1,259 @@
+"""A training recipe that was tuned at a small batch, and how to carry it to a large one."""
+
+import math
+import numbers
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import keras
+
+from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler
+from keras_bigbatch.schedules._plan import Plan
+from keras_bigbatch.schedules._regime_stretch import RegimeStretch
+from keras_bigbatch.schedules._scale_learning_rate import Rule
+from keras_bigbatch.schedules._schedule import (
+    LearningRateSchedule,
+    checked_learning_rate,
+    plain_fraction,
+)
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A small-batch recipe: sizes in samples, lengths in epochs, rates by epoch or by update.
+
+    Use it to find out what to type instead at a large batch: `regime.at(4096)` gives a `Plan` with
+    the epochs and the schedule, and `print(plan)` shows both recipes side by side.
+
+    It counts in optimizer updates, exactly, where "multiply the epochs by the ratio of the batches"
+    does not: 50 000 samples are 391 updates at batch 128 and 13 at 4096 (with partial batches), so
+    32 times the epochs are 6.4 % more updates than "the same number". Epoch `e` starts at update
+    `e * steps_per_epoch`, and that update has epoch e's rate already. (Keras's own
+    `PiecewiseConstantDecay` changes one update after its boundary.)
+
+    Args:
+        batch: Samples in one optimizer update.
+        epochs: Passes over the data set.
+        examples: Training samples in the data set.
+        learning_rate: A positive float, `{epoch: rate}` with an entry for epoch 0 (each rate holds
+            until the next entry), or a `LearningRateSchedule` in updates.
+        drop_remainder: Whether the last batch of an epoch is dropped when it is not full. `True` is
+            right for `tf.data`'s `.batch(batch, drop_remainder=True)`; for **arrays in `fit` pass
+            `False`**, since Keras never drops their last batch.
+
+    Attributes:
+        steps_per_epoch: Updates in one epoch.
+        updates: Updates in all epochs.
+        samples: Samples processed in all epochs.
+        drops: A tuple of `(update, epoch, rate)`, one for each rate in force from that update on,
+            the first at update 0. Empty if `learning_rate` is a schedule.
+
+    Raises:
+        ValueError: If an argument is out of range, or the batch is larger than the data set.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_bigbatch as kbb
+
+    regime = kbb.Regime(
+        batch=128, epochs=200, examples=50_000, learning_rate={0: 0.1, 81: 0.01, 122: 0.001}
+    )
+    plan = regime.at(batch=4096, warmup_epochs=5)
+    print(plan)
+    optimizer = keras.optimizers.SGD(plan.learning_rate, momentum=0.9, global_clipnorm=5.0)
+    # model.fit(data.batch(plan.batch, drop_remainder=True), epochs=plan.epochs)
+    ```
+
+    References:
+        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), sections 5 and 6
+    """
+
+    batch: int
+    epochs: int
+    examples: int
+    learning_rate: Any
+    drop_remainder: bool = True
+
+    def __post_init__(self) -> None:
+        for name, unit in (("batch", "samples"), ("epochs", "epochs"), ("examples", "samples")):
+            value = positive_integer(name, getattr(self, name), f"It counts {unit}.")
+            object.__setattr__(self, name, value)
+        _steps_per_epoch(self.examples, self.batch, self.drop_remainder)
+        rate = self.learning_rate
+        is_by_epoch = isinstance(rate, dict)
+        rate = _checked_rates(rate, self.epochs) if is_by_epoch else checked_learning_rate(rate)
+        object.__setattr__(self, "learning_rate", rate)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return _steps_per_epoch(self.examples, self.batch, self.drop_remainder)
+
+    @property
+    def updates(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def samples(self) -> int:
+        return self.epochs * min(self.steps_per_epoch * self.batch, self.examples)
+
+    @property
+    def drops(self) -> tuple[tuple[int, int, float], ...]:
+        if isinstance(self.learning_rate, LearningRateSchedule):
+            return ()
+        rates = self.learning_rate
+        if not isinstance(rates, dict):
+            rates = {0: rates}
+        return tuple((epoch * self.steps_per_epoch, epoch, rate) for epoch, rate in rates.items())
+
+    def at(
+        self,
+        batch: int,
+        rule: Rule = "sqrt",
+        stretch: float | None = None,
+        warmup_epochs: float = 0,
+        accumulation_steps: int = 1,
+        warmup: str = "gradual",
+    ) -> Plan:
+        """Returns the recipe for a larger batch, in the same model, loss and optimizer.
+
+        By default (`stretch=None`) the plan has the same number of optimizer updates, to the
+        nearest whole epoch, and every rate starts at the update where it started before. With
+        `stretch=s` the plan has `s` times the epochs: what began at epoch `e` begins at epoch
+        `e * s`, or at the first update after it. `stretch=1` costs what the small batch cost.
+
+        Args:
+            batch: Samples in one optimizer update: all replicas and all accumulated micro-batches
+                together.
+            rule: How the rates grow, see `scale_learning_rate`.
+            stretch: What the epochs are multiplied by, any positive number; `None` keeps the
+                number of updates. `batch / regime.batch` is the paper's literal recipe.
+            warmup_epochs: Length of the warm-up, not necessarily whole. Epochs at the large batch
+                for `"gradual"`. For `"legw"` epochs of the small-batch recipe, and the warm-up has
+                as many updates as it had there.
+            accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1. `fit` then gets
+                batches of `plan.micro_batch` samples.
+            warmup: `"gradual"` or `"legw"`, see `LearningRateScaler`.
+
+        Returns:
+            The plan.
+
+        Raises:
+            ValueError: If an argument is out of range, the batch is not a multiple of
+                `accumulation_steps`, the (micro-)batch is larger than the data set, or the warm-up
+                is as long as the training.
+        """
+        batch = positive_integer("batch", batch, "It counts the samples of one optimizer update.")
+        accumulation_steps = positive_integer(
+            "accumulation_steps", accumulation_steps, "Micro-batches in one optimizer update."
+        )
+        micro_batch, rest = divmod(batch, accumulation_steps)
+        if rest:
+            raise ValueError(
+                "`batch` must be a multiple of `accumulation_steps`, as it counts the samples of "
+                f"all accumulated micro-batches. Received: batch={batch}, accumulation_steps="
+                f"{accumulation_steps}. The next multiple is {batch - rest + accumulation_steps}."
+            )
+        steps = _steps_per_epoch(self.examples, micro_batch, self.drop_remainder)
+        # Keras accumulates across the end of an epoch, so that this need not be whole.
+        updates_per_epoch = Fraction(steps, accumulation_steps)
+        if stretch is None:
+            pace = Fraction(1)  # large-batch updates for one small-batch update
+            epochs = round(self.updates / updates_per_epoch)
+        else:
+            hint = "It multiplies the epochs; None keeps the number of updates."
+            stretch = positive_number("stretch", stretch, hint)
+            pace = plain_fraction(stretch) * updates_per_epoch / self.steps_per_epoch
+            epochs = round(self.epochs * plain_fraction(stretch))
+        epochs = max(epochs, math.ceil(1 / updates_per_epoch))  # at least one update
+        updates = math.floor(epochs * updates_per_epoch)
+
+        hint = "0 is no warm-up."
+        length = positive_number("warmup_epochs", warmup_epochs, hint, zero_allowed=True)
+        per_epoch = self.steps_per_epoch if warmup == "legw" else updates_per_epoch
+        warmup_updates = max(1, round(plain_fraction(length) * per_epoch)) if length else 0
+        if warmup_updates >= updates:
+            raise ValueError(
+                "The warm-up must be shorter than the training. Received: warmup_epochs="
+                f"{warmup_epochs} with warmup={warmup!r}, which makes {warmup_updates} updates of "
+                f"{updates}. Shorten the warm-up or train for longer with a larger `stretch`."
+            )
+
+        # If a short plan brings two rates to the same update, the later one holds.
+        starts = {math.ceil(update * pace): rate for update, _, rate in self.drops}
+        scaler = LearningRateScaler(
+            self._paced(starts, pace, batch),
+            self.batch,
+            batch,
+            rule,
+            warmup_updates,
+            accumulation_steps,
+            warmup,
+        )
+        return Plan(
+            batch=batch,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            updates=updates,
+            learning_rate=scaler,
+            accumulation_steps=accumulation_steps,
+            micro_batch=micro_batch,
+            warmup_updates=warmup_updates,
+            rule=rule,
+            stretch=stretch,
+            regime=self,
+            drops=tuple(
+                (update, float(update / updates_per_epoch), rate * scaler.factor)
+                for update, rate in starts.items()
+            ),
+        )
+
+    def _paced(self, starts: dict[int, float], pace: Fraction, batch: int) -> Any:
+        """The unscaled rate in large-batch updates."""
+        if isinstance(self.learning_rate, LearningRateSchedule):
+            if pace == 1:
+                return self.learning_rate
+            stretch = float(pace * Fraction(batch, self.batch))
+            return RegimeStretch(self.learning_rate, self.batch, batch, stretch)
+        first, *later = starts
+        if not later:
+            return starts[first]
+        # Keras holds a rate up to and including its boundary.
+        return keras.optimizers.schedules.PiecewiseConstantDecay(
+            [update - 1 for update in later], list(starts.values())
+        )
+
+
+def _steps_per_epoch(examples: int, batch: int, drop_remainder: bool) -> int:
+    if batch > examples:
+        # Without `drop_remainder` too: the rate would be scaled for a batch that never comes.
+        raise ValueError(
+            "A batch (or micro-batch) cannot be larger than the data set. Received: "
+            f"{batch} samples in a batch, examples={examples}. Choose a smaller batch; "
+            f"{examples} is the whole data set in one."
+        )
+    return examples // batch if drop_remainder else -(-examples // batch)
+
+
+def _checked_rates(rates: dict[Any, Any], epochs: int) -> dict[int, float]:
+    """The rates by epoch, in order, or a `ValueError`."""
+    for epoch in rates:
+        is_integer = isinstance(epoch, numbers.Integral) and not isinstance(epoch, bool)
+        if not is_integer or not 0 <= epoch < epochs:
+            raise ValueError(
+                "The keys of `learning_rate` must be epochs, integers from 0 to epochs - 1 = "
+                f"{epochs - 1}. Received: {epoch!r} in learning_rate={rates!r}."
+            )
+    if 0 not in rates:
+        raise ValueError(
+            "`learning_rate` must have a rate for epoch 0, the one training starts with. "
+            f"Received: learning_rate={rates!r}."
+        )
+    hint = "Each entry of `{epoch: rate}` is the rate from that epoch on."
+    return {
+        int(epoch): positive_number(f"learning_rate[{epoch}]", rates[epoch], hint)
+        for epoch in sorted(rates)
+    }

@@ -1,0 +1,235 @@
+"""One training in stages of different batch sizes."""
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+
+from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch.training._batch_stage import BatchStage
+from keras_bigbatch.training._stage_callbacks import StageCallbacks
+from keras_bigbatch.training._stage_data import StageData
+from keras_bigbatch.training._stage_rates import StageRates
+
+
+def fit_stages(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    stages: Iterable[BatchStage],
+    validation_data: Any = None,
+    callbacks: Any = None,
+    *,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    validation_split: float = 0.0,
+    validation_batch_size: int | None = None,
+    validation_steps: int | None = None,
+    validation_freq: Any = 1,
+    shuffle: Any = True,
+    seed: int | None = None,
+    initial_epoch: int = 0,
+    verbose: Any = "auto",
+) -> keras.callbacks.History:
+    """Trains a compiled model in stages, each with a batch size and a learning rate of its own.
+
+    Use it to begin with small batches and go on with large ones, or to increase the batch where a
+    recipe would decrease the rate. An epoch of a stage has `ceil(samples / batch)` updates with
+    arrays. A `PyDataset` that changes its batch within `fit` does not give that: Keras calls its
+    `on_epoch_end` once before the first epoch, and then keeps the number of batches.
+
+    Each stage is one call of `model.fit`, but the training is one. There is one `History` with
+    continuous epochs. The optimizer goes on with its momenta and its count of updates. Callbacks
+    begin and end once: `EarlyStopping` waits across stages, ends the whole training and restores
+    the best of all weights; `ModelCheckpoint`, `ReduceLROnPlateau`, `LearningRateScheduler` and
+    `WeightDistance` go on. Averaged weights (`use_ema`) replace the weights at the end only.
+
+    **Learning rates.** If the rates of the optimizer and of all stages are floats, a stage sets the
+    optimizer's rate once, when it begins; callbacks may change it. With a schedule among them, the
+    optimizer has schedules throughout, which such callbacks refuse, and it keeps the last one
+    afterwards. A stage's schedule counts updates from the stage's beginning; the one that the
+    optimizer was compiled with counts all updates.
+
+    **Interrupted trainings.** `BackupAndRestore` finds its stage again, and `initial_epoch` starts
+    in the stage that it falls into, with that stage's rate. (A backup brings its own rate.) The
+    weights are then those of an uninterrupted training if the order of the samples is. With
+    `shuffle=True`, Keras takes that order from global random numbers, which nothing restores: pass
+    a `seed`, and the order depends on seed and epoch alone. (TensorFlow then reads the batches
+    from Python, which is slower than its own way for arrays.) Keras saves neither the random
+    numbers of `Dropout` nor what `EarlyStopping` and its kin have seen.
+
+    With gradient accumulation a stage's `batch` is a micro-batch, and as in `fit` an update may
+    begin at the end of one epoch, or stage, and end in the next. JAX, and all backends with
+    `jit_compile=True`, compile the training step anew for each batch size.
+
+    Args:
+        model: A compiled model.
+        x: Arrays as in `fit`; or a function of the batch size that returns a data set of that
+            batch size, of any kind that `fit` takes. A `tf.data.Dataset` must know its length
+            (`assert_cardinality`), or Keras warns at the end of every epoch.
+        y: Arrays as in `fit`. None if `x` is a function.
+        stages: The stages, in order.
+        validation_data: As in `fit`.
+        callbacks: As in `fit`.
+        sample_weight: As in `fit`. Arrays only.
+        class_weight: As in `fit`.
+        validation_split: As in `fit`. Arrays only.
+        validation_batch_size: As in `fit`; by default, with arrays, the stage's batch.
+        validation_steps: As in `fit`.
+        validation_freq: As in `fit`; epochs are counted from the beginning of the training.
+        shuffle: As in `fit`.
+        seed: Makes the order of the samples in each epoch a function of the seed and the epoch.
+            Arrays only. None leaves the order to Keras.
+        initial_epoch: The epoch to start with, to go on with a training.
+        verbose: As in `fit`.
+
+    Returns:
+        The `History` of all stages, which is `model.history` too.
+
+    Raises:
+        ValueError: If the model is not compiled; if there is no stage, or one has a batch larger
+            than the data; if `x` is a data set instead of a function that makes one, or what needs
+            arrays is passed with a function; if a stage with `patience` monitors the validation
+            and there is none, or is to be interrupted and resumed, since nothing saves when it
+            ended.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    from keras_bigbatch.training import BatchStage, fit_stages
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(momentum=0.9), "mse")
+    x, y = np.random.rand(500, 8), np.random.rand(500, 1)
+    stages = [
+        BatchStage(batch=50, epochs=1, learning_rate=0.005),
+        BatchStage(batch=250, epochs=2, learning_rate=0.05),
+    ]
+    fit_stages(model, x, y, stages, verbose=0)
+    print(int(model.optimizer.iterations))  # 10 + 2 + 2 = 14
+
+    # Any other data: a function of the batch size.
+    class Batches(keras.utils.PyDataset):
+        def __init__(self, batch):
+            super().__init__()
+            self.batch = batch
+
+        def __len__(self):
+            return len(x) // self.batch
+
+        def __getitem__(self, i):
+            rows = slice(i * self.batch, (i + 1) * self.batch)
+            return x[rows], y[rows]
+
+    fit_stages(model, Batches, None, stages, verbose=0)
+    ```
+
+    References:
+        - Gao & Zhong, "Study on the Large Batch Size Training of Neural Networks Based on the
+          Second Order Gradient", section 3.2
+        - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 4 (warm start)
+        - [Smith et al., 2018](https://arxiv.org/abs/1711.00489) (batch instead of rate)
+    """
+    stages = tuple(stages)
+    _check(model, stages, callbacks, validation_data, validation_split, initial_epoch)
+    if validation_data is not None:
+        validation_split = 0.0
+    data = StageData(x, y, sample_weight, validation_split, shuffle, seed, stages)
+    if validation_data is None:
+        validation_data = data.validation()
+    rates = StageRates(model, stages, lambda index: data.of(stages[index])[1])
+    ends = list(itertools.accumulate(stage.epochs for stage in stages))
+    together = StageCallbacks(callbacks, model, ends[-1], verbose)
+
+    epoch, index, restored, started = initial_epoch, 0, False, False
+    with _one_training(model):
+        while index < len(stages):
+            if ends[index] <= epoch:
+                index += 1
+                continue
+            stage = stages[index]
+            if started:
+                rates.enter(index)
+            else:
+                rates.start(index, epoch - (ends[index] - stage.epochs), restored)
+            arguments, steps = data.of(stage)
+            together.enter(stage, epoch, steps, arguments["x"])
+            model.fit(
+                **arguments,
+                initial_epoch=epoch,
+                epochs=ends[index],
+                callbacks=together,
+                verbose=verbose,
+                class_weight=class_weight,
+                validation_data=validation_data,
+                validation_batch_size=validation_batch_size,
+                validation_steps=validation_steps,
+                validation_freq=validation_freq,
+            )
+            if not started and not restored and together.restored_epoch is not None:
+                # That `fit` has only begun the training: it starts where the backup is.
+                model._initial_epoch = None
+                epoch, index, restored = together.restored_epoch, 0, True
+                continue
+            started = True
+            epoch = together.next_epoch
+            if together.stopped:
+                break
+            index += 1
+    model.optimizer.finalize_variable_values(model.trainable_weights)
+    together.finish()
+    return model.history
+
+
+def _check(
+    model: keras.Model,
+    stages: tuple[BatchStage, ...],
+    callbacks: Any,
+    validation_data: Any,
+    validation_split: float,
+    initial_epoch: int,
+) -> None:
+    if not getattr(model, "compiled", False):
+        raise ValueError("`model` must be compiled. Call `model.compile(optimizer, loss)` first.")
+    if not stages or not all(isinstance(stage, BatchStage) for stage in stages):
+        raise ValueError(
+            f"`stages` must be one `BatchStage` or more. Received: stages={stages!r}. "
+            "For example: [BatchStage(512, epochs=1), BatchStage(8192, epochs=19)]."
+        )
+    epochs = sum(stage.epochs for stage in stages)
+    hint = "It is the epoch to start with."
+    if positive_integer("initial_epoch", initial_epoch, hint, zero_allowed=True) >= epochs:
+        raise ValueError(
+            f"`initial_epoch` must be less than the {epochs} epochs of all stages. Received: "
+            f"initial_epoch={initial_epoch}. Add a stage, or epochs to the last one."
+        )
+    for stage in stages:
+        if stage.patience is None:
+            continue
+        if stage.monitor.startswith("val_") and validation_data is None and not validation_split:
+            raise ValueError(
+                f"A stage that monitors '{stage.monitor}' needs `validation_data` or a "
+                f"`validation_split`. Received: {stage}. Or pass `monitor='loss'`."
+            )
+        backup = keras.callbacks.BackupAndRestore
+        resumes = any(isinstance(each, backup) for each in keras.tree.flatten(callbacks))
+        if initial_epoch or resumes:
+            raise ValueError(
+                "A training with a stage that ends on a plateau cannot be resumed, since no backup "
+                f"says when the stage ended. Received: {stage} with initial_epoch="
+                f"{initial_epoch} or a `BackupAndRestore`. Leave those out, or `patience`."
+            )
+
+
+@contextlib.contextmanager
+def _one_training(model: keras.Model) -> Iterator[None]:
+    """Keeps the end of each `fit` from replacing the weights by their averages (`use_ema`)."""
+    optimizer = model.optimizer
+    optimizer.finalize_variable_values = lambda _: None
+    try:
+        yield
+    finally:
+        del optimizer.finalize_variable_values

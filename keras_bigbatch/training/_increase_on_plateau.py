@@ -1,0 +1,84 @@
+"""The stages of a training that increases its batch where others decrease their rate."""
+
+from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch.training._batch_stage import BatchStage
+
+
+def increase_on_plateau(
+    batch: int,
+    max_batch: int,
+    epochs: int,
+    factor: float = 5,
+    patience: int = 10,
+    monitor: str = "val_loss",
+) -> tuple[BatchStage, ...]:
+    """Returns stages for `fit_stages` whose batch grows when a metric has stopped improving.
+
+    Use it in place of `ReduceLROnPlateau(factor=1 / factor)`: for SGD the noise of the training is
+    about `learning_rate * samples / batch`, so that `factor` times the batch calms it as `1 /
+    factor` of the rate would, with fewer updates. The rate stays what the optimizer has; with
+    `gradient_accumulation_steps=k` all sizes are micro-batches. The sizes are `batch * factor**i`,
+    rounded, and at last `max_batch`, which the training keeps to its end.
+
+    The training has `epochs` epochs. If no plateau comes, the larger sizes get one epoch each at
+    its end. A plateau in the last stage does nothing; there, the rate has to be decreased.
+
+    Differs from Smith et al., who increase the batch at epochs fixed beforehand (write such stages
+    down as `BatchStage(batch, epochs)`), and decrease the rate where the batch can grow no further.
+
+    Args:
+        batch: Samples in a step at first.
+        max_batch: Samples in a step at last; more than `batch`, and no more than there are.
+        epochs: Epochs in all, at least one for each size.
+        factor: What a batch is multiplied by, more than 1.
+        patience: Epochs without improvement after which the batch grows.
+        monitor: What must improve, see `BatchStage`.
+
+    Returns:
+        The stages.
+
+    Raises:
+        ValueError: If an argument is not as above.
+
+    Example:
+
+    ```python
+    from keras_bigbatch.training import increase_on_plateau
+
+    stages = increase_on_plateau(128, 5000, epochs=200, patience=10)
+    print([stage.batch for stage in stages])  # [128, 640, 3200, 5000]
+    # model.compile(...); fit_stages(model, x, y, stages, validation_data=(x_val, y_val))
+    ```
+
+    References:
+        - [Smith et al., 2018](https://arxiv.org/abs/1711.00489)
+    """
+    samples = "It counts the samples of one step."
+    batch = positive_integer("batch", batch, samples)
+    max_batch = positive_integer("max_batch", max_batch, samples)
+    factor = positive_number("factor", factor, "It multiplies the batch: 2, 5 or 10.")
+    if factor <= 1 or max_batch <= batch:
+        raise ValueError(
+            "The batch must grow: `factor` above 1 and `max_batch` above `batch`. Received: "
+            f"factor={factor}, batch={batch}, max_batch={max_batch}."
+        )
+    sizes = [batch]
+    while (size := round(batch * factor ** len(sizes))) < max_batch:
+        if size <= sizes[-1]:
+            raise ValueError(
+                f"`factor` is too small to make a batch of {sizes[-1]} grow. Received: "
+                f"factor={factor}. Pass 2 or more."
+            )
+        sizes.append(size)
+    sizes.append(max_batch)
+    first = positive_integer("epochs", epochs, "It counts epochs.") - len(sizes) + 1
+    if first < 1:
+        raise ValueError(
+            f"`epochs` must be at least 1 for each of the batches {sizes}. Received: "
+            f"epochs={epochs}. Pass more epochs or a larger `factor`."
+        )
+    lengths = [first, *[1] * (len(sizes) - 1)]
+    return tuple(
+        BatchStage(size, length, None, patience if size != max_batch else None, monitor)
+        for size, length in zip(sizes, lengths, strict=True)
+    )

@@ -1,0 +1,233 @@
+"""A model whose training loss has the noise of a small batch, or only its larger losses."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_bigbatch import _backend
+from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._serialization import serializable
+from keras_bigbatch._typing import Tensor
+from keras_bigbatch.training._sample_losses import SampleLosses
+
+
+@serializable
+class LargeBatchModel(keras.Model):
+    """A functional model that weighs the samples of a training batch.
+
+    Use it to try two remedies of the papers inside `compile` and `fit`. Both multiply sample n's
+    part of the training loss by a weight, of a batch of M samples:
+
+    - `gradient_noise` gives a large batch the gradient noise of a small one, at an unchanged rate:
+      `z_n ~ N(1, sigma^2)`, so that the gradient is `1/M * sum(z_n * g_n)`: unbiased, and with
+      `sigma^2 = B_L / B_S - 1` of the same covariance as a batch of B_S. That is noise per update.
+      It cannot replace the updates that a large batch does not make.
+    - `discard_small_loss` leaves out the `floor(fraction * M)` samples with the smallest losses of
+      each batch, and multiplies the others by `M / kept`, so that the gradient is the mean over the
+      kept samples. The layers have still seen the others: batch norm's statistics include them.
+
+    With both, the kept samples have noise. `evaluate`, `validation_data` and `predict` are those of
+    the plain model to the bit, and metrics do not see the weights; only the `loss` that `fit`
+    reports is the weighted one. The layers are shared with the model that they come from, which is
+    trained along.
+
+    Regularization losses are never weighed. Sample and class weights multiply; a sample's loss, by
+    which it is kept or not, is the sum over the outputs of its weighted losses, each times the
+    output's loss weight.
+
+    Sizes are in samples; `discard_updates` counts optimizer updates: under accumulation
+    `gradient_accumulation_steps` micro-steps are one, and the fraction is discarded from each
+    micro-batch. (Steps that a `LossScaleOptimizer` skips count.) The counter is a weight of the
+    model, first in `get_weights()`, and saved with it. The state of the random numbers is not
+    saved, as Keras does not save it for `Dropout`: a loaded model starts them from `seed` again.
+
+    On many devices, each replica of TensorFlow and each rank of torch discards from its own part of
+    the batch; on JAX it is the global batch. Each has noise of its own.
+
+    Differs from the papers: Hoffer et al. say that sigma^2 is proportional to M, which is its limit
+    for large M. Gao & Zhong do not say whether the loss is divided by M or by the kept samples;
+    divided by M, discarding also lowers the learning rate. From Composer's SelectiveBackprop:
+    no second forward pass, a hard cut instead of random draws.
+
+    Args:
+        inputs: Input tensors of a functional model, for instance `model.inputs`.
+        outputs: Its output tensors, for instance `model.outputs`.
+        gradient_noise: sigma^2, 0 for none; `large_batch / small_batch - 1` for the noise of
+            `small_batch`.
+        discard_small_loss: Fraction of the samples to leave out, at least 0 and less than 1.
+        discard_updates: Discard in this many first updates only, or None for always.
+        seed: Seed of the noise.
+        name: Name of the model.
+        trainable: Whether the weights are trainable.
+
+    Raises:
+        ValueError: If an argument is not as above. In `compile`: if there is no loss to weigh, or
+            if a loss's reduction is `"mean_with_sample_weight"`, which would divide by the sum of
+            the weights and so undo them.
+
+    Example:
+
+    ```python
+    import keras, numpy as np
+    from keras_bigbatch.training import LargeBatchModel
+
+    plain = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
+    model = LargeBatchModel(plain.inputs, plain.outputs, gradient_noise=1024 / 64 - 1)
+    model.compile(keras.optimizers.SGD(0.01, global_clipnorm=5.0), "mse")
+    x, y = np.random.rand(2048, 8), np.random.rand(2048, 1)
+    model.fit(x, y, batch_size=1024, epochs=2, verbose=0)
+    ```
+
+    References:
+        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 4 (the noise)
+        - Gao & Zhong, "Study on the Large Batch Size Training of Neural Networks Based on the
+          Second Order Gradient", section 3.1 (discarding)
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        outputs: Any,
+        gradient_noise: float = 0.0,
+        discard_small_loss: float = 0.0,
+        discard_updates: int | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        gradient_noise = positive_number(
+            "gradient_noise",
+            gradient_noise,
+            "It is sigma^2: large_batch / small_batch - 1, or 0 for no noise.",
+            zero_allowed=True,
+        )
+        discard_small_loss = positive_number(
+            "discard_small_loss",
+            discard_small_loss,
+            "It is the fraction of the samples to leave out, for instance 0.3.",
+            zero_allowed=True,
+        )
+        if discard_small_loss >= 1:
+            raise ValueError(
+                "`discard_small_loss` must be less than 1. Received: "
+                f"discard_small_loss={discard_small_loss}. It is a fraction: 0.3 for 30 %."
+            )
+        if discard_updates is not None:
+            discard_updates = positive_integer(
+                "discard_updates",
+                discard_updates,
+                "It is the number of the first updates that discard; None for all.",
+            )
+            if not discard_small_loss:
+                raise ValueError(
+                    f"`discard_updates` needs a `discard_small_loss`. Received: discard_updates="
+                    f"{discard_updates}, discard_small_loss={discard_small_loss}."
+                )
+        super().__init__(
+            inputs=_single(inputs), outputs=_single(outputs), name=name, trainable=trainable
+        )
+        self.gradient_noise = gradient_noise
+        self.discard_small_loss = discard_small_loss
+        self.discard_updates = discard_updates
+        self.seed = seed
+        if gradient_noise:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+        if discard_updates is not None:
+            self.training_steps = keras.Variable(
+                0, dtype="int32", trainable=False, name="training_steps"
+            )
+
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, **kwargs: Any
+    ) -> None:
+        """As `keras.Model.compile`, with a `loss` that has a value for each sample."""
+        outputs = self.output
+        # Dictionaries are flattened by their sorted keys.
+        names = sorted(outputs) if isinstance(outputs, dict) else self.output_names
+        self._sample_losses = SampleLosses(loss, loss_weights, names)
+        super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model. Keras leaves that to a class with a `compile` of its own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """The loss of a batch; with `training` the weighted one."""
+        if training and (self.gradient_noise or self.discard_small_loss):
+            batch = ops.shape(keras.tree.flatten(y_pred)[0])[0]
+            weight = ops.ones((batch,), "float32")
+            values = self._sample_losses.values(y, y_pred)
+            if self.discard_small_loss:
+                losses = self._sample_losses.of_samples(values, sample_weight)
+                weight = self._kept(ops.stop_gradient(losses), batch)
+            if self.gradient_noise:
+                weight = weight * self._noise(batch)
+            weights = self._sample_losses.weights(values, sample_weight, weight)
+            sample_weight = keras.tree.pack_sequence_as(y_pred, weights)
+        return super().compute_loss(x, y, y_pred, sample_weight, training=training)
+
+    def _noise(self, batch: Tensor) -> Tensor:
+        """Per sample a draw from N(1, gradient_noise)."""
+        replica, replicas = _backend.active().replicas.place()
+        # Replicas have the same state of the random numbers: each takes its own of all draws.
+        shape = (replicas, batch)
+        draws = keras.random.normal(shape, seed=self.seed_generator, dtype="float32")
+        return 1.0 + math.sqrt(self.gradient_noise) * ops.take(draws, replica, axis=0)
+
+    def _kept(self, losses: Tensor, batch: Tensor) -> Tensor:
+        """Per sample 0, or the batch over the number of the kept ones."""
+        if isinstance(batch, int):
+            discarded = math.floor(self.discard_small_loss * batch)
+            factor = batch / (batch - discarded)
+        else:
+            samples = ops.cast(batch, "float32")
+            # The product of 0.3 and 10 is a little less than 3 in float32, and its floor is 2.
+            discarded = ops.floor(self.discard_small_loss * samples * (1 + 1e-6))
+            factor = samples / (samples - discarded)
+        rank = ops.argsort(ops.argsort(losses))
+        kept = ops.cast(rank, "float32") >= discarded
+        weight = ops.where(kept, factor, 0.0)
+        if self.discard_updates is None:
+            return weight
+        optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        steps = self.discard_updates * (optimizer.gradient_accumulation_steps or 1)
+        discards = self.training_steps < steps
+        self.training_steps.assign_add(1)
+        return ops.where(discards, weight, ops.ones_like(weight))
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers as those of a plain functional model, and the arguments."""
+        functional = keras.Model(self.input, self.output, name=self.name)
+        return {
+            "model": keras.saving.serialize_keras_object(functional),
+            "gradient_noise": self.gradient_noise,
+            "discard_small_loss": self.discard_small_loss,
+            "discard_updates": self.discard_updates,
+            "seed": self.seed,
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "LargeBatchModel":
+        """The model that `get_config` described."""
+        config = dict(config)
+        functional = keras.saving.deserialize_keras_object(
+            config.pop("model"), custom_objects=custom_objects
+        )
+        return cls(functional.input, functional.output, **config)
+
+
+def _single(tensors: Any) -> Any:
+    """A list of one tensor, as `model.inputs` is, as that tensor: `fit` is then given an array."""
+    return tensors[0] if isinstance(tensors, list | tuple) and len(tensors) == 1 else tensors

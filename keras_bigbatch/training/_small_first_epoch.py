@@ -1,0 +1,63 @@
+"""The stages of a training whose first epoch has a small batch and a small rate."""
+
+from typing import Any
+
+from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch.training._batch_stage import BatchStage
+from keras_bigbatch.training._warm_start import warm_start
+
+
+def small_first_epoch(
+    epochs: int,
+    small_batch: int = 512,
+    large_batch: int = 8192,
+    small_learning_rate: Any = 0.005,
+    learning_rate: Any = 0.05,
+) -> tuple[BatchStage, BatchStage]:
+    """Returns two stages for `fit_stages`: the first epoch at a small batch, the others at a large.
+
+    Use it where a training at a large batch starts badly. The defaults are the paper's, for
+    CIFAR-10 and SGD: one epoch at 512 with rate 0.005, then 8192 with 0.05. The rates differ by 10
+    and the batches by 16, which is neither the linear nor the square root rule.
+
+    The first epoch has `large_batch / small_batch` times the updates of the others. Compare it with
+    a training at `large_batch` that is as much longer: that may gain as much.
+
+    Differs from the paper in nothing that it says; it does not say whether the momentum goes on.
+    Here it does.
+
+    Args:
+        epochs: Epochs in all, at least 2.
+        small_batch: Samples in a step in the first epoch.
+        large_batch: Samples in a step afterwards; more than `small_batch`.
+        small_learning_rate: The rate of the first epoch: a float, a `LearningRateSchedule`, or None
+            for the optimizer's.
+        learning_rate: The rate of the others; None goes on with what is there.
+
+    Returns:
+        The two stages.
+
+    Raises:
+        ValueError: If an argument is not as above.
+
+    Example:
+
+    ```python
+    from keras_bigbatch.training import small_first_epoch
+
+    for stage in small_first_epoch(epochs=20):
+        print(stage)
+    # model.compile(...); fit_stages(model, x, y, small_first_epoch(epochs=20))
+    ```
+
+    References:
+        - Gao & Zhong, "Study on the Large Batch Size Training of Neural Networks Based on the
+          Second Order Gradient", section 3.2, figures 11 to 14
+    """
+    count = positive_integer("epochs", epochs, "It counts the first, small-batch epoch too.")
+    if count == 1:
+        raise ValueError(
+            "`epochs` counts the first, small-batch epoch too, so it must be at least 2. "
+            "Received: epochs=1."
+        )
+    return warm_start(small_batch, large_batch, 1, count - 1, small_learning_rate, learning_rate)

@@ -1,0 +1,60 @@
+"""The stages of a training that is warm-started with a small batch."""
+
+from typing import Any
+
+from keras_bigbatch.training._batch_stage import BatchStage
+
+
+def warm_start(
+    small_batch: int,
+    large_batch: int,
+    small_epochs: int,
+    large_epochs: int,
+    learning_rate: Any = None,
+    large_learning_rate: Any = None,
+) -> tuple[BatchStage, BatchStage]:
+    """Returns two stages for `fit_stages`: some epochs at a small batch, then a large one.
+
+    Use it to find out after how many small-batch epochs a large batch loses nothing any more: train
+    with `small_epochs` 1, 2, 5, 10, ... and compare. One or two may change nothing; after enough of
+    them the large batch ends at the small batch's accuracy. What is compared has different numbers
+    of updates, so the gain is in part that of more training.
+
+    Differs from Keskar et al., who load the small batch's weights into a new training: here the
+    optimizer goes on with its momenta and its count of updates.
+
+    Args:
+        small_batch: Samples in a step at first.
+        large_batch: Samples in a step afterwards; more than `small_batch`.
+        small_epochs: Epochs at the small batch.
+        large_epochs: Epochs at the large batch.
+        learning_rate: A float, a `LearningRateSchedule`, or None for the optimizer's.
+        large_learning_rate: The same for the large batch; None goes on with what is there.
+
+    Returns:
+        The two stages.
+
+    Raises:
+        ValueError: If an argument is not as above.
+
+    Example:
+
+    ```python
+    from keras_bigbatch.training import warm_start
+
+    stages = warm_start(256, 5000, small_epochs=5, large_epochs=95)
+    print(stages[0])
+    # model.compile(...); fit_stages(model, x, y, stages)
+    ```
+
+    References:
+        - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 4
+    """
+    first = BatchStage(small_batch, small_epochs, learning_rate)
+    second = BatchStage(large_batch, large_epochs, large_learning_rate)
+    if first.batch >= second.batch:
+        raise ValueError(
+            "`large_batch` must be larger than `small_batch`. Received: small_batch="
+            f"{small_batch}, large_batch={large_batch}. Any order goes with a list of `BatchStage`."
+        )
+    return first, second
