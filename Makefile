@@ -5,6 +5,8 @@ PYTHON ?= python3
 # Options of pip for torch alone. On Linux its default is a build for GPUs, of gigabytes: pass the
 # `--index-url ...` that pytorch.org's instructions give for the CPU build, unless pip is set up so.
 TORCH_PIP_ARGS ?=
+# In place of the pinned Keras, for the tests: KERAS=keras-nightly.
+KERAS ?=
 # Passed on to the demo and the tutorials.
 ARGS ?=
 # What `make test` runs on, and what `make check` does.
@@ -110,6 +112,10 @@ ifneq ($(filter torch,$(BACKENDS)),)
 endif
 	@$(TESTS)/bin/python -m pip install -qq -c $(PINS) $(BACKENDS:%=-r requirements/%.txt) \
 		-e '.[test,examples]'
+ifneq ($(KERAS),)
+	@$(TESTS)/bin/python -m pip uninstall -qq -y keras
+	@$(TESTS)/bin/python -m pip install -qq --pre $(KERAS)
+endif
 	@touch $@
 
 $(TOOLS)/.done: pyproject.toml requirements/constraints.txt
