@@ -50,7 +50,7 @@ test: ## everything that must pass: lint, three backends, oldest Keras, docs, wh
 
 build: $(TESTS)/.done $(TOOLS)/.done ## the wheel and the source distribution, made and checked, into dist/
 	rm -rf dist
-	$(TOOLS)/bin/python scripts/build.py dist --python $(TESTS)/bin/python
+	KERAS_BACKEND=$(BACKEND) $(TOOLS)/bin/python scripts/build.py dist --python $(TESTS)/bin/python
 
 bench: $(TESTS)/.done ## the benchmarks, on one backend (KERAS_BACKEND, default jax)
 	@for script in ghost_batch_normalization weight_distance overheads; do \
