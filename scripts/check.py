@@ -25,9 +25,11 @@ TOOLS = ROOT / ".venv-tools"
 FLOOR = ROOT / ".venv-floor"
 BACKENDS = ("jax", "tensorflow", "torch")
 
-# Parts of the tests that take about as long as all others: a backend's tests are two steps, so that
-# no core is without work at the end.
-FIRST_PART = ["tests/papers", "tests/test_examples.py", "tests/diagnostics"]
+# A backend's tests are two steps that take about as long, so that no core waits at the end: those
+# of the package's parts, and all others, which run whole programs.
+PACKAGE = [
+    f"tests/{name}" for name in ("callbacks", "diagnostics", "layers", "optimizers", "training")
+]
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
 # `keras.applications`, the longest tests.
 FLOOR_PARTS = [
@@ -143,8 +145,7 @@ def pytest(name: str, environment: Path, backend: str, arguments: Sequence[str])
             PYTHONDONTWRITEBYTECODE="",
             # Several steps run at a time: torch's threads would wait for cores that others have.
             OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"),
-            # Most of a test's time on JAX is the compiler's, and many tests, and the oldest Keras's
-            # once more, compile the same programs.
+            # Most of a test's time on JAX is the compiler's, and many compile the same programs.
             JAX_COMPILATION_CACHE_DIR=str(scratch.parent / "jax"),
             JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
             JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
@@ -177,11 +178,11 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
     steps = []
     # What takes all of them installed, or another one than was asked for.
     whole = set(backends) == set(BACKENDS)
-    others = [f"--ignore={path}" for path in FIRST_PART]
-    # TensorFlow takes longest; JAX fills the cache that the oldest Keras reads.
+    others = [f"--ignore={path}" for path in PACKAGE]
+    # TensorFlow takes longest, and torch, which compiles nothing, the shortest.
     for backend in sorted(backends, key=("tensorflow", "jax", "torch").index):
-        steps.append(pytest(f"tests {backend} 1", tests, backend, FIRST_PART))
-        steps.append(pytest(f"tests {backend} 2", tests, backend, ["tests", *others]))
+        steps.append(pytest(f"{backend} programs", tests, backend, ["tests", *others]))
+        steps.append(pytest(f"{backend} package", tests, backend, PACKAGE))
     if whole:
         for number, part in enumerate(FLOOR_PARTS, 1):
             steps.append(pytest(f"oldest keras {number}", FLOOR, "jax", part))
@@ -262,7 +263,7 @@ def main() -> int:
 
     tests = ROOT / arguments.python
     if arguments.quick:
-        quick = pytest(f"tests {arguments.quick}", tests, arguments.quick, QUICK)
+        quick = pytest(f"{arguments.quick} tests", tests, arguments.quick, QUICK)
         steps = [quick, Step("lint", lint, (TOOLS,))]
     else:
         steps = all_steps(arguments.backends, tests)
