@@ -247,7 +247,8 @@ def finished(steps: list[Step], workers: int, scratch: Path) -> list[Outcome]:
                 ]
                 at = [*installing, *(outcome.progress() for outcome in running.values())]
                 say(f"at {', '.join(at)}; {len(waiting)} to come")
-    return outcomes
+    order = [step.name for step in steps]
+    return sorted(outcomes, key=lambda outcome: order.index(outcome.name))
 
 
 def main() -> int:
