@@ -71,7 +71,7 @@ class DatasetLoss:
         self.dtype = _parameters.vector_type(self.variables)
         self.size = _parameters.vector_size(self.variables)
         backend = _backend.active().gradients
-        backend.refuse(model)
+        backend.check_differentiable(model)
         loss = stateless_loss(model, training)
         with_gradient = backend.value_and_gradient(loss)
         product = backend.hessian_vector_product(loss)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_bigbatch import _backend
-from keras_bigbatch._backend.reference.ghost_norm import GhostMoments
+from keras_bigbatch._backend import GhostMoments
 from keras_bigbatch._typing import Tensor
 
 # log(momentum) of momentum = 0: exp(0 * x) is 1 and exp(n * x) is 0 to float32 for n > 0.

@@ -203,21 +203,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             factor, shown, decay = self.factor_of(variable, weight, update)
             update = update + decay * weight if decay else update
             self.assign(kept_ratio, ops.cast(shown, "float32"))
-        if _backend.active().optimizer.momentum_step(
-            self, variable, velocity, factor * rate, update
-        ):
-            return
-        step = factor * rate * update if self.rate_in_momentum else factor * update
-        if velocity is None:
-            move = -step
-        else:
-            move = self.momentum * ops.cast(velocity, wide) - step
-            self.assign(velocity, ops.cast(move, velocity.dtype))
-            if self.nesterov:
-                move = self.momentum * move - step
-        if not self.rate_in_momentum:
-            move = rate * move
-        self.assign_add(variable, ops.cast(move, variable.dtype))
+        step = _backend.active().optimizer.momentum_step
+        step(self, variable, velocity, factor, rate, update)
 
     def _backend_update_step(
         self, grads: Sequence[Tensor], trainable_variables: Sequence[Any], learning_rate: Tensor

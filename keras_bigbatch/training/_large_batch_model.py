@@ -178,7 +178,7 @@ class LargeBatchModel(keras.Model):
 
     def _noise(self, batch: Tensor) -> Tensor:
         """Per sample a draw from N(1, gradient_noise)."""
-        replica, replicas = _backend.active().replicas.place()
+        replica, replicas = _backend.active().replicas.rank_and_count()
         # Replicas have the same state of the random numbers: each takes its own of all draws.
         shape = (replicas, batch)
         draws = keras.random.normal(shape, seed=self.seed_generator, dtype="float32")

@@ -157,7 +157,8 @@ def test_each_replica_draws_its_own(monkeypatch):
     """Under TensorFlow's and torch's replicas, which have the same state of the random numbers."""
     drawn = []
     for index in (0, 1):
-        monkeypatch.setattr(_backend.active().replicas, "place", lambda index=index: (index, 2))
+        place = (index, 2)
+        monkeypatch.setattr(_backend.active().replicas, "rank_and_count", lambda place=place: place)
         drawn.append(drawn_weights(4000, gradient_noise=3.0, seed=5))
     assert abs(np.corrcoef(drawn)[0, 1]) < 0.06
     assert drawn[1].std() == pytest.approx(np.sqrt(3), rel=0.05)

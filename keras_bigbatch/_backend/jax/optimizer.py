@@ -14,7 +14,7 @@ from keras_bigbatch._typing import Tensor
 
 
 def median_magnitude(tensor: Tensor) -> Tensor:
-    """As everywhere, two bits at a time: 16 passes for the lower middle value, one for the other.
+    """Two bits at a time: 16 passes for the lower middle value, one for the other.
 
     Each pass is a sum, so split weights stay split; a sort would gather them on every device.
     """

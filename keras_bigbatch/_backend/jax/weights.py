@@ -34,7 +34,7 @@ class WeightMeter(weights.WeightMeter):
     """
 
     def updates(self) -> int:
-        """As on every backend; accumulated updates are computed from a synchronized variable."""
+        """As held; accumulated updates are computed from a synchronized variable."""
         held = self._held("optimizer_variables") if self.steps_an_update == 1 else None
         if held is None:
             self.model.jax_state_sync()
@@ -44,7 +44,7 @@ class WeightMeter(weights.WeightMeter):
         return int(held[at])
 
     def squared_distances(self, references: Sequence[Tensor]) -> npt.NDArray[np.float64]:
-        """As on every backend, in one compiled call and one copy to the host."""
+        """In one compiled call and one copy to the host."""
         values = self._held("trainable_variables")
         if values is None:
             self.model.jax_state_sync()

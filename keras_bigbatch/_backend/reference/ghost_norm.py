@@ -6,11 +6,11 @@ groups, so the traced program is the same for 4 groups and for 512.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import keras
 from keras import ops
 
+from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._typing import Tensor
 
 
@@ -141,14 +141,6 @@ class GhostGroups:
         return rows[0] if self._even else ops.concatenate(rows, axis=0)
 
 
-class GhostMoments(NamedTuple):
-    """Moments of each group: `count` [G, 1] of its elements a channel, the others [G, C]."""
-
-    count: Tensor
-    mean: Tensor
-    variance: Tensor
-
-
 def ghost_normalize(
     x: Tensor,
     gamma: Tensor | None,
@@ -159,22 +151,7 @@ def ghost_normalize(
     mask: Tensor | None = None,
     grouping: type[GhostGroups] = GhostGroups,
 ) -> tuple[Tensor, GhostMoments]:
-    """Normalizes each group by its own moments.
-
-    Args:
-        x: Input, the batch on axis 0.
-        gamma: Scale, [C] in the precision of the statistics, or None.
-        beta: Offset, likewise.
-        virtual_batch: Samples in a group; the tail joins the last.
-        axis: The channels' axis, positive.
-        epsilon: Added to the variance inside the root.
-        mask: Boolean, of x's rank, 1 along `axis`; False leaves a position out.
-        grouping: How the groups are summed and reached.
-
-    Returns:
-        The output and the groups' moments, in the precision of the statistics or, for the output,
-        in x's own.
-    """
+    """As the contract says; `grouping` is how the groups are summed and reached."""
     groups = grouping(x, virtual_batch, axis)
     # Half precision overflows in the squares.
     precision = keras.backend.result_type(x.dtype, "float32")

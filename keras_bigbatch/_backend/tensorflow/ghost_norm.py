@@ -14,8 +14,9 @@ import tensorflow as tf
 from tensorflow.python.distribute.tpu_util import enclosing_tpu_context
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
+from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
-from keras_bigbatch._backend.reference.ghost_norm import GhostGroups, GhostMoments
+from keras_bigbatch._backend.reference.ghost_norm import GhostGroups
 from keras_bigbatch._typing import Tensor
 
 # Elements of a tile: half a megabyte of float32, which a core's cache holds beside another operand.

@@ -14,7 +14,7 @@ def replicas() -> int:
     return 1 if context is None else int(context.num_replicas_in_sync)
 
 
-def place() -> tuple[Tensor, int]:
+def rank_and_count() -> tuple[Tensor, int]:
     """This replica's index and the number of replicas, whose random states are the same."""
     context = tf.distribute.get_replica_context()
     return (0, 1) if context is None else (context.replica_id_in_sync_group, replicas())

@@ -6,10 +6,13 @@ others, small and many, go together.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import keras
 import torch
 
+from keras_bigbatch._backend._protocol import MomentumOptimizer
 from keras_bigbatch._backend.reference import optimizer as reference
 from keras_bigbatch._backend.reference.optimizer import momentum_step as momentum_step
 from keras_bigbatch._typing import Tensor
@@ -18,16 +21,13 @@ from keras_bigbatch._typing import Tensor
 _DOT = 2**19
 
 
-clip_where = reference.clip_by_branch
-
-
 def dense(gradient: Tensor) -> Tensor:
     """The gradient as a plain tensor."""
     return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def squared_norm(tensor: Tensor) -> Tensor:
-    """As everywhere, by dot products, in one pass.
+    """By dot products, in one pass.
 
     They are closer than torch's norm, which is off by up to 1e-4 for a large tensor on a CPU.
     """
@@ -38,13 +38,16 @@ def squared_norm(tensor: Tensor) -> Tensor:
     return torch.stack([torch.dot(part, part) for part in flat.split(_DOT)]).sum()
 
 
+clip_where = partial(reference.clip_by_branch, squared_norm=squared_norm)
+
+
 def norm(tensor: Tensor) -> Tensor:
-    """As everywhere."""
+    """By `squared_norm`."""
     return squared_norm(tensor).sqrt()
 
 
 def median_magnitude(tensor: Tensor) -> Tensor:
-    """As everywhere. `torch.median` selects the lower middle value; NaN if there is one."""
+    """By `torch.median`, which selects the lower middle value; NaN if there is one."""
     magnitudes = tensor.abs()
     size = magnitudes.numel()
     if size == 0:
@@ -56,7 +59,7 @@ def median_magnitude(tensor: Tensor) -> Tensor:
 
 
 def usable_factor(ratio: Tensor, coefficient: float) -> Tensor:
-    """As everywhere."""
+    """By Python's numbers on a CPU, where there is nothing to wait for."""
     if ratio.device.type == "cpu" and not torch.compiler.is_compiling():
         return coefficient * ratio if 0 < ratio.item() < float("inf") else torch.ones_like(ratio)
     return torch.where((ratio > 0) & (ratio < float("inf")), coefficient * ratio, 1.0)
@@ -64,12 +67,12 @@ def usable_factor(ratio: Tensor, coefficient: float) -> Tensor:
 
 @torch.no_grad()
 def update_together(
-    optimizer: Any,
+    optimizer: MomentumOptimizer,
     gradients: Sequence[Tensor],
-    variables: Sequence[Any],
+    variables: Sequence[keras.Variable],
     learning_rate: Tensor,
 ) -> bool:
-    """As everywhere: the same arithmetic as `LayerwiseOptimizer.update_step`, in place."""
+    """In place; half precision is left to single steps."""
     weights = [variable.value for variable in variables]
     # Half-precision steps are computed in float32: that is left to `update_step`.
     types = {weight.dtype for weight in weights}
@@ -104,7 +107,7 @@ def update_together(
 
 
 def _step(
-    optimizer: Any,
+    optimizer: MomentumOptimizer,
     weight: Tensor,
     velocity: Tensor | None,
     gradient: Tensor,
@@ -136,7 +139,7 @@ def _add(tensor: Tensor, other: Tensor, factor: Any, sign: float) -> Tensor:
     return tensor.addcmul_(other, factor, value=sign)
 
 
-def _plain_steps(optimizer: Any, triples: Sequence[Any], rate: Tensor) -> None:
+def _plain_steps(optimizer: MomentumOptimizer, triples: Sequence[Any], rate: Tensor) -> None:
     """The steps of variables that do not adapt."""
     weights, velocities, gradients = (list(column) for column in zip(*triples, strict=True))
     steps = torch._foreach_mul(gradients, -rate)

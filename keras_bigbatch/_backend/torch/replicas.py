@@ -20,7 +20,7 @@ def replicas() -> int:
     return 1 if group is None else int(distributed.get_world_size(group))
 
 
-def place() -> tuple[int, int]:
+def rank_and_count() -> tuple[int, int]:
     """This rank and the number of ranks, whose random states are the same if their seeds are."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1

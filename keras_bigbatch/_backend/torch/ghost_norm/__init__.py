@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
-from keras_bigbatch._backend.reference.ghost_norm import GhostMoments
 from keras_bigbatch._backend.torch.ghost_norm import kernel, tiles
 from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk
 from keras_bigbatch._typing import Tensor
