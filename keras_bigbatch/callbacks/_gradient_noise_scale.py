@@ -13,7 +13,7 @@ from keras_bigbatch._measuring import cadence
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss
 from keras_bigbatch._measuring.sampled_batches import SampledBatches
-from keras_bigbatch._measuring.updates import steps_an_update, updates_made
+from keras_bigbatch._updates import steps_an_update, updates_made
 from keras_bigbatch.diagnostics import NoiseScale
 from keras_bigbatch.diagnostics._noise_scale import (
     checked_batches,
@@ -175,21 +175,21 @@ class GradientNoiseScale(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         model = self.model
-        self._await_measurement(model, 0, updates_made(model))
+        self._await_measurement(model, 0, updates_made(model.optimizer))
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch < self._due:
             return
         # Read anew each time: on JAX that is what gives the variables their values.
         model = self.model
-        updates = updates_made(model)
+        updates = updates_made(model.optimizer)
         if updates >= self._target:
             self._measure(model, updates)
         self._await_measurement(model, batch, updates)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         model = self.model
-        updates = updates_made(model)
+        updates = updates_made(model.optimizer)
         if self.history["update"][-1:] != [updates]:
             self._measure(model, updates)
         if logs is not None:
@@ -207,7 +207,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
     def _await_measurement(self, model: Any, batch: int, updates: int) -> None:
         """Sets the next update to measure at, and the batch at whose beginning it will be there."""
         self._target = cadence.next_measurement(self.frequency, updates)
-        self._due = batch + (self._target - updates) * steps_an_update(model)
+        self._due = batch + (self._target - updates) * steps_an_update(model.optimizer)
 
     def _measure(self, model: Any, updates: int) -> None:
         if self._loss is None:

@@ -10,6 +10,7 @@ from keras_bigbatch import _backend
 from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._updates import inner_optimizer
 
 
 @serializable
@@ -82,8 +83,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         count = positive_integer(
             "updates", updates, "It counts optimizer updates.", zero_allowed=True
         )
-        innermost = getattr(optimizer, "inner_optimizer", optimizer)
-        innermost = getattr(innermost, "inner_optimizer", innermost)
+        innermost = inner_optimizer(optimizer)
         if not isinstance(innermost, keras.optimizers.Optimizer) or hasattr(
             innermost, "optimizers"
         ):

@@ -12,6 +12,7 @@ from keras_bigbatch._serialization import (
     serialize_learning_rate,
 )
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._updates import inner_optimizer
 from keras_bigbatch.schedules._schedule import LearningRateSchedule, float_dtype
 from keras_bigbatch.training._batch_stage import BatchStage
 
@@ -68,9 +69,7 @@ class StageRates:
         self._counter: Any = None
         if all(rate is None for rate in self._rates):
             return
-        innermost = model.optimizer
-        while hasattr(innermost, "inner_optimizer"):
-            innermost = innermost.inner_optimizer
+        innermost = inner_optimizer(model.optimizer)
         if hasattr(innermost, "optimizers"):
             rate = next(rate for rate in self._rates if rate is not None)
             raise ValueError(
