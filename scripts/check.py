@@ -80,6 +80,7 @@ def lint(outcome: Outcome, _: Path) -> bool:
         (TOOLS / "ruff", "format", "--check", "--quiet"),
         (TOOLS / "mypy",),
         (TOOLS / "lint-imports", "--no-logo"),
+        (TOOLS / "python", "scripts/check_guards.py"),
     ]
     succeeded = [run(outcome, *command) for command in commands]
     return all(succeeded)

@@ -36,9 +36,9 @@ def median_magnitude(tensor: Tensor) -> Tensor:
     if any(device.device_type != "CPU" for device in tf.config.list_physical_devices()):
         # There TensorFlow sorts fast, and keeps much of what is done with int32 on the host.
         return reference.median_magnitude(tensor)
-    whole = tf.int64 if tensor.dtype == tf.float64 else tf.int32
+    integer = tf.int64 if tensor.dtype == tf.float64 else tf.int32
     # Integers are in the order of the magnitudes that have the same bits; NaN is above infinity.
-    magnitudes = tf.bitcast(tf.abs(tensor), whole)
+    magnitudes = tf.bitcast(tf.abs(tensor), integer)
     size = tf.size(magnitudes)
 
     def count(condition: Tensor) -> Tensor:
@@ -48,9 +48,9 @@ def median_magnitude(tensor: Tensor) -> Tensor:
         is_less = count(magnitudes < lower + unit) < (size + 1) // 2
         return unit // 2, tf.where(is_less, lower + unit, lower)
 
-    start = tf.constant(whole.max // 2 + 1, whole), tf.constant(0, whole)
+    start = tf.constant(integer.max // 2 + 1, integer), tf.constant(0, integer)
     _, lower = tf.while_loop(lambda unit, _: unit > 0, one_bit, start)
-    above = tf.reduce_min(tf.where(magnitudes > lower, magnitudes, whole.max))
+    above = tf.reduce_min(tf.where(magnitudes > lower, magnitudes, integer.max))
     upper = tf.where(count(magnitudes <= lower) > size // 2, lower, above)
     top = tf.reduce_max(magnitudes)
     lower, upper, top = (tf.bitcast(each, tensor.dtype) for each in (lower, upper, top))

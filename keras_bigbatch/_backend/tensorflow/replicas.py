@@ -27,10 +27,10 @@ def gather_rows(row: Tensor) -> Tensor:
     all-reduce, and its shape is static for XLA whatever the replicas' batches are.
     """
     context = tf.distribute.get_replica_context()
-    place = tf.one_hot(
+    own = tf.one_hot(
         context.replica_id_in_sync_group, context.num_replicas_in_sync, dtype=row.dtype
     )
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, place[:, None] * row[None])
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, own[:, None] * row[None])
 
 
 def on_all_devices(vector: Tensor) -> Tensor:

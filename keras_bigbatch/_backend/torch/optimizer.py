@@ -15,6 +15,7 @@ import torch
 from keras_bigbatch._backend._protocol import MomentumOptimizer
 from keras_bigbatch._backend.reference import optimizer as reference
 from keras_bigbatch._backend.reference.optimizer import momentum_step as momentum_step
+from keras_bigbatch._private_api.torch import has_foreach
 from keras_bigbatch._typing import Tensor
 
 # Values in one dot product on a CPU: with more of them float32 would lose digits.
@@ -76,7 +77,8 @@ def update_together(
     weights = [variable.value for variable in variables]
     # Half-precision steps are computed in float32: that is left to `update_step`.
     types = {weight.dtype for weight in weights}
-    if torch.compiler.is_compiling() or not types <= {torch.float32, torch.float64}:
+    fits = types <= {torch.float32, torch.float64}
+    if torch.compiler.is_compiling() or not fits or not has_foreach():
         return False
     rate = torch.as_tensor(getattr(learning_rate, "value", learning_rate))
     rates = {dtype: rate.to(weights[0].device, dtype) for dtype in types}
