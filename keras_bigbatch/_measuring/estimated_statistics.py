@@ -11,6 +11,7 @@ from keras import ops
 from keras_bigbatch import _backend, _parameters
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._measuring.stateless_loss import stateless_update
+from keras_bigbatch._private_api.keras import flatten_layers
 from keras_bigbatch._typing import Tensor, Vector
 
 
@@ -30,7 +31,7 @@ class MovingStatistics:
         self._loss = loss
         self._state = _parameters.state_variables(loss.model)
         statistics = set()
-        for layer in loss.model._flatten_layers():
+        for layer in flatten_layers(loss.model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 statistics |= {id(layer.moving_mean), id(layer.moving_variance)}
         self._at = [i for i, v in enumerate(self._state) if id(v) in statistics]

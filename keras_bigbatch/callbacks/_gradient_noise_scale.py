@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._arguments import one_of, positive_integer, positive_number
+from keras_bigbatch._arguments import at_least_two, one_of, positive_number
 from keras_bigbatch._measuring import cadence
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss
@@ -128,11 +128,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
         super().__init__()
         small, large = checked_batches(small_batch, large_batch)
         self.frequency = cadence.checked_frequency(frequency)
-        self.draws = positive_integer("draws", draws, "It is the large batches a measurement.")
-        if self.draws < 2:
-            raise ValueError(
-                f"`draws` must be 2 or more, to know the error. Received: draws={draws}. Use 4."
-            )
+        self.draws = at_least_two("draws", draws, "It is the large batches a measurement: use 4.")
         hint = "0.9 averages over some 10 measurements, 0 over none."
         self.smoothing = positive_number("smoothing", smoothing, hint, zero_allowed=True)
         if self.smoothing >= 1:

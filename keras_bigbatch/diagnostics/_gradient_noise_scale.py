@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._arguments import at_least_two
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._measuring.sampled_batches import SampledBatches
 from keras_bigbatch.diagnostics._noise_scale import (
@@ -109,11 +109,7 @@ def gradient_noise_scale(
         - [Fieller, 1954](https://doi.org/10.1111/j.2517-6161.1954.tb00159.x) (the interval)
     """
     small, large = checked_batches(small_batch, large_batch)
-    draws = positive_integer("draws", draws, "It is the number of large batches.")
-    if draws < 2:
-        raise ValueError(
-            f"`draws` must be 2 or more, to know the error. Received: draws={draws}. Use 20."
-        )
+    draws = at_least_two("draws", draws, "It is the number of large batches: use 20.")
     loss = DatasetLoss(model, x, y, sample_weight=sample_weight, mode=mode)
     count = draws * (large // small)
     loss.batches = SampledBatches(x, y, sample_weight, size=small, count=count, seed=seed)

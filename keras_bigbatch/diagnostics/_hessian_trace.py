@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._arguments import at_least_two
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 
 
@@ -100,11 +100,7 @@ def hessian_trace(
         - [Hutchinson, 1990](https://doi.org/10.1080/03610919008812866)
         - [Yao et al., 2020](https://arxiv.org/abs/1912.07145), section 3 (PyHessian)
     """
-    draws = positive_integer("draws", draws, "It is the number of passes over the data.")
-    if draws < 2:
-        raise ValueError(
-            f"`draws` must be 2 or more, to know the error. Received: draws={draws}. Use 30."
-        )
+    draws = at_least_two("draws", draws, "It is the number of passes over the data: use 30.")
     loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
     exact = draws >= loss.size
     draws = min(draws, loss.size)

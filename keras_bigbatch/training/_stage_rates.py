@@ -6,6 +6,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from keras_bigbatch._private_api import keras as private_keras
 from keras_bigbatch._serialization import (
     deserialize_learning_rate,
     serializable,
@@ -77,10 +78,10 @@ class StageRates:
                 f"Received: a stage with learning_rate={rate!r}. Leave it out, and give the parts "
                 "schedules of their own."
             )
-        self._compiled = innermost._learning_rate
+        self._compiled = private_keras.learning_rate_source(innermost)
         if any(isinstance(rate, LearningRateSchedule) for rate in [*self._rates, self._compiled]):
             # What a schedule is called with: micro-steps under accumulation.
-            self._counter = innermost._iterations
+            self._counter = private_keras.step_counter(innermost)
             if not isinstance(self._compiled, LearningRateSchedule):
                 self._compiled = StageSchedule(float(model.optimizer.learning_rate))
 
@@ -120,5 +121,4 @@ class StageRates:
 
     def _use(self, schedule: Any) -> None:
         self._model.optimizer.learning_rate = schedule
-        # The compiled training step holds the schedule before.
-        self._model.train_function = None
+        private_keras.forget_training_step(self._model)

@@ -87,12 +87,12 @@ def update_together(
     plain: dict[torch.dtype, list[Any]] = {dtype: [] for dtype in types}
     for gradient, variable, weight in zip(gradients, variables, weights, strict=True):
         gradient = dense(gradient).to(weight.dtype)
-        velocity, ratio = optimizer.slots_of(variable)
+        velocity, ratio = optimizer._velocity_and_ratio(variable)
         velocity = None if velocity is None else velocity.value
         if ratio is None:
             plain[weight.dtype].append((weight, velocity, gradient))
             continue
-        factor, scalar, decay = optimizer.factor_of(variable, weight, gradient)
+        factor, scalar, decay = optimizer._factor(variable, weight, gradient)
         kept.append(ratio.value)
         shown.append(scalar)
         scale = rates[weight.dtype]
