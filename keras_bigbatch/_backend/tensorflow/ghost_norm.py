@@ -7,7 +7,7 @@ another, which is its default on a CPU, has faster operations here than under XL
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
@@ -17,6 +17,9 @@ from keras_bigbatch._backend.reference import ghost_norm
 from keras_bigbatch._backend.reference.ghost_norm import GhostGroups
 from keras_bigbatch._private_api import tensorflow as private
 from keras_bigbatch._typing import Tensor
+
+# What `tf.custom_gradient` asks for: outputs, and the function that differentiates them.
+_WithGradient: TypeAlias = tuple[tuple[Tensor, ...], Callable[..., Sequence[Tensor]]]
 
 # Elements of a tile: half a megabyte of float32, which a core's cache holds beside another operand.
 _TILE = 2**17
@@ -45,13 +48,13 @@ def ghost_normalize(
     options = (virtual_batch, 1 + (axis > 1), epsilon)
 
     @tf.custom_gradient
-    def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> Any:
+    def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> _WithGradient:
         if _one_by_one():
             y, moments = _normalize(x, gamma, beta, options)
         else:
             y, moments = ghost_norm.ghost_normalize(x, gamma, beta, *options, grouping=_TiledGroups)
 
-        def gradient(dy: Tensor, *_: Tensor) -> Any:
+        def gradient(dy: Tensor, *_: Tensor) -> Sequence[Tensor]:
             return _differentiable_gradient(x, gamma, dy, moments, options)
 
         return (y, *moments), gradient
@@ -86,8 +89,11 @@ class _Groups(GhostGroups):
         empty = tf.equal(tf.shape(parts[1])[1], 0)
         return tf.cond(empty, lambda: groups, lambda: super(_Groups, self).join(parts))
 
-    def _cut(self, rows: Tensor, head: Tensor) -> Any:
-        return tf.split(rows, tf.stack([tf.minimum(head, tf.shape(rows)[0]), -1]))
+    def _cut(self, rows: Tensor, head: Tensor) -> Sequence[Tensor]:
+        parts: Sequence[Tensor] = tf.split(
+            rows, tf.stack([tf.minimum(head, tf.shape(rows)[0]), -1])
+        )
+        return parts
 
     def spread(self, *groups: Tensor) -> list[tuple[Tensor, ...]]:
         if not self.positions or len(groups) == 1:
@@ -193,12 +199,12 @@ def _sums_of_squares(parts: list[Tensor], groups: _Groups) -> list[Tensor]:
 
 def _differentiable_gradient(
     x: Tensor, gamma: Tensor, dy: Tensor, moments: GhostMoments, options: tuple[int, int, float]
-) -> Any:
+) -> Sequence[Tensor]:
     """The gradients to x, gamma and beta; differentiated again, they recompute the moments."""
 
     @tf.custom_gradient
-    def first(x: Tensor, gamma: Tensor, dy: Tensor) -> Any:
-        def second(*upstream: Tensor) -> Any:
+    def first(x: Tensor, gamma: Tensor, dy: Tensor) -> _WithGradient:
+        def second(*upstream: Tensor) -> Sequence[Tensor]:
             with tf.GradientTape() as tape:
                 tape.watch((x, gamma, dy))
                 groups = _Groups(x, *options[:2])

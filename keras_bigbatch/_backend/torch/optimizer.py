@@ -7,7 +7,7 @@ others, small and many, go together.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import torch
@@ -20,6 +20,9 @@ from keras_bigbatch._typing import Tensor
 
 # Values in one dot product on a CPU: with more of them float32 would lose digits.
 _DOT = 2**19
+
+# A variable that does not adapt: weight, velocity or None, gradient.
+_Plain: TypeAlias = tuple[Tensor, Tensor | None, Tensor]
 
 
 def dense(gradient: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ def update_together(
     rates = {dtype: rate.to(weights[0].device, dtype) for dtype in types}
     on_cpu = weights[0].device.type == "cpu"
     kept, shown = [], []
-    plain: dict[torch.dtype, list[Any]] = {dtype: [] for dtype in types}
+    plain: dict[torch.dtype, list[_Plain]] = {dtype: [] for dtype in types}
     for gradient, variable, weight in zip(gradients, variables, weights, strict=True):
         gradient = dense(gradient).to(weight.dtype)
         velocity, ratio = optimizer._velocity_and_ratio(variable)
@@ -113,14 +116,14 @@ def _step(
     weight: Tensor,
     velocity: Tensor | None,
     gradient: Tensor,
-    factor: Any,
-    rate: Any,
+    factor: float | Tensor,
+    rate: float | Tensor,
     decay: float,
 ) -> None:
     """One variable's step: `factor` and `rate` are floats, scalars, or a tensor like the weight."""
+    inside, nesterov = optimizer.rate_in_momentum, optimizer.nesterov
     scaled = factor * rate
     if velocity is not None:
-        inside, nesterov = optimizer.rate_in_momentum, optimizer.nesterov
         first = scaled if inside else factor
         _add(velocity.mul_(optimizer.momentum), gradient, first, -1)
         if decay:
@@ -134,14 +137,14 @@ def _step(
         _add(weight, velocity, 1.0 if inside else rate, optimizer.momentum if nesterov else 1)
 
 
-def _add(tensor: Tensor, other: Tensor, factor: Any, sign: float) -> Tensor:
+def _add(tensor: Tensor, other: Tensor, factor: float | Tensor, sign: float) -> Tensor:
     """Adds `sign * factor * other` in place."""
     if isinstance(factor, float):
         return tensor.add_(other, alpha=sign * factor)
     return tensor.addcmul_(other, factor, value=sign)
 
 
-def _plain_steps(optimizer: MomentumOptimizer, triples: Sequence[Any], rate: Tensor) -> None:
+def _plain_steps(optimizer: MomentumOptimizer, triples: Sequence[_Plain], rate: Tensor) -> None:
     """The steps of variables that do not adapt."""
     weights, velocities, gradients = (list(column) for column in zip(*triples, strict=True))
     steps = torch._foreach_mul(gradients, -rate)
