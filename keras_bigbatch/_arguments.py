@@ -4,7 +4,9 @@ import math
 import numbers
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = False) -> int:
@@ -24,6 +26,23 @@ def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = F
     raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
 
 
+def two_or_more(name: str, value: Any, hint: str, usual: int) -> int:
+    """Returns `value` as an `int` of at least 2, as many as a standard error needs.
+
+    Args:
+        name: The argument's name.
+        value: What the caller passed.
+        hint: What the argument means; for what is no positive integer.
+        usual: What to use, for a 1.
+    """
+    integer = positive_integer(name, value, hint)
+    if integer < 2:
+        raise ValueError(
+            f"`{name}` must be 2 or more, to know the error. Received: {name}={value}. Use {usual}."
+        )
+    return integer
+
+
 def positive_number(name: str, value: Any, hint: str, *, zero_allowed: bool = False) -> float:
     """Returns `value` as a finite `float`, or raises a `ValueError` that names the argument."""
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -34,10 +53,11 @@ def positive_number(name: str, value: Any, hint: str, *, zero_allowed: bool = Fa
     raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
 
 
-def one_of(name: str, value: Any, allowed: Collection[str], hint: str = "") -> str:
+def one_of(name: str, value: Any, allowed: Collection[_Choice], hint: str = "") -> _Choice:
     """Returns `value` if it is one of the strings in `allowed`, else raises a `ValueError`."""
-    if isinstance(value, str) and value in allowed:
-        return value
+    for choice in allowed:
+        if isinstance(value, str) and value == choice:
+            return choice
     choices = ", ".join(repr(choice) for choice in allowed)
     raise ValueError(
         f"`{name}` must be one of {choices}. Received: {name}={value!r}. {hint}".strip()

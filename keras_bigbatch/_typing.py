@@ -1,12 +1,18 @@
 """Types shared by the signatures of the package."""
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+# What norm layers and random layers do in a measurement: as in `evaluate`, or as in `fit`.
+Mode: TypeAlias = Literal["inference", "training"]
+
 # A tensor of whichever backend runs (or a NumPy array): the three backends share no type.
 Tensor: TypeAlias = Any
+
+# Numbers on the host, in the precision in which results are computed.
+Array: TypeAlias = npt.NDArray[np.float64]
 
 # All values of a model's trainable variables, one after the other, on the host.
 Vector: TypeAlias = npt.NDArray[np.floating[Any]]

@@ -7,8 +7,10 @@ import numpy as np
 
 from keras_bigbatch import _parameters
 from keras_bigbatch._arguments import one_of
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
-from keras_bigbatch._measuring.estimated_statistics import MovingStatistics
+from keras_bigbatch._measuring.reestimated_statistics import ReestimatedStatistics
+from keras_bigbatch._typing import Mode
 
 STATISTICS = ("interpolated", "estimated", "batch")
 
@@ -19,10 +21,7 @@ class MixedWeights:
     Args:
         model: A compiled model, which is not changed.
         sets: The sets of weights by the name of their argument, each as from `get_weights()`.
-        x: As `DatasetLoss` takes them, like the next three.
-        y: See `x`.
-        sample_weight: See `x`.
-        batch_size: See `x`.
+        batches: The data.
         statistics: Which moving statistics a mixture has, as `linear_path` describes.
     """
 
@@ -30,20 +29,15 @@ class MixedWeights:
         self,
         model: Any,
         sets: Mapping[str, Sequence[Any]],
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        batch_size: int | None,
+        batches: Batches,
         statistics: str,
     ) -> None:
         statistics = one_of("statistics", statistics, STATISTICS)
         self._sets = [_checked(name, weights, model) for name, weights in sets.items()]
-        mode = "training" if statistics == "batch" else "inference"
-        self._loss = DatasetLoss(
-            model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode
-        )
+        mode: Mode = "training" if statistics == "batch" else "inference"
+        self._loss = DatasetLoss(model, batches, mode)
         self._state = _parameters.state_variables(model)
-        self._estimate = MovingStatistics(self._loss) if statistics == "estimated" else None
+        self._estimate = ReestimatedStatistics(self._loss) if statistics == "estimated" else None
 
     def __call__(self, shares: Sequence[float]) -> float:
         """The loss where each set has its share; shares that sum to 1 lie on the sets' plane."""

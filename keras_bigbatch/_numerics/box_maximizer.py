@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array
 
 # A run has converged when the gradient promises less than this share of what was gained; and two
 # maxima count as the same when they differ by less than it.

@@ -8,19 +8,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._arguments import one_of, positive_integer, positive_number
+from keras_bigbatch._arguments import one_of, positive_number, two_or_more
 from keras_bigbatch._measuring import cadence
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss
-from keras_bigbatch._measuring.sampled_batches import SampledBatches
-from keras_bigbatch._measuring.updates import steps_an_update, updates_made
-from keras_bigbatch.diagnostics import NoiseScale
-from keras_bigbatch.diagnostics._noise_scale import (
+from keras_bigbatch._measuring.noise_scale import (
     checked_batches,
     mean_and_covariance,
-    noise_scale_of,
+    ratio_and_interval,
     two_batch_estimates,
 )
+from keras_bigbatch._measuring.sampled_batches import SampledBatches
+from keras_bigbatch._typing import Mode
+from keras_bigbatch._updates import steps_an_update, updates_made
+from keras_bigbatch.diagnostics import NoiseScale
 
 # The message comes once the interval's ends are within this factor of each other.
 _SURE = 2.0
@@ -121,18 +122,14 @@ class GradientNoiseScale(keras.callbacks.Callback):
         draws: int = 4,
         smoothing: float = 0.9,
         sample_weight: Any = None,
-        mode: str = "training",
+        mode: Mode = "training",
         seed: int = 0,
         verbose: int = 1,
     ) -> None:
         super().__init__()
         small, large = checked_batches(small_batch, large_batch)
         self.frequency = cadence.checked_frequency(frequency)
-        self.draws = positive_integer("draws", draws, "It is the large batches a measurement.")
-        if self.draws < 2:
-            raise ValueError(
-                f"`draws` must be 2 or more, to know the error. Received: draws={draws}. Use 4."
-            )
+        self.draws = two_or_more("draws", draws, "It is the large batches a measurement.", 4)
         hint = "0.9 averages over some 10 measurements, 0 over none."
         self.smoothing = positive_number("smoothing", smoothing, hint, zero_allowed=True)
         if self.smoothing >= 1:
@@ -143,7 +140,6 @@ class GradientNoiseScale(keras.callbacks.Callback):
         self.mode = one_of("mode", mode, MODES)
         self.verbose = verbose
         count = self.draws * (large // small)
-        self._data = (x, y, sample_weight)
         self._batches = SampledBatches(x, y, sample_weight, size=small, count=count, seed=seed)
         self._small_in_large = large // small
         self._due = cadence.NEVER
@@ -175,21 +171,21 @@ class GradientNoiseScale(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         model = self.model
-        self._await_measurement(model, 0, updates_made(model))
+        self._await_measurement(model, 0, updates_made(model.optimizer))
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch < self._due:
             return
         # Read anew each time: on JAX that is what gives the variables their values.
         model = self.model
-        updates = updates_made(model)
+        updates = updates_made(model.optimizer)
         if updates >= self._target:
             self._measure(model, updates)
         self._await_measurement(model, batch, updates)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         model = self.model
-        updates = updates_made(model)
+        updates = updates_made(model.optimizer)
         if self.history["update"][-1:] != [updates]:
             self._measure(model, updates)
         if logs is not None:
@@ -207,13 +203,11 @@ class GradientNoiseScale(keras.callbacks.Callback):
     def _await_measurement(self, model: Any, batch: int, updates: int) -> None:
         """Sets the next update to measure at, and the batch at whose beginning it will be there."""
         self._target = cadence.next_measurement(self.frequency, updates)
-        self._due = batch + (self._target - updates) * steps_an_update(model)
+        self._due = batch + (self._target - updates) * steps_an_update(model.optimizer)
 
     def _measure(self, model: Any, updates: int) -> None:
         if self._loss is None:
-            x, y, sample_weight = self._data
-            self._loss = DatasetLoss(model, x, y, sample_weight=sample_weight, mode=self.mode)
-            self._loss.batches = self._batches
+            self._loss = DatasetLoss(model, self._batches, self.mode)
         estimates = two_batch_estimates(self._loss, self._small_in_large)
         if len(estimates) < 2:
             raise ValueError(
@@ -241,20 +235,18 @@ class GradientNoiseScale(keras.callbacks.Callback):
     def _average(self) -> NoiseScale:
         """The ratio of the averages with exponential weights."""
         if not self._measured:
-            nan = np.full(2, np.nan)
-            return noise_scale_of(nan, np.full((2, 2), np.nan), 1, 0)
+            return NoiseScale(math.nan, math.nan, math.nan, (math.nan, math.nan), 0)
         means, covariances, draws = (np.array(c) for c in zip(*self._measured, strict=True))
         weights = self.smoothing ** np.arange(len(means))[::-1].astype(np.float64)
         weights /= weights.sum()
         # Of a sum of variances, of which each has draws - 1 degrees of freedom (Satterthwaite).
         squares = weights**2
         freedom = squares.sum() ** 2 / (squares**2 / (draws - 1)).sum()
-        return noise_scale_of(
-            weights @ means,
-            np.tensordot(squares, covariances, 1),
-            math.floor(freedom + 1e-6),
-            int(draws.sum()),
-        )
+        mean = weights @ means
+        covariance = np.tensordot(squares, covariances, 1)
+        value, interval = ratio_and_interval(mean, covariance, math.floor(freedom + 1e-6))
+        trace, square = mean.tolist()
+        return NoiseScale(value, trace, square, interval, int(draws.sum()))
 
 
 def _rounded(samples: float) -> str:

@@ -12,7 +12,8 @@ from keras_bigbatch._measuring import cadence
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss
 from keras_bigbatch._measuring.sampled_batches import SampledBatches
-from keras_bigbatch._measuring.updates import steps_an_update, updates_made
+from keras_bigbatch._typing import Mode
+from keras_bigbatch._updates import steps_an_update, updates_made
 from keras_bigbatch.callbacks._layer_numbers import GradientNumbers, LayerParts
 
 COLUMNS = (
@@ -124,7 +125,7 @@ class LayerStrides(keras.callbacks.Callback):
         *,
         batches: int = 8,
         sample_weight: Any = None,
-        mode: str = "training",
+        mode: Mode = "training",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -132,7 +133,6 @@ class LayerStrides(keras.callbacks.Callback):
         self.frequency = cadence.checked_frequency(frequency)
         self.batches = positive_integer("batches", batches, "It is the batches a measurement.")
         self.mode = one_of("mode", mode, MODES)
-        self._data = (x, y, sample_weight)
         self._sampled = SampledBatches(
             x, y, sample_weight, size=self.batch_size, count=self.batches, seed=seed
         )
@@ -197,10 +197,10 @@ class LayerStrides(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._logged = {"relative_stride": np.nan, "least_relative_stride": np.nan}
         model = self.model
-        updates = updates_made(model)
+        updates = updates_made(model.optimizer)
         self._prepare(model, updates)
         self._target = cadence.next_measurement(self.frequency, updates + 1)
-        self._due = steps_an_update(model)
+        self._due = steps_an_update(model.optimizer)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch >= self._due:
@@ -223,13 +223,11 @@ class LayerStrides(keras.callbacks.Callback):
             self._target = cadence.next_measurement(self.frequency, updates + 1)
         # Under accumulation: exact, or later where steps are skipped, but never earlier.
         missing = 1 if self._before is not None else self._target - 1 - updates
-        self._due = batch + missing * steps_an_update(model)
+        self._due = batch + missing * steps_an_update(model.optimizer)
 
     def _prepare(self, model: Any, updates: int) -> None:
         if self._loss is None:
-            x, y, sample_weight = self._data
-            self._loss = DatasetLoss(model, x, y, sample_weight=sample_weight, mode=self.mode)
-            self._loss.batches = self._sampled
+            self._loss = DatasetLoss(model, self._sampled, self.mode)
             self._parts = LayerParts(self._loss.variables)
         loss = self._loss
         weights = loss.weights
@@ -238,7 +236,7 @@ class LayerStrides(keras.callbacks.Callback):
 
     def _finish(self, model: Any) -> int:
         """Records what was prepared, if an update has been made since; returns the updates."""
-        updates = updates_made(model)
+        updates = updates_made(model.optimizer)
         if self._before is None or self._loss is None or updates == self._before[0]:
             return updates
         before, weights, numbers = self._before

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from keras_bigbatch._numerics.student_t import student_t
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,16 +6,17 @@ from typing import Any
 
 import keras
 
-from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._arguments import two_or_more
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
-from keras_bigbatch._measuring.sampled_batches import SampledBatches
-from keras_bigbatch.diagnostics._noise_scale import (
-    NoiseScale,
+from keras_bigbatch._measuring.noise_scale import (
     checked_batches,
     mean_and_covariance,
-    noise_scale_of,
+    ratio_and_interval,
     two_batch_estimates,
 )
+from keras_bigbatch._measuring.sampled_batches import SampledBatches
+from keras_bigbatch._typing import Mode
+from keras_bigbatch.diagnostics._noise_scale import NoiseScale
 
 
 def gradient_noise_scale(
@@ -27,7 +28,7 @@ def gradient_noise_scale(
     *,
     draws: int = 20,
     sample_weight: Any = None,
-    mode: str = "inference",
+    mode: Mode = "inference",
     seed: int = 0,
     verbose: int = 0,
 ) -> NoiseScale:
@@ -109,14 +110,10 @@ def gradient_noise_scale(
         - [Fieller, 1954](https://doi.org/10.1111/j.2517-6161.1954.tb00159.x) (the interval)
     """
     small, large = checked_batches(small_batch, large_batch)
-    draws = positive_integer("draws", draws, "It is the number of large batches.")
-    if draws < 2:
-        raise ValueError(
-            f"`draws` must be 2 or more, to know the error. Received: draws={draws}. Use 20."
-        )
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, mode=mode)
+    draws = two_or_more("draws", draws, "It is the number of large batches.", 20)
     count = draws * (large // small)
-    loss.batches = SampledBatches(x, y, sample_weight, size=small, count=count, seed=seed)
+    batches = SampledBatches(x, y, sample_weight, size=small, count=count, seed=seed)
+    loss = DatasetLoss(model, batches, mode)
     bar = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
     estimates = two_batch_estimates(loss, large // small, lambda: bar.add(1))
     if len(estimates) < 2:
@@ -126,8 +123,10 @@ def gradient_noise_scale(
             "large_batch, or arrays, from which samples are drawn with replacement."
         )
     mean, covariance = mean_and_covariance(estimates)
-    found = noise_scale_of(mean, covariance, len(estimates) - 1, len(estimates))
-    if math.isnan(found.value):
+    value, interval = ratio_and_interval(mean, covariance, len(estimates) - 1)
+    trace, square = mean.tolist()
+    found = NoiseScale(value, trace, square, interval, len(estimates))
+    if math.isnan(value):
         warnings.warn(_why_unknown(found, large), stacklevel=2)
     return found
 

@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._numerics.lanczos import lanczos
+from keras_bigbatch._typing import Mode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,7 @@ def hessian_eigenvalues(
     *,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    mode: str = "inference",
+    mode: Mode = "inference",
     tolerance: float = 1e-3,
     max_iterations: int = 100,
     basis_size: int | None = None,
@@ -135,7 +137,7 @@ def hessian_eigenvalues(
             f"`basis_size` must be at least k + 2 = {k + 2}. Received: basis_size={basis_size}. "
             "Ask for fewer eigenvalues or keep more vectors."
         )
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     if k > loss.size:
         raise ValueError(
             f"`k` must be at most the number of trainable values. Received: k={k} for a model of "

@@ -7,8 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._arguments import two_or_more
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+from keras_bigbatch._typing import Mode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ def hessian_trace(
     *,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    mode: str = "inference",
+    mode: Mode = "inference",
     seed: int = 0,
     verbose: int = 0,
 ) -> HessianTrace:
@@ -100,12 +102,8 @@ def hessian_trace(
         - [Hutchinson, 1990](https://doi.org/10.1080/03610919008812866)
         - [Yao et al., 2020](https://arxiv.org/abs/1912.07145), section 3 (PyHessian)
     """
-    draws = positive_integer("draws", draws, "It is the number of passes over the data.")
-    if draws < 2:
-        raise ValueError(
-            f"`draws` must be 2 or more, to know the error. Received: draws={draws}. Use 30."
-        )
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    draws = two_or_more("draws", draws, "It is the number of passes over the data.", 30)
+    loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     exact = draws >= loss.size
     draws = min(draws, loss.size)
     random = np.random.default_rng(seed)

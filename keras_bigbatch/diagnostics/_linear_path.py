@@ -6,12 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from keras_bigbatch._measuring.axes import axes_or_new
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.mixed_weights import MixedWeights, checked_points
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +124,7 @@ def linear_path(
     """
     points = checked_points("alphas", alphas, np.linspace(-1, 2, 25))
     sets = {"weights_a": weights_a, "weights_b": weights_b}
-    loss = MixedWeights(model, sets, x, y, sample_weight, batch_size, statistics)
+    loss = MixedWeights(model, sets, Batches(x, y, sample_weight, batch_size), statistics)
     bar = keras.utils.Progbar(len(points), verbose=verbose, unit_name="point")
     losses = []
     for number, alpha in enumerate(points, 1):

@@ -6,12 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from keras_bigbatch._measuring.axes import axes_or_new
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.mixed_weights import MixedWeights, checked_points
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +136,7 @@ def loss_plane(
     grid = np.linspace(-0.5, 1.5, 15)
     columns, rows = checked_points("alphas", alphas, grid), checked_points("betas", betas, grid)
     sets = {"weights_a": weights_a, "weights_b": weights_b, "weights_c": weights_c}
-    loss = MixedWeights(model, sets, x, y, sample_weight, batch_size, statistics)
+    loss = MixedWeights(model, sets, Batches(x, y, sample_weight, batch_size), statistics)
     bar = keras.utils.Progbar(len(rows) * len(columns), verbose=verbose, unit_name="point")
     losses = np.empty((len(rows), len(columns)))
     for row, beta in enumerate(rows):

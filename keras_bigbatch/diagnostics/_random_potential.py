@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._measuring.axes import axes_or_new
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array, Mode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ def random_potential(
     fit_from: float | None = None,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    mode: str = "inference",
+    mode: Mode = "inference",
     seed: int = 0,
     verbose: int = 0,
 ) -> RandomPotential:
@@ -174,7 +174,7 @@ def random_potential(
     if fit_from is None:
         fit_from = max_distance / 10
     _bins_of(distances, max_distance, bins, fit_from)
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     weights = loss.weights
     _, gradient = loss.gradient(weights)
     at_weights = _finite(loss.loss(weights), 0.0)

@@ -7,14 +7,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from keras_bigbatch._arguments import boolean, one_of, positive_integer, positive_number
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._numerics.box_maximizer import MAXIMIZERS, maximize_in_box
 from keras_bigbatch._numerics.random_subspace import RandomSubspace
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array, Mode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +62,7 @@ def sharpness(
     adaptive: bool = False,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    mode: str = "inference",
+    mode: Mode = "inference",
     maximizer: str = "both",
     starts: int = 3,
     max_iterations: int = 120,
@@ -176,7 +175,7 @@ def sharpness(
         )
     if subspace is not None:
         subspace = positive_integer("subspace", subspace, "It is a dimension, 100 in the paper.")
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     evaluate, bounds = _problem(loss, epsilon, subspace, adaptive, seed)
     bar = keras.utils.Progbar(max_iterations + 1, verbose=verbose, unit_name="pass")
     at_weights, _ = evaluate(np.zeros(len(bounds)))

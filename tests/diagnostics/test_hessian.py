@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._numerics.lanczos import lanczos
 from keras_bigbatch.diagnostics import hessian_eigenvalues, hessian_trace
@@ -149,7 +150,7 @@ def test_eigenvalues_with_sample_weights():
 def test_eigenvalues_beside_power_iterations():
     """The algorithm of PyHessian: power iterations, and deflation for the second."""
     model = trained()
-    loss = DatasetLoss(model, X, Y)
+    loss = DatasetLoss(model, Batches(X, Y))
     vectors, values, products = [], [], 0
     for _ in range(2):
         vector = RNG.normal(size=loss.size)

@@ -1,4 +1,4 @@
-"""Batch norm's moving statistics as they would settle at other weights, without a change."""
+"""Batch norm's moving statistics, estimated anew at other weights; the model is not changed."""
 
 import contextlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from keras_bigbatch._measuring.stateless_loss import stateless_update
 from keras_bigbatch._typing import Tensor, Vector
 
 
-class MovingStatistics:
+class ReestimatedStatistics:
     """Estimates the moving statistics that training at fixed weights would come to.
 
     A layer's statistic moves to `rho * old + rest` in a training step, whatever its momentum and
