@@ -8,6 +8,9 @@ import numpy.typing as npt
 # What norm layers and random layers do in a measurement: as in `evaluate`, or as in `fit`.
 Mode: TypeAlias = Literal["inference", "training"]
 
+# The same where weights are mixed; "estimated" stands for statistics estimated at the mixture.
+MixtureMode: TypeAlias = Literal["inference", "estimated", "training"]
+
 # A tensor of whichever backend runs (or a NumPy array): the three backends share no type.
 Tensor: TypeAlias = Any
 

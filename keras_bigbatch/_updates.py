@@ -1,17 +1,17 @@
-"""Which optimizer does the work, and how many updates it has made."""
+"""The optimizer inside its wrappers, and how many updates it has made."""
 
 from typing import Any
 
 
 def inner_optimizer(optimizer: Any) -> Any:
-    """The optimizer inside all wrappers, such as a `LossScaleOptimizer`."""
+    """The optimizer that makes the update, inside any `LossScaleOptimizer` and the like."""
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
     return optimizer
 
 
 def steps_an_update(optimizer: Any) -> int:
-    """The optimizer's `gradient_accumulation_steps`, or 1."""
+    """The `gradient_accumulation_steps`, or 1."""
     return getattr(inner_optimizer(optimizer), "gradient_accumulation_steps", None) or 1
 
 

@@ -1,7 +1,7 @@
 """The loss at mixtures of several sets of weights."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from keras_bigbatch._arguments import one_of
 from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._measuring.reestimated_statistics import ReestimatedStatistics
-from keras_bigbatch._typing import Mode
+from keras_bigbatch._typing import Array, MixtureMode
 
-STATISTICS = ("interpolated", "estimated", "batch")
+MIXTURE_MODES: tuple[MixtureMode, ...] = get_args(MixtureMode)
 
 
 class MixedWeights:
@@ -22,7 +22,7 @@ class MixedWeights:
         model: A compiled model, which is not changed.
         sets: The sets of weights by the name of their argument, each as from `get_weights()`.
         batches: The data.
-        statistics: Which moving statistics a mixture has, as `linear_path` describes.
+        mode: Which statistics a mixture has, as `linear_path` describes.
     """
 
     def __init__(
@@ -30,14 +30,13 @@ class MixedWeights:
         model: Any,
         sets: Mapping[str, Sequence[Any]],
         batches: Batches,
-        statistics: str,
+        mode: MixtureMode,
     ) -> None:
-        statistics = one_of("statistics", statistics, STATISTICS)
+        mode = one_of("mode", mode, MIXTURE_MODES)
         self._sets = [_checked(name, weights, model) for name, weights in sets.items()]
-        mode: Mode = "training" if statistics == "batch" else "inference"
-        self._loss = DatasetLoss(model, batches, mode)
+        self._loss = DatasetLoss(model, batches, "training" if mode == "training" else "inference")
         self._state = _parameters.state_variables(model)
-        self._estimate = ReestimatedStatistics(self._loss) if statistics == "estimated" else None
+        self._estimate = ReestimatedStatistics(self._loss) if mode == "estimated" else None
 
     def __call__(self, shares: Sequence[float]) -> float:
         """The loss where each set has its share; shares that sum to 1 lie on the sets' plane."""
@@ -54,7 +53,7 @@ class MixedWeights:
         return loss.loss(vector, state)
 
 
-def checked_points(name: str, points: Any, default: Any) -> Any:
+def checked_points(name: str, points: Any, default: Array) -> Array:
     """A flat array of finite numbers, or a `ValueError`."""
     found = np.asarray(default if points is None else points, np.float64)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():

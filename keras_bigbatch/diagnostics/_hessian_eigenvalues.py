@@ -24,13 +24,13 @@ class HessianEigenvalues:
         residuals: Of each, `|H u - value * u|` for its unit vector `u`. There is a true eigenvalue
             no farther away than that; the error is mostly far smaller, about its square over the
             distance to the next eigenvalue.
-        iterations: Hessian-vector products made, each a pass over the data.
+        passes: Hessian-vector products made, each a pass over the data.
         converged: Whether all residuals came below the tolerance.
     """
 
     values: npt.NDArray[np.float64]
     residuals: npt.NDArray[np.float64]
-    iterations: int
+    passes: int
     converged: bool
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class HessianEigenvalues:
         lines = [f"{'eigenvalue':>12}{'residual':>12}"]
         lines += [f"{value:>12.6g}{residual:>12.2g}" for value, residual in rows]
         state = "converged" if self.converged else "not converged"
-        return "\n".join([*lines, f"{state} after {self.iterations} passes over the data"])
+        return "\n".join([*lines, f"{state} after {self.passes} passes over the data"])
 
 
 def hessian_eigenvalues(
@@ -98,7 +98,7 @@ def hessian_eigenvalues(
         verbose: 1 for a progress bar, a step a pass.
 
     Returns:
-        A `HessianEigenvalues` with `.values`, `.residuals`, `.iterations` and `.converged`.
+        A `HessianEigenvalues` with `.values`, `.residuals`, `.passes` and `.converged`.
 
     Raises:
         ValueError: If an argument is not as above, the model is not compiled or has no weights,

@@ -10,7 +10,7 @@ import numpy as np
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.mixed_weights import MixedWeights, checked_points
-from keras_bigbatch._typing import Array
+from keras_bigbatch._typing import Array, MixtureMode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ def linear_path(
     *,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    statistics: str = "interpolated",
+    mode: MixtureMode = "inference",
     verbose: int = 0,
 ) -> LinearPath:
     """Computes the loss at `(1 - alpha) * weights_a + alpha * weights_b`, over all the data.
@@ -65,18 +65,18 @@ def linear_path(
     The model lends its architecture and compiled loss; its own weights play no part, and are not
     changed. Regularizers and `add_loss` are part of the loss, as in `evaluate`.
 
-    Batch norm decides what the curve looks like. `statistics` says which moving mean and variance
-    a point between has:
+    Batch norm decides what the curve looks like. `mode` says which mean and variance it has at a
+    point in between:
 
-    - `"interpolated"`: those of the two ends, mixed like the weights. The cheapest, one pass over
-      the data a point, and `evaluate` at the ends. In between they are not those of the mixed
-      weights' activations, and show a barrier where there may be none. (Beyond the ends a variance
-      is kept from falling below the smaller of the two.)
-    - `"estimated"`: those that training at the mixed weights would settle at, estimated over the
-      same data first. Two forward passes more. At the ends they differ a little from the stored.
-    - `"batch"`: those of each batch, as in training, and as in the paper's code: take batches of
-      the training size. Dropout and other random layers are then on, with the same draws at each
-      point.
+    - `"inference"`: the moving statistics of the two ends, interpolated as the weights are. It is
+      the cheapest, one pass over the data a point, and what `evaluate` gives at the ends. In
+      between they do not belong to the activations there, and may show a barrier where there is
+      none. (Beyond the ends a variance is at least the smaller of the two.)
+    - `"estimated"`: those at which training with the mixed weights would settle, estimated over
+      the same data first: two forward passes more. At the ends they differ a little from the
+      stored ones.
+    - `"training"`: those of each batch, as in training and in the paper's code: take batches of
+      the training's size. Random layers are on, with the same numbers at each point.
 
     Models without batch norm give the same for the first two. From the paper's own code it differs
     in that it takes two sets of weights and no training of its own, and names the choice above.
@@ -92,7 +92,7 @@ def linear_path(
         alphas: The points; 25 from -1 to 2 if None, as in the paper.
         sample_weight: As in `fit`, with arrays.
         batch_size: Samples a batch, with arrays; 256 if None.
-        statistics: `"interpolated"`, `"estimated"` or `"batch"`, as above.
+        mode: `"inference"`, `"estimated"` or `"training"`, as above.
         verbose: 1 for a progress bar, a step a point.
 
     Returns:
@@ -124,7 +124,7 @@ def linear_path(
     """
     points = checked_points("alphas", alphas, np.linspace(-1, 2, 25))
     sets = {"weights_a": weights_a, "weights_b": weights_b}
-    loss = MixedWeights(model, sets, Batches(x, y, sample_weight, batch_size), statistics)
+    loss = MixedWeights(model, sets, Batches(x, y, sample_weight, batch_size), mode)
     bar = keras.utils.Progbar(len(points), verbose=verbose, unit_name="point")
     losses = []
     for number, alpha in enumerate(points, 1):

@@ -10,7 +10,7 @@ import numpy as np
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.mixed_weights import MixedWeights, checked_points
-from keras_bigbatch._typing import Array
+from keras_bigbatch._typing import Array, MixtureMode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def loss_plane(
     *,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    statistics: str = "interpolated",
+    mode: MixtureMode = "inference",
     verbose: int = 0,
 ) -> LossPlane:
     """Computes the loss at `a + alpha * (b - a) + beta * (c - a)`, over all the data.
@@ -82,7 +82,7 @@ def loss_plane(
     alpha, a and c along beta, whatever their distance is.
 
     Batch norm decides what the picture looks like, as on a path: `linear_path` describes
-    `statistics`, and that the model is not changed. A point costs what it costs there; the default
+    `mode`, and that the model is not changed. A point costs what it costs there; the default
     grid has 225.
 
     Differs from Garipov et al., whose plane has a right-angled basis of the same length, and from
@@ -100,7 +100,7 @@ def loss_plane(
         betas: Points along the second; the same if None.
         sample_weight: As in `fit`, with arrays.
         batch_size: Samples a batch, with arrays; 256 if None.
-        statistics: `"interpolated"`, `"estimated"` or `"batch"`, as in `linear_path`.
+        mode: `"inference"`, `"estimated"` or `"training"`, as in `linear_path`.
         verbose: 1 for a progress bar, a step a point.
 
     Returns:
@@ -136,7 +136,7 @@ def loss_plane(
     grid = np.linspace(-0.5, 1.5, 15)
     columns, rows = checked_points("alphas", alphas, grid), checked_points("betas", betas, grid)
     sets = {"weights_a": weights_a, "weights_b": weights_b, "weights_c": weights_c}
-    loss = MixedWeights(model, sets, Batches(x, y, sample_weight, batch_size), statistics)
+    loss = MixedWeights(model, sets, Batches(x, y, sample_weight, batch_size), mode)
     bar = keras.utils.Progbar(len(rows) * len(columns), verbose=verbose, unit_name="point")
     losses = np.empty((len(rows), len(columns)))
     for row, beta in enumerate(rows):
