@@ -46,7 +46,7 @@ class DatasetLoss:
         mode: `"inference"` or `"training"`.
     """
 
-    def __init__(self, model: Any, batches: Batches, mode: Mode = "inference") -> None:
+    def __init__(self, model: keras.Model, batches: Batches, mode: Mode = "inference") -> None:
         if not getattr(model, "compiled", False):
             raise ValueError(
                 "The model has no loss yet. Received: a model that is not compiled. Call "
@@ -121,13 +121,15 @@ class DatasetLoss:
     def hessian_vector_product(self, vector: Vector, weights: Vector | None = None) -> Vector:
         """The Hessian at `weights` times `vector`, in one pass; about two gradients' work."""
         values, state = self.tensors(weights), self.state_tensors()
-        along = self.tensors(vector)
+        direction = self.tensors(vector)
         total = self._zeros()
         count = 0
         with contextlib.closing(self.tensor_batches()) as batches:
             for samples, batch in batches:
                 count += samples
-                total = self._add_product(total, self._count(samples), values, along, state, batch)
+                total = self._add_product(
+                    total, self._count(samples), values, direction, state, batch
+                )
         return self._vector(total) / count
 
     def tensor_batches(self) -> Generator[tuple[int, Batch], None, None]:

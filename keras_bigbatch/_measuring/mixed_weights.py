@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+import keras
 import numpy as np
+import numpy.typing as npt
 
 from keras_bigbatch import _parameters
 from keras_bigbatch._arguments import one_of
 from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._measuring.reestimated_statistics import ReestimatedStatistics
-from keras_bigbatch._typing import Array, MixtureMode
+from keras_bigbatch._typing import Array, MixtureMode, Weights
 
 MIXTURE_MODES: tuple[MixtureMode, ...] = get_args(MixtureMode)
 
@@ -27,8 +29,8 @@ class MixedWeights:
 
     def __init__(
         self,
-        model: Any,
-        sets: Mapping[str, Sequence[Any]],
+        model: keras.Model,
+        sets: Mapping[str, Weights],
         batches: Batches,
         mode: MixtureMode,
     ) -> None:
@@ -53,7 +55,7 @@ class MixedWeights:
         return loss.loss(vector, state)
 
 
-def checked_points(name: str, points: Any, default: Array) -> Array:
+def checked_points(name: str, points: npt.ArrayLike | None, default: Array) -> Array:
     """A flat array of finite numbers, or a `ValueError`."""
     found = np.asarray(default if points is None else points, np.float64)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
@@ -64,7 +66,7 @@ def checked_points(name: str, points: Any, default: Array) -> Array:
     return found
 
 
-def _checked(name: str, weights: Any, model: Any) -> list[Any]:
+def _checked(name: str, weights: Weights, model: keras.Model) -> Weights:
     arrays = [np.asarray(each) for each in weights]
     shapes, wanted = [a.shape for a in arrays], [tuple(v.shape) for v in model.weights]
     if shapes != wanted:
@@ -75,11 +77,11 @@ def _checked(name: str, weights: Any, model: Any) -> list[Any]:
     return arrays
 
 
-def _mixed(variable: Any, parts: Sequence[Any], shares: Sequence[float]) -> Any:
+def _mixed(variable: Any, parts: Weights, shares: Sequence[float]) -> npt.NDArray[Any]:
     first = parts[0]
     if not np.issubdtype(first.dtype, np.floating):
         return first
-    mixed = sum(share * part for share, part in zip(shares, parts, strict=True))
+    mixed = np.asarray(sum(share * part for share, part in zip(shares, parts, strict=True)))
     if variable.name == "moving_variance":
         # Beyond the sets a share is negative, and a variance must not be.
         mixed = np.maximum(mixed, np.minimum.reduce(parts))

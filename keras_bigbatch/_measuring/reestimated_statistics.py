@@ -33,14 +33,14 @@ class ReestimatedStatistics:
         for layer in loss.model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 statistics |= {id(layer.moving_mean), id(layer.moving_variance)}
-        self._at = [i for i, v in enumerate(self._state) if id(v) in statistics]
+        self._positions = [i for i, v in enumerate(self._state) if id(v) in statistics]
         update = stateless_update(loss.model)
 
         def settled(values: Any, zeros: list[Tensor], batch: Any) -> list[Tensor]:
             once = update(values, zeros, batch)
-            moved = [once[i] if i in self._at else each for i, each in enumerate(zeros)]
+            moved = [once[i] if i in self._positions else each for i, each in enumerate(zeros)]
             twice = update(values, moved, batch)
-            return [_limit(once[i], twice[i]) for i in self._at]
+            return [_limit(once[i], twice[i]) for i in self._positions]
 
         self._settled = _backend.active().gradients.compiled(settled, loss.model)
 
@@ -48,21 +48,21 @@ class ReestimatedStatistics:
         """The state at `weights`, with the statistics replaced, in one pass over the data."""
         loss = self._loss
         state = list(state)
-        if not self._at:
+        if not self._positions:
             return state
         values = loss.tensors(weights)
         zeros = list(state)
-        for i in self._at:
+        for i in self._positions:
             zeros[i] = np.zeros_like(np.asarray(state[i]))
         start = loss.state_tensors(zeros)
-        sums = [np.zeros(self._state[i].shape) for i in self._at]
+        sums = [np.zeros(self._state[i].shape) for i in self._positions]
         count = 0
         with contextlib.closing(loss.tensor_batches()) as batches:
             for samples, batch in batches:
                 count += samples
                 for total, found in zip(sums, self._settled(values, start, batch), strict=True):
                     total += samples * np.asarray(ops.convert_to_numpy(found), np.float64)
-        for i, total in zip(self._at, sums, strict=True):
+        for i, total in zip(self._positions, sums, strict=True):
             mean = total / count
             state[i] = np.where(np.isfinite(mean), mean, state[i])
         return state
