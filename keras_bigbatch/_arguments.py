@@ -26,19 +26,12 @@ def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = F
     raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
 
 
-def two_or_more(name: str, value: Any, hint: str, usual: int) -> int:
-    """Returns `value` as an `int` of at least 2, as many as a standard error needs.
-
-    Args:
-        name: The argument's name.
-        value: What the caller passed.
-        hint: What the argument means; for what is no positive integer.
-        usual: What to use, for a 1.
-    """
+def at_least_two(name: str, value: Any, hint: str) -> int:
+    """The same for a number of draws, of which a single one tells no error."""
     integer = positive_integer(name, value, hint)
     if integer < 2:
         raise ValueError(
-            f"`{name}` must be 2 or more, to know the error. Received: {name}={value}. Use {usual}."
+            f"`{name}` must be 2 or more, to know the error. Received: {name}={value!r}. {hint}"
         )
     return integer
 

@@ -13,7 +13,7 @@ from keras_bigbatch import _backend, _parameters
 from keras_bigbatch._arguments import one_of
 from keras_bigbatch._measuring.batches import Batch, Batches
 from keras_bigbatch._measuring.stateless_loss import stateless_loss
-from keras_bigbatch._typing import Mode, Tensor, Vector
+from keras_bigbatch._typing import Mode, Tensor, Vector, Weights
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -87,7 +87,7 @@ class DatasetLoss:
         """The model's present trainable values, a copy."""
         return _parameters.flat([variable.value for variable in self.variables], self.dtype)
 
-    def loss(self, weights: Vector | None = None, state: Sequence[Any] | None = None) -> float:
+    def loss(self, weights: Vector | None = None, state: Weights | None = None) -> float:
         """The loss at `weights`; `state` replaces the values of `non_trainable_variables`."""
         values, state = self.tensors(weights), self.state_tensors(state)
         counts, losses = [], []
@@ -149,7 +149,7 @@ class DatasetLoss:
         # In the vector's type, in which derivatives then come: the scope casts to the variables'.
         return [ops.cast(value, self.dtype.name) for value in values]
 
-    def state_tensors(self, state: Sequence[Any] | None = None) -> list[Tensor]:
+    def state_tensors(self, state: Weights | None = None) -> list[Tensor]:
         """The arrays of `state` on the device, or copies of the present state."""
         values = [variable.value for variable in _parameters.state_variables(self.model)]
         if state is None:

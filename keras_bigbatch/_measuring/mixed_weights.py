@@ -49,7 +49,7 @@ class MixedWeights:
         }
         vector = _parameters.flat([mixed[id(v)] for v in loss.variables], loss.dtype)
         # Seeds and the like are no weights: they stay.
-        state = [mixed[id(v)] if id(v) in mixed else v.numpy() for v in self._state]
+        state: Weights = [mixed[id(v)] if id(v) in mixed else v.numpy() for v in self._state]
         if self._estimate is not None:
             state = self._estimate(vector, state)
         return loss.loss(vector, state)

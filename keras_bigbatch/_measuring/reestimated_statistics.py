@@ -1,7 +1,6 @@
 """Batch norm's moving statistics, estimated anew at other weights; the model is not changed."""
 
 import contextlib
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,7 +10,8 @@ from keras import ops
 from keras_bigbatch import _backend, _parameters
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._measuring.stateless_loss import stateless_update
-from keras_bigbatch._typing import Tensor, Vector
+from keras_bigbatch._private_api.keras import flatten_layers
+from keras_bigbatch._typing import Tensor, Vector, Weights
 
 
 class ReestimatedStatistics:
@@ -30,7 +30,7 @@ class ReestimatedStatistics:
         self._loss = loss
         self._state = _parameters.state_variables(loss.model)
         statistics = set()
-        for layer in loss.model._flatten_layers():
+        for layer in flatten_layers(loss.model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 statistics |= {id(layer.moving_mean), id(layer.moving_variance)}
         self._positions = [i for i, v in enumerate(self._state) if id(v) in statistics]
@@ -44,7 +44,7 @@ class ReestimatedStatistics:
 
         self._settled = _backend.active().gradients.compiled(settled, loss.model)
 
-    def __call__(self, weights: Vector, state: Sequence[Any]) -> list[Any]:
+    def __call__(self, weights: Vector, state: Weights) -> Weights:
         """The state at `weights`, with the statistics replaced, in one pass over the data."""
         loss = self._loss
         state = list(state)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._arguments import one_of, positive_number, two_or_more
+from keras_bigbatch._arguments import at_least_two, one_of, positive_number
 from keras_bigbatch._measuring import cadence
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss
@@ -25,7 +25,6 @@ from keras_bigbatch.diagnostics import NoiseScale
 
 # The message comes once the interval's ends are within this factor of each other.
 _CLOSE = 2.0
-
 
 _COLUMNS = ("update", "noise_scale", "low", "high", "trace", "gradient_norm_squared")
 
@@ -47,9 +46,8 @@ class GradientNoiseScale(keras.callbacks.Callback):
     *When it measures*: at each epoch's end, and after the updates that `frequency` names, just
     before the next batch; under `steps_per_execution`, at the first batch boundary past such an
     update. It has no effect on the training: the weights after `fit` are the same to the bit. Each
-    `fit` starts afresh, as Keras's `History` does.
-
-    *What it costs*: per measurement the gradients of `draws * large_batch` samples.
+    `fit` starts afresh, as Keras's `History` does. A measurement costs the gradients of
+    `draws * large_batch` samples.
 
     Args:
         x: The data or a sample of them, as in `fit`. From arrays samples are drawn at random; a
@@ -116,7 +114,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
         super().__init__()
         small, large = checked_batches(small_batch, large_batch)
         self.frequency = cadence.checked_frequency(frequency)
-        self.draws = two_or_more("draws", draws, "It is the large batches a measurement.", 4)
+        self.draws = at_least_two("draws", draws, "It is the large batches a measurement: use 4.")
         hint = "0.9 averages over some 10 measurements, 0 over none."
         self.smoothing = positive_number("smoothing", smoothing, hint, zero_allowed=True)
         if self.smoothing >= 1:

@@ -59,10 +59,9 @@ class LayerStrides(keras.callbacks.Callback):
     several updates, divided by their number. The weights after `fit` are the same to the bit. Each
     `fit` starts afresh.
 
-    *What it costs*: per measurement the gradients of `batches` batches.
-
-    Differs from the paper: its strides are divided by the rate, and its loss stride is that of the
-    batch which the step is from; `loss_stride` here is of other data.
+    A measurement costs the gradients of `batches` batches. Differs from the paper: its strides are
+    divided by the rate, and its loss stride is that of the batch which the step is from;
+    `loss_stride` here is of other data.
 
     Args:
         x: The data or a sample of them, as in `fit`. From arrays samples are drawn at random; a

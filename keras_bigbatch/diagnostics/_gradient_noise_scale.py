@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_bigbatch._arguments import two_or_more
+from keras_bigbatch._arguments import at_least_two
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._measuring.noise_scale import (
     checked_batches,
@@ -92,7 +92,7 @@ def gradient_noise_scale(
         - [Fieller, 1954](https://doi.org/10.1111/j.2517-6161.1954.tb00159.x) (the interval)
     """
     small, large = checked_batches(small_batch, large_batch)
-    draws = two_or_more("draws", draws, "It is the number of large batches.", 20)
+    draws = at_least_two("draws", draws, "It is the number of large batches: use 20.")
     count = draws * (large // small)
     batches = SampledBatches(x, y, sample_weight, size=small, count=count, seed=seed)
     loss = DatasetLoss(model, batches, mode)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._arguments import two_or_more
+from keras_bigbatch._arguments import at_least_two
 from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._typing import Mode
@@ -91,7 +91,7 @@ def hessian_trace(
         - [Hutchinson, 1990](https://doi.org/10.1080/03610919008812866)
         - [Yao et al., 2020](https://arxiv.org/abs/1912.07145), section 3 (PyHessian)
     """
-    draws = two_or_more("draws", draws, "It is the number of passes over the data.", 30)
+    draws = at_least_two("draws", draws, "It is the number of passes over the data: use 30.")
     loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     exact = draws >= loss.size
     draws = min(draws, loss.size)

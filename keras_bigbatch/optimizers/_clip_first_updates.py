@@ -8,8 +8,10 @@ from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._private_api.keras import replace_clipping
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._updates import inner_optimizer
 
 
 @serializable
@@ -82,8 +84,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         count = positive_integer(
             "updates", updates, "It counts optimizer updates.", zero_allowed=True
         )
-        innermost = getattr(optimizer, "inner_optimizer", optimizer)
-        innermost = getattr(innermost, "inner_optimizer", innermost)
+        innermost = inner_optimizer(optimizer)
         if not isinstance(innermost, keras.optimizers.Optimizer) or hasattr(
             innermost, "optimizers"
         ):
@@ -98,9 +99,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         self.updates = count
         self.optimizer = optimizer
         self.gradient_accumulation_steps = innermost.gradient_accumulation_steps
-        # The one place where gradients are unscaled and averaged already.
-        self._clip_further = innermost._clip_gradients
-        innermost._clip_gradients = self._clip_first
+        self._clip_further = replace_clipping(innermost, self._clip_first)
 
     def _clip_first(self, grads: Sequence[Tensor]) -> Any:
         grads = [_backend.active().optimizer.dense(gradient) for gradient in grads]

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import boolean, patterns, positive_number
+from keras_bigbatch._private_api.keras import uses_weight_decay, variable_index
 from keras_bigbatch._typing import Tensor
 
 # Without decay, weights that grow by e in fewer updates than these break a training down.
@@ -174,13 +175,13 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
 
     def slots_of(self, variable: Any) -> tuple[Any, Any]:
         """What keeps the variable's velocity (None: no momentum) and ratio (None: excluded)."""
-        index = self._get_variable_index(variable)
+        index = variable_index(self, variable)
         return self._velocities[index] if self._velocities else None, self._ratios[index]
 
     def factor_of(self, variable: Any, weight: Tensor, gradient: Tensor) -> tuple[Any, Any, float]:
         """The factor on the rate, the scalar that stands for it in `trust_ratios`, the decay."""
         decay = self.weight_decay
-        if decay and not self._use_weight_decay(variable):
+        if decay and not uses_weight_decay(self, variable):
             decay = 0.0
         ratio = self.trust_ratio(weight, gradient, decay)
         if len(ratio.shape) == 0:
@@ -219,6 +220,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             move = rate * move
         self.assign_add(variable, ops.cast(move, variable.dtype))
 
+    # The two overrides below are of methods that Keras does not promise: `_private_api.keras` says
+    # what happens if they go.
     def _backend_update_step(
         self, grads: Sequence[Tensor], trainable_variables: Sequence[Any], learning_rate: Tensor
     ) -> None:

@@ -1,13 +1,13 @@
 """One training in stages of different batch sizes."""
 
-import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 
 from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._private_api import keras as private_keras
 from keras_bigbatch.training._batch_stage import BatchStage
 from keras_bigbatch.training._stage_callbacks import StageCallbacks
 from keras_bigbatch.training._stage_data import StageData
@@ -145,7 +145,7 @@ def fit_stages(
     together = StageCallbacks(callbacks, model, ends[-1], verbose)
 
     epoch, index, restored, started = initial_epoch, 0, False, False
-    with _one_training(model):
+    with private_keras.averages_held_back(model.optimizer):
         while index < len(stages):
             if ends[index] <= epoch:
                 index += 1
@@ -171,7 +171,7 @@ def fit_stages(
             )
             if not started and not restored and together.restored_epoch is not None:
                 # That `fit` has only begun the training: it starts where the backup is.
-                model._initial_epoch = None
+                private_keras.set_restored_epoch(model, None)
                 epoch, index, restored = together.restored_epoch, 0, True
                 continue
             started = True
@@ -222,14 +222,3 @@ def _check(
                 f"says when the stage ended. Received: {stage} with initial_epoch="
                 f"{initial_epoch} or a `BackupAndRestore`. Leave those out, or `patience`."
             )
-
-
-@contextlib.contextmanager
-def _one_training(model: keras.Model) -> Iterator[None]:
-    """Keeps the end of each `fit` from replacing the weights by their averages (`use_ema`)."""
-    optimizer = model.optimizer
-    optimizer.finalize_variable_values = lambda _: None
-    try:
-        yield
-    finally:
-        del optimizer.finalize_variable_values

@@ -10,6 +10,7 @@ from keras_bigbatch import _backend
 from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._updates import steps_an_update
 from keras_bigbatch.training._sample_losses import SampleLosses
 
 
@@ -199,8 +200,7 @@ class LargeBatchModel(keras.Model):
         weight = ops.where(kept, factor, 0.0)
         if self.discard_updates is None:
             return weight
-        optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        steps = self.discard_updates * (optimizer.gradient_accumulation_steps or 1)
+        steps = self.discard_updates * steps_an_update(self.optimizer)
         discards = self.training_steps < steps
         self.training_steps.assign_add(1)
         return ops.where(discards, weight, ops.ones_like(weight))

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_bigbatch._private_api import keras as private_keras
 from keras_bigbatch.training._batch_stage import BatchStage
 
 
@@ -51,20 +52,19 @@ class StageCallbacks(keras.callbacks.CallbackList):
     @property
     def stopped(self) -> bool:
         """Whether a callback has ended the training."""
-        return self._model.stop_training and not self._plateau.reached
+        return self.model.stop_training and not self._plateau.reached
 
     def on_train_begin(self, logs: Any = None) -> None:
         if self._begun:
             return
         self._begun = True
-        # `BackupAndRestore` has no other way to say where `fit` is to go on, and Keras never takes
-        # it back.
-        self._model._initial_epoch = None
+        # `BackupAndRestore` has no other way to say where `fit` is to go on.
+        private_keras.set_restored_epoch(self.model, None)
         super().on_train_begin(logs)
-        self.restored_epoch = self._model._initial_epoch
+        self.restored_epoch = private_keras.restored_epoch(self.model)
         if self.restored_epoch is not None:
             # It may be in another stage: this `fit` is to do nothing.
-            self._model._initial_epoch = sys.maxsize
+            private_keras.set_restored_epoch(self.model, sys.maxsize)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._begin_data is not None:
@@ -91,7 +91,7 @@ class _Plateau(keras.callbacks.Callback):
         self._stopping: Any = None
         if stage.patience is not None:
             self._stopping = keras.callbacks.EarlyStopping(stage.monitor, patience=stage.patience)
-            self._stopping.set_model(self._model)
+            self._stopping.set_model(self.model)
             self._stopping.on_train_begin()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -6,12 +6,14 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from keras_bigbatch._private_api import keras as private_keras
 from keras_bigbatch._serialization import (
     deserialize_learning_rate,
     serializable,
     serialize_learning_rate,
 )
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._updates import inner_optimizer
 from keras_bigbatch.schedules._schedule import LearningRateSchedule, float_dtype
 from keras_bigbatch.training._batch_stage import BatchStage
 
@@ -68,9 +70,7 @@ class StageRates:
         self._counter: Any = None
         if all(rate is None for rate in self._rates):
             return
-        innermost = model.optimizer
-        while hasattr(innermost, "inner_optimizer"):
-            innermost = innermost.inner_optimizer
+        innermost = inner_optimizer(model.optimizer)
         if hasattr(innermost, "optimizers"):
             rate = next(rate for rate in self._rates if rate is not None)
             raise ValueError(
@@ -78,10 +78,10 @@ class StageRates:
                 f"Received: a stage with learning_rate={rate!r}. Leave it out, and give the parts "
                 "schedules of their own."
             )
-        self._compiled = innermost._learning_rate
+        self._compiled = private_keras.learning_rate_source(innermost)
         if any(isinstance(rate, LearningRateSchedule) for rate in [*self._rates, self._compiled]):
             # What a schedule is called with: micro-steps under accumulation.
-            self._counter = innermost._iterations
+            self._counter = private_keras.step_counter(innermost)
             if not isinstance(self._compiled, LearningRateSchedule):
                 self._compiled = StageSchedule(float(model.optimizer.learning_rate))
 
@@ -121,5 +121,4 @@ class StageRates:
 
     def _use(self, schedule: Any) -> None:
         self._model.optimizer.learning_rate = schedule
-        # The compiled training step holds the schedule before.
-        self._model.train_function = None
+        private_keras.forget_training_step(self._model)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch._backend.reference import weights
+from keras_bigbatch._private_api.keras import trainer_state
 from keras_bigbatch._typing import Tensor
 
 
@@ -53,10 +54,8 @@ class WeightMeter(weights.WeightMeter):
 
     def _held(self, kind: str) -> list[Tensor] | None:
         """The trainer's present values, None where the variables have them."""
-        state = getattr(self.model, "_jax_state", None)
-        if not state or getattr(self.model, "_jax_state_synced", True):
-            return None
-        return list(state[kind])
+        state = trainer_state(self.model)
+        return None if state is None else list(state[kind])
 
 
 # At module level, so that its compilations outlive a `fit`.

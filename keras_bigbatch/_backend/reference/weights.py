@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._updates import steps_an_update, updates_made
 
 
 class WeightMeter(ABC):
@@ -25,13 +26,11 @@ class WeightMeter(ABC):
     @property
     def steps_an_update(self) -> int:
         """The optimizer's `gradient_accumulation_steps`, or 1."""
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        return getattr(optimizer, "gradient_accumulation_steps", None) or 1
+        return steps_an_update(self.model.optimizer)
 
     def updates(self) -> int:
         """Updates made, which under accumulation or skipped steps are fewer than steps."""
-        # The sum is a tensor; `int` refuses TensorFlow's variables that have replicas.
-        return int(self.model.optimizer.iterations + 0)
+        return updates_made(self.model.optimizer)
 
     @abstractmethod
     def squared_distances(self, references: Sequence[Tensor]) -> npt.NDArray[np.float64]:

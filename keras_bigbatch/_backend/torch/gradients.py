@@ -8,6 +8,7 @@ import keras
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from keras_bigbatch._private_api.keras import flatten_layers
 from keras_bigbatch._typing import Tensor
 
 Function = Callable[..., Tensor]
@@ -75,7 +76,7 @@ def _gradients(value: Tensor, inputs: list[Tensor], create_graph: bool = False) 
 
 def refuse(model: Any) -> None:
     """Raises for a torch module in a Keras layer: it reads its parameters past Keras."""
-    for layer in model._flatten_layers():
+    for layer in flatten_layers(model):
         if isinstance(layer, keras.layers.TorchModuleWrapper):
             raise ValueError(
                 f"The layer {layer.name!r} is a `TorchModuleWrapper`, whose weights can only be "
