@@ -149,9 +149,9 @@ ends = [models[name][0].get_weights() for name in models]
 alphas = np.linspace(-1, 2, 4 if quick else 25)
 paths = {
     statistics: kbb.diagnostics.linear_path(
-        models["SB"][0], *ends, x, y, alphas, batch_size=1000, statistics=statistics
+        models["SB"][0], *ends, x, y, alphas, batch_size=1000, mode=mode
     )
-    for statistics in ("interpolated", "estimated")
+    for statistics, mode in (("interpolated", "inference"), ("estimated", "estimated"))
 }
 shown = [k for k, alpha in enumerate(alphas) if -0.5 <= alpha <= 1.5][::2]
 print("alpha       " + "".join(f"{alphas[k]:>9.2f}" for k in shown))
