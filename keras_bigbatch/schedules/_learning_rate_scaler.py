@@ -7,10 +7,11 @@ import keras
 from keras import ops
 
 from keras_bigbatch._arguments import one_of, positive_integer
+from keras_bigbatch._learning_rates import LearningRate, rate_at, rate_dtype
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch.schedules._rescaled_schedule import RescaledSchedule
 from keras_bigbatch.schedules._scale_learning_rate import Rule, scale_learning_rate
-from keras_bigbatch.schedules._schedule import RescaledSchedule, float_dtype
 
 
 @serializable
@@ -83,7 +84,7 @@ class LearningRateScaler(RescaledSchedule):
 
     def __init__(
         self,
-        learning_rate: Any,
+        learning_rate: LearningRate,
         small_batch: int,
         large_batch: int,
         rule: Rule = "sqrt",
@@ -121,7 +122,7 @@ class LearningRateScaler(RescaledSchedule):
         """
         with keras.name_scope(self.name):
             update = self._update(step)
-            return self._base_rate(update) * self._factor(update)
+            return rate_at(self.learning_rate, update) * self._factor(update)
 
     def _factor(self, update: Tensor) -> Tensor | float:
         """The factor at an update: the full one, or on the way to it."""
@@ -129,7 +130,7 @@ class LearningRateScaler(RescaledSchedule):
         if length == 0:
             return self.factor
         # Cut off in integers: a large update count would lose digits as a float.
-        done = ops.cast(ops.minimum(update, length), float_dtype())
+        done = ops.cast(ops.minimum(update, length), rate_dtype())
         if self.warmup == "legw":
             return self.factor * ((done + 1) / (length + 1))
         progress = done / length

@@ -127,6 +127,7 @@ def _rate_rows(plan: Plan) -> list[_Row]:
         large += [("", "", "")] * (len(small) - len(large))
         labels = ["learning rate from"] + [""] * len(small)
         return [(labels[0], head, head), *zip(labels[1:], small, large, strict=True)]
+    schedule: Any = regime.learning_rate
     rows: list[_Row] = [("learning rate at", head, head)]
     for quarters, label in enumerate(("the start", "1/4", "1/2", "3/4", "the end")):
         before = (regime.updates - 1) * quarters // 4
@@ -135,7 +136,7 @@ def _rate_rows(plan: Plan) -> list[_Row]:
         small_cells = (
             _number(before),
             _number(Fraction(before, regime.steps_per_epoch)),
-            f"{float(regime.learning_rate(before)):.4g}",
+            f"{float(schedule(before)):.4g}",
         )
         large_cells = (
             _number(after),

@@ -9,15 +9,16 @@ from typing import Any
 import keras
 
 from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._learning_rates import (
+    LearningRate,
+    LearningRateSchedule,
+    checked_learning_rate,
+)
 from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler
 from keras_bigbatch.schedules._plan import Plan
 from keras_bigbatch.schedules._regime_stretch import RegimeStretch
+from keras_bigbatch.schedules._rescaled_schedule import plain_fraction
 from keras_bigbatch.schedules._scale_learning_rate import Rule
-from keras_bigbatch.schedules._schedule import (
-    LearningRateSchedule,
-    checked_learning_rate,
-    plain_fraction,
-)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Regime:
     batch: int
     epochs: int
     examples: int
-    learning_rate: Any
+    learning_rate: LearningRate | dict[int, float]
     drop_remainder: bool = True
 
     def __post_init__(self) -> None:
@@ -83,9 +84,12 @@ class Regime:
             value = positive_integer(name, getattr(self, name), f"It counts {unit}.")
             object.__setattr__(self, name, value)
         _steps_per_epoch(self.examples, self.batch, self.drop_remainder)
-        rate = self.learning_rate
-        is_by_epoch = isinstance(rate, dict)
-        rate = _checked_rates(rate, self.epochs) if is_by_epoch else checked_learning_rate(rate)
+        given = self.learning_rate
+        rate: LearningRate | dict[int, float]
+        if isinstance(given, dict):
+            rate = _checked_rates(given, self.epochs)
+        else:
+            rate = checked_learning_rate(given)
         object.__setattr__(self, "learning_rate", rate)
 
     @property
@@ -211,7 +215,7 @@ class Regime:
             ),
         )
 
-    def _paced(self, starts: dict[int, float], pace: Fraction, batch: int) -> Any:
+    def _paced(self, starts: dict[int, float], pace: Fraction, batch: int) -> LearningRate:
         """The unscaled rate in large-batch updates."""
         if isinstance(self.learning_rate, LearningRateSchedule):
             if pace == 1:

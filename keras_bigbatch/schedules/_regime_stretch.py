@@ -7,9 +7,10 @@ import keras
 from keras import ops
 
 from keras_bigbatch._arguments import positive_number
+from keras_bigbatch._learning_rates import LearningRate, rate_at, rate_dtype
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch.schedules._schedule import RescaledSchedule, float_dtype, plain_fraction
+from keras_bigbatch.schedules._rescaled_schedule import RescaledSchedule, plain_fraction
 
 
 @serializable
@@ -77,7 +78,7 @@ class RegimeStretch(RescaledSchedule):
 
     def __init__(
         self,
-        learning_rate: Any,
+        learning_rate: LearningRate,
         small_batch: int,
         large_batch: int,
         stretch: float | None = None,
@@ -108,14 +109,14 @@ class RegimeStretch(RescaledSchedule):
             The rate, a scalar tensor.
         """
         with keras.name_scope(self.name):
-            return self._base_rate(self._small_update(self._update(step)))
+            return rate_at(self.learning_rate, self._small_update(self._update(step)))
 
     def _small_update(self, update: Tensor) -> Tensor:
         """The small-batch update that a large-batch update corresponds to."""
         times, parts = self._speed.numerator, self._speed.denominator
         if parts == 1:
             return update * times
-        dtype = float_dtype()
+        dtype = rate_dtype()
         if times * parts >= 2**31:
             # Not a fraction of small numbers: the products below would overflow.
             return ops.cast(update, dtype) * float(self._speed)

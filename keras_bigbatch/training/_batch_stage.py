@@ -1,10 +1,9 @@
 """One stage of a training: a batch size, and for how long."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from keras_bigbatch._arguments import positive_integer
-from keras_bigbatch.schedules._schedule import checked_learning_rate
+from keras_bigbatch._learning_rates import LearningRate, checked_learning_rate
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class BatchStage:
 
     batch: int
     epochs: int
-    learning_rate: Any = None
+    learning_rate: LearningRate | None = None
     patience: int | None = None
     monitor: str = "val_loss"
     steps_per_epoch: int | None = None
