@@ -1,13 +1,15 @@
 """How the moments of the groups move the moving mean and variance."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._backend.reference.ghost_norm import GhostMoments
 from keras_bigbatch._typing import Tensor
+
+Statistics: TypeAlias = Literal["sequential", "mean", "batch"]
 
 # log(momentum) of momentum = 0: exp(0 * x) is 1 and exp(n * x) is 0 to float32 for n > 0.
 _LOG_OF_ZERO = -88.0
@@ -30,7 +32,7 @@ def moving_update(
     moving_variance: Tensor,
     moments: GhostMoments,
     momentum: float,
-    statistics: str,
+    statistics: Statistics,
 ) -> tuple[Tensor, Tensor]:
     """The moving statistics after one training step.
 
@@ -70,7 +72,7 @@ def moving_update(
     )
 
 
-def _valid_groups(moments: GhostMoments, statistics: str) -> _Rows:
+def _valid_groups(moments: GhostMoments, statistics: Statistics) -> _Rows:
     """The groups as rows; one that is masked throughout or not finite gets count 0."""
     count, mean, variance = (ops.stop_gradient(value) for value in moments)
     # About a mean that is not finite, the variance is not finite either.
@@ -82,7 +84,7 @@ def _valid_groups(moments: GhostMoments, statistics: str) -> _Rows:
     return _Rows(valid * count if statistics == "batch" else valid, mean, variance)
 
 
-def _weights(count: Tensor, momentum: float, statistics: str) -> Tensor:
+def _weights(count: Tensor, momentum: float, statistics: Statistics) -> Tensor:
     """The weights of the rows in the step, [N, 1]; their sum is what the old value loses."""
     if statistics != "sequential":
         return (1.0 - momentum) * count / ops.maximum(ops.sum(count), 1.0)
@@ -92,7 +94,7 @@ def _weights(count: Tensor, momentum: float, statistics: str) -> Tensor:
     return -ops.expm1(count * log_momentum) * ops.exp(_later(count) * log_momentum)
 
 
-def _total_variance(rows: _Rows, statistics: str) -> Tensor:
+def _total_variance(rows: _Rows, statistics: Statistics) -> Tensor:
     """The variances, for `"batch"` about the mean of all rows, [N, C]."""
     if statistics != "batch":
         return rows.variance
@@ -100,7 +102,7 @@ def _total_variance(rows: _Rows, statistics: str) -> Tensor:
     return rows.variance + ops.square(rows.mean - ops.sum(share * rows.mean, axis=0, keepdims=True))
 
 
-def _pooled(rows: _Rows, momentum: float, statistics: str) -> _Rows:
+def _pooled(rows: _Rows, momentum: float, statistics: Statistics) -> _Rows:
     """One row that has the effect of all of them, [1, 1] and [1, C]."""
     weight = _weights(rows.count, momentum, statistics)
     total = ops.sum(weight)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler
 from keras_bigbatch.schedules._scale_learning_rate import Rule
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Plan:
     epochs: int
     steps_per_epoch: int
     updates: int
-    learning_rate: Any
+    learning_rate: LearningRateScaler
     accumulation_steps: int
     micro_batch: int
     warmup_updates: int

@@ -14,7 +14,7 @@ from keras_bigbatch._learning_rates import (
     LearningRateSchedule,
     checked_learning_rate,
 )
-from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler
+from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler, Warmup
 from keras_bigbatch.schedules._plan import Plan
 from keras_bigbatch.schedules._regime_stretch import RegimeStretch
 from keras_bigbatch.schedules._rescaled_schedule import plain_fraction
@@ -120,7 +120,7 @@ class Regime:
         stretch: float | None = None,
         warmup_epochs: float = 0,
         accumulation_steps: int = 1,
-        warmup: str = "gradual",
+        warmup: Warmup = "gradual",
     ) -> Plan:
         """Returns the recipe for a larger batch, in the same model, loss and optimizer.
 

@@ -18,8 +18,8 @@ class RegimeStretch(RescaledSchedule):
     """Reads a schedule written in small-batch updates at the pace of a run of large-batch updates.
 
     Use it when a schedule was tuned at `small_batch` and the run at `large_batch` lasts `stretch`
-    times as many *epochs*. With `ratio = large_batch / small_batch` and `t` the number of optimizer
-    updates done, `rate(t) = learning_rate(t * ratio / stretch)`. You set `epochs` in `fit`:
+    times as many *epochs* (which you set in `fit`). With `ratio = large_batch / small_batch` and
+    `t` the number of optimizer updates done, `rate(t) = learning_rate(t * ratio / stretch)`:
 
     | `stretch` | `epochs` in `fit` | updates, against the small batch | `rate(t)` |
     |---|---|---|---|
@@ -28,22 +28,14 @@ class RegimeStretch(RescaledSchedule):
     | `1` | as they were | `1 / ratio` times as many | `ratio` times as fast |
 
     So `stretch=None` leaves the schedule as it is: at the same number of updates a schedule in
-    updates needs no change. The rates themselves are not scaled either; wrap or be wrapped in a
-    `LearningRateScaler` for that. This class knows the batches, not the data set, and a batch that
-    does not divide it makes an epoch a little longer or shorter than the ratio says (50 000 samples
-    at 128 and 4096: 391 and 13 updates, so 32 times the epochs are 6.4 % more updates).
-    `Regime` knows both and is exact.
+    updates needs no change. The rates are not scaled either; wrap or be wrapped in a
+    `LearningRateScaler` for that. This class does not know the size of the data set, so a batch
+    that does not divide it makes the counts inexact by an update an epoch. `Regime` is exact.
 
-    Where `ratio / stretch` is a whole number, `learning_rate` is called with an integer, exact to
-    2^31. Elsewhere it is called with a float32, so one that you wrote must take steps that are not
-    whole. With `ratio / stretch = p / q` in whole numbers it is computed in integers and rounded
-    once, so that a drop comes at the right update as long as `q` times its small-batch update is
-    under 2^24 (16 million), and in no case before it. Under `gradient_accumulation_steps=k` pass
-    `accumulation_steps=k` to the outermost of nested schedules, since Keras calls schedules once a
-    micro-step.
-
-    Differs from Composer's `scale_schedule_ratio` and the `epochs` factor of bigBatch (the code of
-    Hoffer et al.), which count in epochs and round the ratio up.
+    Where `ratio / stretch` is a whole number, `learning_rate` is called with an integer. Elsewhere
+    it is called with a float32, so that one you wrote yourself must take fractions of an update.
+    With `ratio / stretch = p / q` in whole numbers, a drop comes at the right update as long as
+    `q` times its small-batch update is under 2^24 (16 million), and never before it.
 
     Args:
         learning_rate: A positive float, or a `LearningRateSchedule` in small-batch updates.
@@ -52,7 +44,8 @@ class RegimeStretch(RescaledSchedule):
             micro-batches together.
         stretch: How many times as many epochs the large-batch run has. `None` is the ratio. Any
             positive number is allowed; above the ratio there are more updates than before.
-        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1.
+        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1; for the outermost
+            of nested schedules only, since Keras calls that one once a micro-step.
         name: The name of the schedule.
 
     Raises:

@@ -21,44 +21,30 @@ class LargeBatchModel(keras.Model):
     part of the training loss by a weight, of a batch of M samples:
 
     - `gradient_noise` gives a large batch the gradient noise of a small one, at an unchanged rate:
-      `z_n ~ N(1, sigma^2)`, so that the gradient is `1/M * sum(z_n * g_n)`: unbiased, and with
-      `sigma^2 = B_L / B_S - 1` of the same covariance as a batch of B_S. That is noise per update.
-      It cannot replace the updates that a large batch does not make.
+      the weights are drawn from `N(1, sigma^2)`, and with `sigma^2 = B_L / B_S - 1` the gradient
+      has the covariance of a batch of B_S. It cannot replace the updates that a large batch does
+      not make.
     - `discard_small_loss` leaves out the `floor(fraction * M)` samples with the smallest losses of
-      each batch, and multiplies the others by `M / kept`, so that the gradient is the mean over the
-      kept samples. The layers have still seen the others: batch norm's statistics include them.
+      each batch, and the loss is the mean over the others. The layers have still seen all of them:
+      batch norm's statistics include those that are left out.
 
-    With both, the kept samples have noise. `evaluate`, `validation_data` and `predict` are those of
-    the plain model to the bit, and metrics do not see the weights; only the `loss` that `fit`
-    reports is the weighted one. The layers are shared with the model that they come from, which is
-    trained along.
+    With both, the kept samples have noise. `evaluate`, `validation_data`, `predict` and the metrics
+    are those of the plain model; only the `loss` that `fit` reports is the weighted one. The
+    layers are shared with the model that they come from, which is trained along.
 
-    Regularization losses are never weighed. Sample and class weights multiply; a sample's loss, by
-    which it is kept or not, is the sum over the outputs of its weighted losses, each times the
-    output's loss weight.
-
-    Sizes are in samples; `discard_updates` counts optimizer updates: under accumulation
-    `gradient_accumulation_steps` micro-steps are one, and the fraction is discarded from each
-    micro-batch. (Steps that a `LossScaleOptimizer` skips count.) The counter is a weight of the
-    model, first in `get_weights()`, and saved with it. The state of the random numbers is not
-    saved, as Keras does not save it for `Dropout`: a loaded model starts them from `seed` again.
-
-    On many devices, each replica of TensorFlow and each rank of torch discards from its own part of
-    the batch; on JAX it is the global batch. Each has noise of its own.
-
-    Differs from the papers: Hoffer et al. say that sigma^2 is proportional to M, which is its limit
-    for large M. Gao & Zhong do not say whether the loss is divided by M or by the kept samples;
-    divided by M, discarding also lowers the learning rate. From Composer's SelectiveBackprop:
-    no second forward pass, a hard cut instead of random draws.
+    Regularization losses are never weighted. Sample and class weights multiply. With several
+    outputs a sample's loss is the sum of its losses, each times the output's loss weight.
 
     Args:
         inputs: Input tensors of a functional model, for instance `model.inputs`.
         outputs: Its output tensors, for instance `model.outputs`.
-        gradient_noise: sigma^2, 0 for none; `large_batch / small_batch - 1` for the noise of
+        gradient_noise: sigma^2, 0 for no noise; `large_batch / small_batch - 1` for the noise of
             `small_batch`.
-        discard_small_loss: Fraction of the samples to leave out, at least 0 and less than 1.
-        discard_updates: Discard in this many first updates only, or None for always.
-        seed: Seed of the noise.
+        discard_small_loss: Fraction of the samples to leave out, at least 0 and less than 1; under
+            accumulation of each micro-batch.
+        discard_updates: Discard in this many first optimizer updates only, or None for always. The
+            counter is a weight of the model, first in `get_weights()`.
+        seed: Seed of the noise. Its state is not saved: a loaded model starts from `seed` again.
         name: Name of the model.
         trainable: Whether the weights are trainable.
 

@@ -1,11 +1,16 @@
 """The callbacks of a training whose stages are one `fit` each: they see one training."""
 
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import keras
 
 from keras_bigbatch.training._batch_stage import BatchStage
+
+# What `fit` takes.
+Callbacks: TypeAlias = keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None
+Verbose: TypeAlias = Literal["auto", 0, 1, 2]
 
 
 class StageCallbacks(keras.callbacks.CallbackList):
@@ -22,7 +27,9 @@ class StageCallbacks(keras.callbacks.CallbackList):
         restored_epoch: Where a `BackupAndRestore` wants to go on, or None.
     """
 
-    def __init__(self, callbacks: Any, model: keras.Model, epochs: int, verbose: Any) -> None:
+    def __init__(
+        self, callbacks: Callbacks, model: keras.Model, epochs: int, verbose: Verbose
+    ) -> None:
         self._plateau = _Plateau()
         super().__init__(
             # Last, to see what the others have put into the logs.

@@ -34,7 +34,7 @@ class StageData:
         y: Any,
         sample_weight: Any,
         validation_split: float,
-        shuffle: Any,
+        shuffle: bool,
         seed: int | None,
         stages: tuple[BatchStage, ...],
     ) -> None:
