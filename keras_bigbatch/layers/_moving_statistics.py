@@ -46,8 +46,8 @@ def moving_update(
       variance: one step with the moments of the whole batch, by the law of total variance.
 
     Where a framework gives each replica a part of the batch, every replica sums its groups up in
-    one row, and all of them make the same step from everybody's rows: the step that one device
-    would have made with the replicas' parts one after the other.
+    one row, and all of them make the same step from the rows of all: the step of one device that
+    has the replicas' parts one after the other.
 
     Args:
         moving_mean: The old moving mean, [C].
@@ -91,7 +91,7 @@ def _weights(count: Tensor, momentum: float, statistics: Statistics) -> Tensor:
     # exp(n * log(momentum)) and not momentum ** n: log(0.99) in float32 is a hundred times
     # closer, relatively, than 1 - 0.99, so 512 groups still give weights good to 1e-7.
     log_momentum = math.log(momentum) if momentum > 0 else _LOG_OF_ZERO
-    return -ops.expm1(count * log_momentum) * ops.exp(_later(count) * log_momentum)
+    return -ops.expm1(count * log_momentum) * ops.exp(_groups_after(count) * log_momentum)
 
 
 def _total_variance(rows: _Rows, statistics: Statistics) -> Tensor:
@@ -114,12 +114,12 @@ def _pooled(rows: _Rows, momentum: float, statistics: Statistics) -> _Rows:
     )
 
 
-def _later(count: Tensor) -> Tensor:
-    """How many groups the rows after each row have, [N, 1]."""
+def _groups_after(count: Tensor) -> Tensor:
+    """How many groups come after each row, [N, 1]."""
     # Not a cumulative sum, which XLA unrolls to log2(N) stages, nor a matrix product, which a TPU
     # would round; N**2 numbers are nothing beside the batch.
     replicas = _backend.active().replicas
     index = replicas.on_all_devices(ops.arange(ops.shape(count)[0], dtype="int32"))
     follows = ops.expand_dims(index, 1) > ops.expand_dims(index, 0)
-    later = ops.sum(ops.where(follows, count, ops.zeros_like(count)), axis=0)
-    return ops.expand_dims(replicas.on_all_devices(later), 1)
+    after = ops.sum(ops.where(follows, count, ops.zeros_like(count)), axis=0)
+    return ops.expand_dims(replicas.on_all_devices(after), 1)

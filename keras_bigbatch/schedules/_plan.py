@@ -101,9 +101,9 @@ def _size_rows(plan: Plan) -> list[_Row]:
         ("batch", _number(regime.batch), _number(plan.batch)),
     ]
     if plan.accumulation_steps > 1:
-        times = f"{_number(plan.accumulation_steps)} x {_number(plan.micro_batch)}"
+        micro_batches = f"{_number(plan.accumulation_steps)} x {_number(plan.micro_batch)}"
         rows += [
-            ("micro-batches", "-", times),
+            ("micro-batches", "-", micro_batches),
             ("fit steps per epoch", "-", _number(plan.steps_per_epoch)),
         ]
     rows += [
@@ -150,8 +150,8 @@ def _rate_rows(plan: Plan) -> list[_Row]:
 
 def _scaling(plan: Plan) -> str:
     name = getattr(plan.rule, "__name__", "custom") if callable(plan.rule) else plan.rule
-    ratio = _times(Fraction(plan.batch, plan.regime.batch))
-    return f"Batch x {ratio}, rates x {_times(plan.learning_rate.factor)} (rule: {name})."
+    ratio = _factor(Fraction(plan.batch, plan.regime.batch))
+    return f"Batch x {ratio}, rates x {_factor(plan.learning_rate.factor)} (rule: {name})."
 
 
 def _warmup(plan: Plan) -> str:
@@ -178,7 +178,7 @@ def _remainder(plan: Plan) -> str:
 
 def _cost(plan: Plan) -> str:
     regime = plan.regime
-    samples = f"{_times(Fraction(plan.samples, regime.samples))} times the small batch's samples"
+    samples = f"{_factor(Fraction(plan.samples, regime.samples))} times the small batch's samples"
     if plan.samples == regime.samples:
         samples = "as many samples as the small batch"
     more = plan.updates - regime.updates
@@ -190,7 +190,7 @@ def _cost(plan: Plan) -> str:
     return f"Cost: {samples}, and {updates}."
 
 
-def _times(factor: float | Fraction) -> str:
+def _factor(factor: float | Fraction) -> str:
     """A factor, to four digits."""
     return f"{float(factor):.4g}" if factor < 1000 else f"{float(factor):,.0f}"
 

@@ -92,7 +92,7 @@ class RegimeStretch(RescaledSchedule):
         self._speed = speed
 
     def __call__(self, step: Tensor) -> Tensor:
-        """Returns the rate that the small-batch recipe has at the same point of its way.
+        """Returns the rate that the small-batch recipe has at the same point of its training.
 
         Args:
             step: Optimizer updates done (micro-steps under accumulation), as Keras passes them:
@@ -106,17 +106,18 @@ class RegimeStretch(RescaledSchedule):
 
     def _small_update(self, update: Tensor) -> Tensor:
         """The small-batch update that a large-batch update corresponds to."""
-        times, parts = self._speed.numerator, self._speed.denominator
-        if parts == 1:
-            return update * times
+        numerator, denominator = self._speed.numerator, self._speed.denominator
+        if denominator == 1:
+            return update * numerator
         dtype = rate_dtype()
-        if times * parts >= 2**31:
+        if numerator * denominator >= 2**31:
             # Not a fraction of small numbers: the products below would overflow.
             return ops.cast(update, dtype) * float(self._speed)
-        # The whole part in integers, as a product of floats may land just past a drop.
-        rest = ops.mod(update, parts) * times
-        whole = ops.floor_divide(update, parts) * times + ops.floor_divide(rest, parts)
-        return ops.cast(whole, dtype) + ops.cast(ops.mod(rest, parts), dtype) / parts
+        # The integer part in integers, as a product of floats may land just past a drop.
+        rest = ops.mod(update, denominator) * numerator
+        integer = ops.floor_divide(update, denominator) * numerator
+        integer = integer + ops.floor_divide(rest, denominator)
+        return ops.cast(integer, dtype) + ops.cast(ops.mod(rest, denominator), dtype) / denominator
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stretch": self.stretch}

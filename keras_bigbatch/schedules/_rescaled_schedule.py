@@ -1,4 +1,4 @@
-"""What `LearningRateScaler` and `RegimeStretch` share: arguments, nesting, clock and config."""
+"""What `LearningRateScaler` and `RegimeStretch` share: arguments, nesting, count and config."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -19,7 +19,7 @@ from keras_bigbatch._typing import Tensor
 
 
 def plain_fraction(number: float | Fraction) -> Fraction:
-    """The fraction that was meant: 12/5 for 2.4, whose binary value is a hair away from it."""
+    """The fraction that was meant: 12/5 for 2.4, whose binary value is a little off."""
     exact = Fraction(number)
     near = exact.limit_denominator(1_000_000)
     # Two roundings of a double; two fractions with such denominators are much further apart.

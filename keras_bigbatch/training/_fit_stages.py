@@ -109,7 +109,7 @@ def fit_stages(
         validation_data = data.validation()
     rates = StageRates(model, stages, lambda index: data.of(stages[index])[1])
     ends = list(itertools.accumulate(stage.epochs for stage in stages))
-    together = StageCallbacks(callbacks, model, ends[-1], verbose)
+    stage_callbacks = StageCallbacks(callbacks, model, ends[-1], verbose)
 
     epoch, index, restored, started = initial_epoch, 0, False, False
     with _one_training(model):
@@ -123,12 +123,12 @@ def fit_stages(
             else:
                 rates.start(index, epoch - (ends[index] - stage.epochs), restored)
             arguments, steps = data.of(stage)
-            together.enter(stage, epoch, steps, arguments["x"])
+            stage_callbacks.enter(stage, epoch, steps, arguments["x"])
             model.fit(
                 **arguments,
                 initial_epoch=epoch,
                 epochs=ends[index],
-                callbacks=together,
+                callbacks=stage_callbacks,
                 verbose=verbose,
                 class_weight=class_weight,
                 validation_data=validation_data,
@@ -136,18 +136,18 @@ def fit_stages(
                 validation_steps=validation_steps,
                 validation_freq=validation_freq,
             )
-            if not started and not restored and together.restored_epoch is not None:
+            if not started and not restored and stage_callbacks.restored_epoch is not None:
                 # That `fit` has only begun the training: it starts where the backup is.
                 model._initial_epoch = None
-                epoch, index, restored = together.restored_epoch, 0, True
+                epoch, index, restored = stage_callbacks.restored_epoch, 0, True
                 continue
             started = True
-            epoch = together.next_epoch
-            if together.stopped:
+            epoch = stage_callbacks.next_epoch
+            if stage_callbacks.stopped:
                 break
             index += 1
     model.optimizer.finalize_variable_values(model.trainable_weights)
-    together.finish()
+    stage_callbacks.finish()
     return model.history
 
 

@@ -1,7 +1,7 @@
 """A model whose training loss has the noise of a small batch, or only its larger losses."""
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -15,7 +15,7 @@ from keras_bigbatch.training._sample_losses import SampleLosses
 
 @serializable
 class LargeBatchModel(keras.Model):
-    """A functional model that weighs the samples of a training batch.
+    """A functional model that weights the samples of a training batch.
 
     Use it to try two remedies of the papers inside `compile` and `fit`. Both multiply sample n's
     part of the training loss by a weight, of a batch of M samples:
@@ -49,7 +49,7 @@ class LargeBatchModel(keras.Model):
         trainable: Whether the weights are trainable.
 
     Raises:
-        ValueError: If an argument is not as above. In `compile`: if there is no loss to weigh, or
+        ValueError: If an argument is not as above. In `compile`: if there is no loss to weight, or
             if a loss's reduction is `"mean_with_sample_weight"`, which would divide by the sum of
             the weights and so undo them.
 
@@ -126,9 +126,13 @@ class LargeBatchModel(keras.Model):
             )
 
     def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, **kwargs: Any
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        **kwargs: Any,
     ) -> None:
-        """As `keras.Model.compile`, with a `loss` that has a value for each sample."""
+        """As `keras.Model.compile`; the `loss` must have a value for each sample."""
         outputs = self.output
         # Dictionaries are flattened by their sorted keys.
         names = sorted(outputs) if isinstance(outputs, dict) else self.output_names
@@ -155,23 +159,23 @@ class LargeBatchModel(keras.Model):
             values = self._sample_losses.values(y, y_pred)
             if self.discard_small_loss:
                 losses = self._sample_losses.of_samples(values, sample_weight)
-                weight = self._kept(ops.stop_gradient(losses), batch)
+                weight = self._kept_weight(ops.stop_gradient(losses), batch)
             if self.gradient_noise:
-                weight = weight * self._noise(batch)
+                weight = weight * self._noise_weight(batch)
             weights = self._sample_losses.weights(values, sample_weight, weight)
             sample_weight = keras.tree.pack_sequence_as(y_pred, weights)
         return super().compute_loss(x, y, y_pred, sample_weight, training=training)
 
-    def _noise(self, batch: Tensor) -> Tensor:
-        """Per sample a draw from N(1, gradient_noise)."""
+    def _noise_weight(self, batch: Tensor) -> Tensor:
+        """For each sample a draw from N(1, gradient_noise)."""
         replica, replicas = _backend.active().replicas.place()
-        # Replicas have the same state of the random numbers: each takes its own of all draws.
+        # Replicas have the same random state, so all of them draw for all and take their own row.
         shape = (replicas, batch)
         draws = keras.random.normal(shape, seed=self.seed_generator, dtype="float32")
         return 1.0 + math.sqrt(self.gradient_noise) * ops.take(draws, replica, axis=0)
 
-    def _kept(self, losses: Tensor, batch: Tensor) -> Tensor:
-        """Per sample 0, or the batch over the number of the kept ones."""
+    def _kept_weight(self, losses: Tensor, batch: Tensor) -> Tensor:
+        """For each sample 0, or the batch size over the number of samples that are kept."""
         if isinstance(batch, int):
             discarded = math.floor(self.discard_small_loss * batch)
             factor = batch / (batch - discarded)
@@ -205,7 +209,7 @@ class LargeBatchModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "LargeBatchModel":
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The model that `get_config` described."""
         config = dict(config)
         functional = keras.saving.deserialize_keras_object(
@@ -214,6 +218,6 @@ class LargeBatchModel(keras.Model):
         return cls(functional.input, functional.output, **config)
 
 
-def _single(tensors: Any) -> Any:
+def _single(tensors: Tensor) -> Tensor:
     """A list of one tensor, as `model.inputs` is, as that tensor: `fit` is then given an array."""
     return tensors[0] if isinstance(tensors, list | tuple) and len(tensors) == 1 else tensors
