@@ -84,13 +84,7 @@ class Regime:
             value = positive_integer(name, getattr(self, name), f"It counts {unit}.")
             object.__setattr__(self, name, value)
         _steps_per_epoch(self.examples, self.batch, self.drop_remainder)
-        given = self.learning_rate
-        rate: LearningRate | dict[int, float]
-        if isinstance(given, dict):
-            rate = _checked_rates(given, self.epochs)
-        else:
-            rate = checked_learning_rate(given)
-        object.__setattr__(self, "learning_rate", rate)
+        object.__setattr__(self, "learning_rate", _checked_rates(self.learning_rate, self.epochs))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -242,8 +236,10 @@ def _steps_per_epoch(examples: int, batch: int, drop_remainder: bool) -> int:
     return examples // batch if drop_remainder else -(-examples // batch)
 
 
-def _checked_rates(rates: dict[Any, Any], epochs: int) -> dict[int, float]:
-    """The rates by epoch, in order, or a `ValueError`."""
+def _checked_rates(rates: Any, epochs: int) -> LearningRate | dict[int, float]:
+    """A rate, a schedule, or the rates by epoch in order; or a `ValueError`."""
+    if not isinstance(rates, dict):
+        return checked_learning_rate(rates)
     for epoch in rates:
         is_integer = isinstance(epoch, numbers.Integral) and not isinstance(epoch, bool)
         if not is_integer or not 0 <= epoch < epochs:
