@@ -1,9 +1,8 @@
 """Types shared by the signatures of the package."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -27,8 +26,3 @@ Weights: TypeAlias = Sequence[npt.NDArray[Any]]
 
 # All values of a model's trainable variables, one after the other, on the host.
 Vector: TypeAlias = npt.NDArray[np.floating[Any]]
-
-# What Keras takes for an optimizer's learning rate.
-LearningRate: TypeAlias = (
-    float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], Tensor]
-)

@@ -33,7 +33,7 @@ FLOOR_TESTS = {
         "tests/callbacks",
         "tests/test_golden.py",
     ],
-    "oldest keras 2": ["tests/diagnostics", "tests/test_contract.py"],
+    "oldest keras 2": ["tests/diagnostics", "tests/contract"],
 }
 
 

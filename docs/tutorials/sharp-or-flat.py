@@ -137,7 +137,7 @@ for row, quantity in enumerate(quantities):
 #
 # ## From one to the other
 #
-# [`linear_path`][keras_bigbatch.diagnostics.linear_path.linear_path] takes the loss at
+# [`linear_path`][keras_bigbatch.diagnostics.linear_path] takes the loss at
 #
 # $$w(\alpha) = (1 - \alpha) \, w_{\mathrm{SB}} + \alpha \, w_{\mathrm{LB}}$$
 #
@@ -246,9 +246,9 @@ plt.show()
 #   of two kinds, as here, cannot show the contrary.
 #
 # The papers' figures: [Evidence](../evidence/keskar.md). The functions:
-# [`sharpness`][keras_bigbatch.diagnostics.sharpness.sharpness],
-# [`hessian_eigenvalues`][keras_bigbatch.diagnostics.hessian_eigenvalues.hessian_eigenvalues],
-# [`linear_path`][keras_bigbatch.diagnostics.linear_path.linear_path]. References: [Keskar et al.,
+# [`sharpness`][keras_bigbatch.diagnostics.sharpness],
+# [`hessian_eigenvalues`][keras_bigbatch.diagnostics.hessian_eigenvalues],
+# [`linear_path`][keras_bigbatch.diagnostics.linear_path]. References: [Keskar et al.,
 # 2017](https://arxiv.org/abs/1609.04836), [Dinh et al., 2017](https://arxiv.org/abs/1703.04933),
 # [Kwon et al., 2021](https://arxiv.org/abs/2102.11600). What to do about the gap: [regime
 # adaptation](../methods/regime-adaptation.md). Next: [how large is large](how-large-is-large.md).

@@ -28,7 +28,7 @@ def to_ghost(model: keras.Model, virtual_batch: int = 128) -> keras.Model:
     once.
 
     The moving statistics' `momentum` is kept too, and some of `keras.applications` have 0.999: a
-    training of fewer than some thousand groups wants a smaller one, or inference lags behind. Set
+    training of fewer than some thousand groups needs a smaller one, or inference lags behind. Set
     `layer.momentum` before you compile.
 
     The copy is not compiled: an optimizer's momenta belong to the original's variables. Convert
@@ -145,7 +145,7 @@ def _converted(model: keras.Model, target: type[_Norm], new_config: _NewConfig) 
             _check_converted(part, part_copy, layer, target)
             part_copy.trainable = part.trainable
         for variable, variable_copy in zip(layer.variables, copy.variables, strict=True):
-            # A copy: on JAX the two would share an array that training one of them gives away.
+            # A copy: on JAX the two would share an array that training one of them donates.
             variable_copy.assign(keras.ops.copy(variable))
     return converted
 
@@ -203,7 +203,7 @@ def _inner_models(model: keras.Model) -> list[keras.Model]:
 
 def _match_models(model: keras.Model, copy: keras.Model) -> None:
     """Gives nested models their flags, and inputs their names, which Keras takes from tensors."""
-    # From the outside in: setting a model's flag sets its layers', which are mended later.
+    # From the outside in: setting a model's flag sets its layers', which are set afterwards.
     copy.trainable = model.trainable
     for layer, layer_copy in zip(_input_layers(model), _input_layers(copy), strict=True):
         layer_copy.name = layer.name

@@ -5,8 +5,9 @@ from typing import Any
 
 from keras import ops
 
+from keras_bigbatch._learning_rates import OptimizerLearningRate
 from keras_bigbatch._serialization import serializable
-from keras_bigbatch._typing import LearningRate, Tensor
+from keras_bigbatch._typing import Tensor
 from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
 
 
@@ -59,7 +60,7 @@ class CBLR(LayerwiseOptimizer):
 
     def __init__(
         self,
-        learning_rate: LearningRate = 0.3,
+        learning_rate: OptimizerLearningRate = 0.3,
         momentum: float = 0.0,
         trust_coefficient: float = 0.001,
         weight_decay: float | None = 0.0,

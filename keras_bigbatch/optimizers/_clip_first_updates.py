@@ -8,9 +8,10 @@ from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._learning_rates import OptimizerLearningRate
 from keras_bigbatch._private_api.keras import replace_clipping
 from keras_bigbatch._serialization import serializable
-from keras_bigbatch._typing import LearningRate, Tensor
+from keras_bigbatch._typing import Tensor
 from keras_bigbatch._updates import inner_optimizer
 
 
@@ -128,7 +129,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         return self.optimizer.learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, learning_rate: LearningRate) -> None:
+    def learning_rate(self, learning_rate: OptimizerLearningRate) -> None:
         self.optimizer.learning_rate = learning_rate
 
     @property

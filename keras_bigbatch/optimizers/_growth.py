@@ -5,7 +5,7 @@ import warnings
 import keras
 from keras import ops
 
-from keras_bigbatch._typing import LearningRate
+from keras_bigbatch._learning_rates import OptimizerLearningRate
 
 # Without decay, weights that grow by e in fewer updates than these break a training down.
 _FAST_GROWTH = 1000
@@ -14,7 +14,7 @@ _LOOKS = (0, 10, 100, 1000, 10_000)
 
 
 def warn_of_growth(
-    optimizer: keras.optimizers.Optimizer, learning_rate: LearningRate, stacklevel: int
+    optimizer: keras.optimizers.Optimizer, learning_rate: OptimizerLearningRate, stacklevel: int
 ) -> None:
     """Warns if the weights grow fast at this rate without decay."""
     relative = _highest(learning_rate) * optimizer.trust_coefficient
@@ -31,7 +31,7 @@ def warn_of_growth(
         )
 
 
-def _highest(learning_rate: LearningRate) -> float:
+def _highest(learning_rate: OptimizerLearningRate) -> float:
     if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         return max(float(learning_rate(ops.convert_to_tensor(update))) for update in _LOOKS)
     return learning_rate if isinstance(learning_rate, float) else 0.0

@@ -5,8 +5,9 @@ from typing import Any, Literal, get_args
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import one_of
+from keras_bigbatch._learning_rates import OptimizerLearningRate
 from keras_bigbatch._serialization import serializable
-from keras_bigbatch._typing import LearningRate, Tensor
+from keras_bigbatch._typing import Tensor
 from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer, size_over_slope
 
 _Denominator = Literal["sum", "gradient", "decayed_gradient"]
@@ -86,7 +87,7 @@ class LARS(LayerwiseOptimizer):
 
     def __init__(
         self,
-        learning_rate: LearningRate = 0.3,
+        learning_rate: OptimizerLearningRate = 0.3,
         momentum: float = 0.9,
         trust_coefficient: float = 0.001,
         weight_decay: float | None = 0.0,

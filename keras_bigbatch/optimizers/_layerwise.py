@@ -10,8 +10,9 @@ from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import boolean, patterns, positive_number
+from keras_bigbatch._learning_rates import OptimizerLearningRate
 from keras_bigbatch._private_api.keras import uses_weight_decay, variable_index
-from keras_bigbatch._typing import LearningRate, Tensor
+from keras_bigbatch._typing import Tensor
 from keras_bigbatch.optimizers._growth import warn_of_growth
 
 
@@ -89,7 +90,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
 
     def __init__(
         self,
-        learning_rate: LearningRate = 0.3,
+        learning_rate: OptimizerLearningRate = 0.3,
         momentum: float = 0.9,
         trust_coefficient: float = 0.001,
         weight_decay: float | None = 0.0,
