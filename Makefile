@@ -5,12 +5,18 @@ PYTHON ?= python3
 # Options of pip for torch alone. On Linux its default is a build for GPUs, of gigabytes: pass the
 # `--index-url ...` that pytorch.org's instructions give for the CPU build, unless pip is set up so.
 TORCH_PIP_ARGS ?=
+# In place of the pinned Keras, for the tests: KERAS=keras-nightly.
+KERAS ?=
 # Passed on to the demo and the tutorials.
 ARGS ?=
+# What `make test` runs on, and what `make check` does.
 BACKENDS ?= jax tensorflow torch
+BACKEND ?= $(firstword $(BACKENDS))
 
 DEMO := .venv-demo
-TESTS := .venv
+# All backends share an environment. Fewer get one without the others: `.venv-torch`.
+empty :=
+TESTS := .venv$(if $(filter-out $(BACKENDS),jax tensorflow torch),-$(subst $(empty) ,-,$(strip $(BACKENDS))))
 TOOLS := .venv-tools
 FLOOR := .venv-floor
 PINS := requirements/constraints.txt
@@ -24,7 +30,7 @@ export NO_MKDOCS_2_WARNING := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint docs tutorials serve clean
+.PHONY: help demo check test build bench lint docs tutorials serve clean
 
 help: ## print this list
 	@echo 'Targets (each sets itself up; PYTHON=... chooses the Python, 3.11 or newer):'
@@ -33,8 +39,18 @@ help: ## print this list
 demo: $(DEMO)/.done ## the main job: close the generalization gap on a real data set (ARGS="--quick")
 	KERAS_BACKEND=jax $(DEMO)/bin/python examples/closing_the_gap.py $(ARGS)
 
-test: $(TESTS)/.done $(TOOLS)/.done $(FLOOR)/.done ## everything that must pass: lint, three backends, oldest Keras, docs, wheel
-	$(TOOLS)/bin/python scripts/check.py --backends $(BACKENDS)
+# The script makes the environments, so that the first tests start while others still install.
+check: ## before each commit: lint, types, and a part of the tests (BACKEND=torch)
+	@$(call newer_python)
+	$(PYTHON) scripts/check.py --python $(TESTS) --quick $(BACKEND)
+
+test: ## everything that must pass: lint, three backends, oldest Keras, docs, wheel (BACKENDS=torch)
+	@$(call newer_python)
+	$(PYTHON) scripts/check.py --python $(TESTS) --backends $(BACKENDS)
+
+build: $(TESTS)/.done $(TOOLS)/.done ## the wheel and the source distribution, made and checked, into dist/
+	rm -rf dist
+	KERAS_BACKEND=$(BACKEND) $(TOOLS)/bin/python scripts/build.py dist --python $(TESTS)/bin/python
 
 bench: $(TESTS)/.done ## the benchmarks, on one backend (KERAS_BACKEND, default jax)
 	@for script in ghost_batch_normalization weight_distance overheads; do \
@@ -42,8 +58,9 @@ bench: $(TESTS)/.done ## the benchmarks, on one backend (KERAS_BACKEND, default 
 		KERAS_BACKEND=$${KERAS_BACKEND:-jax} $(TESTS)/bin/python benchmarks/$$script.py || exit 1; \
 	done
 
-lint: $(TOOLS)/.done ## ruff, mypy and the import rules
-	$(TOOLS)/bin/python scripts/check.py --only lint
+lint: ## ruff, mypy and the import rules
+	@$(call newer_python)
+	$(PYTHON) scripts/check.py --only lint
 
 docs: $(TOOLS)/.done ## the site, into site/; any warning is an error
 	$(TOOLS)/bin/mkdocs build --strict
@@ -58,15 +75,19 @@ serve: $(TOOLS)/.done ## the site on this machine, reloaded at every change
 	$(TOOLS)/bin/mkdocs serve
 
 clean: ## remove the environments and everything that was built
-	rm -rf $(DEMO) $(TESTS) $(TOOLS) $(FLOOR) site dist build .cache .pytest_cache .mypy_cache \
+	rm -rf .venv .venv-* site dist build .cache .pytest_cache .mypy_cache \
 		.ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+define newer_python
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "keras_bigbatch needs Python 3.11 or newer; '$(PYTHON)' is not. Name one, as in:"; \
+	echo "    make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+endef
+
 # $(call environment,FOLDER) makes an empty one, or says what is in the way.
 define environment
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "keras_bigbatch needs Python 3.11 or newer; '$(PYTHON)' is not. Name one, as in:"; \
-		echo "    make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(call newer_python)
 	@$(PYTHON) -m venv $(1) || { \
 		echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 endef
@@ -78,28 +99,36 @@ $(DEMO)/.done: pyproject.toml requirements/constraints.txt
 	@touch $@
 
 # torch first and alone: what comes later then finds it installed, and cannot pull another build.
-$(TESTS)/.done: pyproject.toml requirements/constraints.txt requirements/backends.txt
+$(TESTS)/.done: pyproject.toml requirements/constraints.txt $(BACKENDS:%=requirements/%.txt)
+ifneq ($(filter tensorflow,$(BACKENDS)),)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || { \
 		echo "TensorFlow has no release for '$(PYTHON)' yet. Name an older one, as in:"; \
 		echo "    make $(MAKECMDGOALS) PYTHON=python3.13"; exit 1; }
+endif
 	$(call environment,$(TESTS))
-	@echo 'Installing torch, JAX, TensorFlow and the test tools into $(TESTS) (once, some minutes) ...'
+	@echo 'Installing $(BACKENDS) and the test tools into $(TESTS) (once, some minutes) ...'
+ifneq ($(filter torch,$(BACKENDS)),)
 	@$(TESTS)/bin/python -m pip install -qq $(TORCH_PIP_ARGS) "$$(grep '^torch==' $(PINS))"
-	@$(TESTS)/bin/python -m pip install -qq -c $(PINS) -r requirements/backends.txt \
-		-e '.[test,examples,datasets]'
+endif
+	@$(TESTS)/bin/python -m pip install -qq -c $(PINS) $(BACKENDS:%=-r requirements/%.txt) \
+		-e '.[test,examples]'
+ifneq ($(KERAS),)
+	@$(TESTS)/bin/python -m pip uninstall -qq -y keras
+	@$(TESTS)/bin/python -m pip install -qq --pre $(KERAS)
+endif
 	@touch $@
 
 $(TOOLS)/.done: pyproject.toml requirements/constraints.txt
 	$(call environment,$(TOOLS))
 	@echo 'Installing the linters and the documentation tools into $(TOOLS) (once) ...'
-	@$(TOOLS)/bin/python -m pip install -qq -c $(PINS) -e '.[lint,docs]'
+	@$(TOOLS)/bin/python -m pip install -qq -c $(PINS) -e '.[lint,docs,release]'
 	@touch $@
 
-# The oldest Keras that pyproject.toml allows; everything else as pinned.
-$(FLOOR)/.done: pyproject.toml requirements/constraints.txt
+# The oldest Keras and JAX that pyproject.toml allows; everything else as pinned.
+$(FLOOR)/.done: pyproject.toml requirements/constraints.txt requirements/oldest.txt requirements/jax.txt
 	$(call environment,$(FLOOR))
-	@echo 'Installing the oldest supported Keras into $(FLOOR) (once) ...'
-	@sed -e "s/^keras==.*/keras==$$(sed -n 's/.*"keras>=\([0-9.]*\)".*/\1.0/p' pyproject.toml)/" \
-		$(PINS) > $(FLOOR)/constraints.txt
-	@$(FLOOR)/bin/python -m pip install -qq -c $(FLOOR)/constraints.txt -e '.[test,jax]'
+	@echo 'Installing the oldest supported Keras and JAX into $(FLOOR) (once) ...'
+	@awk -F== 'NR == FNR { oldest[$$1] = $$0; next } { print $$1 in oldest ? oldest[$$1] : $$0 }' \
+		requirements/oldest.txt $(PINS) > $(FLOOR)/constraints.txt
+	@$(FLOOR)/bin/python -m pip install -qq -c $(FLOOR)/constraints.txt -r requirements/jax.txt -e '.[test]'
 	@touch $@

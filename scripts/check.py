@@ -1,48 +1,60 @@
 """Runs everything that must pass, goes on after a failure, and ends with a summary.
 
-`make test` calls it with all environments made. Each backend has a process of its own, since Keras
-reads its backend once, at import. As most tests keep one core busy and wait now and then, one step
-more than there are cores runs at a time, three at most; what a step prints is shown when it ended.
+`make test` calls it. Each backend has processes of its own, since Keras reads its backend once, at
+import. A step begins as soon as its environment is installed and a place is free, in the order
+of the list: the longest first. As a step waits now and then, one more than there are cores runs at
+a time, three at most. Every half minute a line says how far the running ones are; what a step
+prints is shown when it ended.
 """
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ROOT / ".venv/bin/python"
-TOOLS = ROOT / ".venv-tools/bin"
-FLOOR = ROOT / ".venv-floor/bin/python"
+TOOLS = ROOT / ".venv-tools"
+FLOOR = ROOT / ".venv-floor"
+BACKENDS = ("jax", "tensorflow", "torch")
 
-# The oldest Keras runs the package's own tests; documents and examples are the newest one's, and so
-# are the conversions of whole `keras.applications`, the longest tests. In two parts, so that
-# neither of two cores is left without work at the end.
-FLOOR_TESTS = {
-    "oldest keras 1": [
+# A backend's tests are two steps that take about as long, so that no core waits at the end: those
+# of the package's parts, and all others, which run whole programs.
+PACKAGE = [
+    f"tests/{name}" for name in ("callbacks", "diagnostics", "layers", "optimizers", "training")
+]
+# Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
+# `keras.applications`, the longest tests.
+FLOOR_PARTS = [
+    ["tests/diagnostics", "tests/contract", "tests/optimizers"],
+    [
         *("-k", "not applications"),
-        "tests/layers",
-        "tests/schedules",
-        "tests/callbacks",
+        *("tests/layers", "tests/schedules", "tests/callbacks", "tests/training"),
         "tests/test_golden.py",
     ],
-    "oldest keras 2": ["tests/diagnostics", "tests/contract"],
-}
+]
+# What a change breaks first, in a minute.
+QUICK = [
+    *("tests/test_public_api.py", "tests/test_golden.py", "tests/backend", "tests/schedules"),
+    *("tests/layers/test_ghost_batch_normalization.py", "tests/optimizers/test_rules.py"),
+]
+# The letters of tests that ended, and how many there are in all once a line of them is full.
+PROGRESS = re.compile(r"^([.sFExX]+)(?: +\[ *\d+/(\d+)\])?$", re.MULTILINE)
 
 
 @dataclass
 class Outcome:
-    """How a step ended; the counts are those of its tests, if it ran any."""
+    """How a step goes, and how it ended; the counts are those of its tests, if it runs any."""
 
     name: str
-    ok: bool
+    ok: bool = False
     seconds: float = 0.0
     passed: int = 0
     failed: int = 0
@@ -55,45 +67,77 @@ class Outcome:
             line += f"   {self.passed} passed, {self.failed} failed, {self.skipped} skipped"
         return line
 
+    def progress(self) -> str:
+        """The name, and how many tests have ended."""
+        lines = PROGRESS.findall(self.printed)
+        if not lines:
+            return self.name
+        totals = [f" of {total}" for _, total in lines if total]
+        return f"{self.name} ({sum(len(done) for done, _ in lines)}{''.join(totals[:1])})"
 
-def run(outcome: Outcome, *command: str | Path, cwd: Path = ROOT, **environment: str) -> bool:
+
+@dataclass(frozen=True)
+class Step:
+    """What is run, and the environments that it needs."""
+
+    name: str
+    run: Callable[[Outcome, Path], bool]
+    environments: tuple[Path, ...]
+
+
+def run(outcome: Outcome, *command: str | Path, **environment: str) -> bool:
     """Runs a command with additions to the environment; whether it succeeded."""
-    done = subprocess.run(
+    process = subprocess.Popen(
         [str(word) for word in command],
-        cwd=cwd,
-        env={**os.environ, **environment},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
+    )
+    while piece := os.read(process.stdout.fileno(), 65536):
+        outcome.printed += piece.decode("utf-8", "replace")
+    return process.wait() == 0
+
+
+def install(environment: Path) -> bool:
+    """Makes an environment by its target of the Makefile, which says what it installs."""
+    # The flags of a `make` that called this script speak of its own jobs.
+    variables = {key: value for key, value in os.environ.items() if key != "MAKEFLAGS"}
+    done = subprocess.run(
+        ["make", "--no-print-directory", f"{environment.name}/.done"],
+        cwd=ROOT,
+        env=variables,
+        stdin=subprocess.DEVNULL,
         check=False,
     )
-    outcome.printed += done.stdout
     return done.returncode == 0
 
 
 def lint(outcome: Outcome, _: Path) -> bool:
     """Style, format, types, and who may import whom."""
+    tools = TOOLS / "bin"
     commands: list[tuple[str | Path, ...]] = [
-        (TOOLS / "ruff", "check", "--quiet"),
-        (TOOLS / "ruff", "format", "--check", "--quiet"),
-        (TOOLS / "mypy",),
-        (TOOLS / "lint-imports", "--no-logo"),
-        (TOOLS / "python", "scripts/check_guards.py"),
+        (tools / "ruff", "check", "--quiet"),
+        (tools / "ruff", "format", "--check", "--quiet"),
+        (tools / "mypy",),
+        (tools / "lint-imports", "--no-logo"),
+        (tools / "python", "scripts/check_guards.py"),
     ]
     succeeded = [run(outcome, *command) for command in commands]
     return all(succeeded)
 
 
-def pytest(python: Path, backend: str, paths: Sequence[str]) -> Callable[[Outcome, Path], bool]:
+def pytest(name: str, environment: Path, backend: str, arguments: Sequence[str]) -> Step:
     """A step that runs tests on one backend and counts them."""
 
     def step(outcome: Outcome, scratch: Path) -> bool:
         report = scratch / "report.xml"
+        options = ("-rs", "--durations=15", "-o", "console_output_style=count")
         ok = run(
             outcome,
-            *(python, "-m", "pytest", "-rs", "--durations=15", f"--junitxml={report}", *paths),
+            *(environment / "bin/python", "-m", "pytest", *options, f"--junitxml={report}"),
+            *arguments,
             KERAS_BACKEND=backend,
             # Keras writes its settings there; the caller's own must neither change nor count.
             KERAS_HOME=str(scratch / "keras"),
@@ -102,8 +146,7 @@ def pytest(python: Path, backend: str, paths: Sequence[str]) -> Callable[[Outcom
             PYTHONDONTWRITEBYTECODE="",
             # Several steps run at a time: torch's threads would wait for cores that others have.
             OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"),
-            # Most of a test's time on JAX is the compiler's, and many tests, and the oldest Keras's
-            # once more, compile the same programs.
+            # Most of a test's time on JAX is the compiler's, and many compile the same programs.
             JAX_COMPILATION_CACHE_DIR=str(scratch.parent / "jax"),
             JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
             JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
@@ -116,7 +159,7 @@ def pytest(python: Path, backend: str, paths: Sequence[str]) -> Callable[[Outcom
             outcome.passed = count.get("tests", 0) - outcome.failed - outcome.skipped
         return ok and outcome.passed > 0
 
-    return step
+    return Step(name, step, (environment,))
 
 
 _COUNTS = ("tests", "failures", "errors", "skipped")
@@ -126,61 +169,118 @@ def docs(outcome: Outcome, scratch: Path) -> bool:
     """The site, with every warning an error, and all that its pages point to."""
     site = scratch / "site"
     # Not --quiet: that silences the warnings which --strict counts.
-    build = (TOOLS / "mkdocs", "build", "--strict", "--site-dir", site)
+    build = (TOOLS / "bin/mkdocs", "build", "--strict", "--site-dir", site)
     built = run(outcome, *build, NO_MKDOCS_2_WARNING="1")
-    return built and run(outcome, TOOLS / "python", "scripts/offline.py", site)
+    return built and run(outcome, TOOLS / "bin/python", "scripts/offline.py", site)
 
 
-def wheel(outcome: Outcome, scratch: Path) -> bool:
-    """Builds the wheel and imports it from a folder that has no sources."""
-    pip = (TESTS, "-m", "pip", "-qq", "--disable-pip-version-check")
-    if not run(outcome, *pip, "wheel", "--no-deps", "--wheel-dir", scratch, ROOT):
-        return False
-    (built,) = scratch.glob("*.whl")
-    installed = scratch / "installed"
-    script = (
-        "import pathlib, keras_bigbatch as kbb; here = pathlib.Path(kbb.__file__).parent; "
-        f"ok = here.parent == pathlib.Path({str(installed)!r}) and (here / 'py.typed').exists(); "
-        f"print('imported from {built.name}' if ok else here); raise SystemExit(not ok)"
-    )
-    return run(outcome, *pip, "install", "--no-deps", "--target", installed, built) and run(
-        outcome, *(TESTS, "-c", script), cwd=scratch, PYTHONPATH=str(installed), KERAS_BACKEND="jax"
-    )
+def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
+    """Everything that the backends asked for can show, the longest first."""
+    steps = []
+    # What takes all of them installed, or another one than was asked for.
+    whole = set(backends) == set(BACKENDS)
+    others = [f"--ignore={path}" for path in PACKAGE]
+    # TensorFlow takes longest, and torch, which compiles nothing, the shortest.
+    for backend in sorted(backends, key=("tensorflow", "jax", "torch").index):
+        steps.append(pytest(f"{backend} programs", tests, backend, ["tests", *others]))
+        steps.append(pytest(f"{backend} package", tests, backend, PACKAGE))
+    if whole:
+        for number, part in enumerate(FLOOR_PARTS, 1):
+            steps.append(pytest(f"oldest keras {number}", FLOOR, "jax", part))
+
+    def build(outcome: Outcome, scratch: Path) -> bool:
+        python = ("--python", tests / "bin/python")
+        command = (TOOLS / "bin/python", "scripts/build.py", scratch / "dist", *python)
+        return run(outcome, *command, KERAS_BACKEND=backends[0])
+
+    return [
+        *steps,
+        Step("lint", lint, (TOOLS,)),
+        Step("docs", docs, (TOOLS,)),
+        Step("build", build, (TOOLS, tests)),
+    ]
+
+
+def finished(steps: list[Step], workers: int, scratch: Path) -> list[Outcome]:
+    """Runs the steps, and says how it goes."""
+    begin = time.monotonic()
+
+    def say(text: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - begin), 60)
+        print(f"[{minutes:2}:{seconds:02}] {text}", flush=True)
+
+    def execute(step: Step, outcome: Outcome) -> None:
+        start, own = time.monotonic(), scratch / step.name
+        own.mkdir()
+        outcome.ok = step.run(outcome, own)
+        outcome.seconds = time.monotonic() - start
+
+    environments = dict.fromkeys(path for step in steps for path in step.environments)
+    waiting, running, outcomes = list(steps), {}, []
+    with ThreadPoolExecutor(workers + len(environments)) as pool:
+        installed = {path: pool.submit(install, path) for path in environments}
+        told = begin
+        while waiting or running:
+            for step in list(waiting):
+                needed = [installed[path] for path in step.environments]
+                if any(each.done() and not each.result() for each in needed):
+                    waiting.remove(step)
+                    outcomes.append(Outcome(step.name, printed="It has no environment.\n"))
+                elif len(running) < workers and all(each.done() for each in needed):
+                    waiting.remove(step)
+                    outcome = Outcome(step.name)
+                    running[pool.submit(execute, step, outcome)] = outcome
+                    say(f"{step.name} begins")
+            pending: list[Future] = [*running, *(f for f in installed.values() if not f.done())]
+            wait(
+                pending, timeout=max(0.0, told + 30 - time.monotonic()), return_when=FIRST_COMPLETED
+            )
+            for future in [each for each in running if each.done()]:
+                outcome = running.pop(future)
+                future.result()
+                outcomes.append(outcome)
+                say(f"{outcome.name} {'ended' if outcome.ok else 'FAILED'}")
+                print(f"===== {outcome.name} =====\n{outcome.printed}", flush=True)
+            if time.monotonic() >= told + 30:
+                told = time.monotonic()
+                installing = [
+                    f"{p.name} (installing)" for p, f in installed.items() if not f.done()
+                ]
+                at = [*installing, *(outcome.progress() for outcome in running.values())]
+                say(f"at {', '.join(at)}; {len(waiting)} to come")
+    return outcomes
 
 
 def main() -> int:
     """Runs the steps asked for; 0 if all of them passed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backends", nargs="+", default=["jax", "tensorflow", "torch"])
+    parser.add_argument("--backends", nargs="+", default=BACKENDS, choices=BACKENDS)
+    parser.add_argument("--python", default=".venv", help="the tests' environment")
+    parser.add_argument(
+        "--quick", choices=BACKENDS, help="lint and a part of the tests, on this one"
+    )
     parser.add_argument("--only", help="the name of the one step to run")
     arguments = parser.parse_args()
 
-    steps: dict[str, Callable[[Outcome, Path], bool]] = {"lint": lint}
-    for backend in arguments.backends:
-        steps[f"tests {backend}"] = pytest(TESTS, backend, ["tests"])
-    steps |= {name: pytest(FLOOR, "jax", tests) for name, tests in FLOOR_TESTS.items()}
-    steps |= {"docs": docs, "wheel": wheel}
+    tests = ROOT / arguments.python
+    if arguments.quick:
+        quick = pytest(f"{arguments.quick} tests", tests, arguments.quick, QUICK)
+        steps = [quick, Step("lint", lint, (TOOLS,))]
+    else:
+        steps = all_steps(arguments.backends, tests)
     if arguments.only is not None:
-        steps = {arguments.only: steps[arguments.only]}
+        steps = [step for step in steps if step.name == arguments.only]
 
-    def ended(name: str) -> Outcome:
-        outcome = Outcome(name, ok=False)
-        begin = time.monotonic()
-        own = Path(scratch, name)
-        own.mkdir()
-        outcome.ok = steps[name](outcome, own)
-        outcome.seconds = time.monotonic() - begin
-        return outcome
-
-    print(f"Running {', '.join(steps)}; some minutes each ...", flush=True)
-    outcomes = []
+    print(f"To run: {', '.join(step.name for step in steps)}", flush=True)
     workers = min(3, 1 + (os.cpu_count() or 1))
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(workers) as pool:
-        for outcome in pool.map(ended, steps):
-            print(f"\n===== {outcome.name} =====\n{outcome.printed}", end="", flush=True)
-            outcomes.append(outcome)
+    with tempfile.TemporaryDirectory() as scratch:
+        outcomes = finished(steps, workers, Path(scratch))
 
     print("\n===== summary =====", *outcomes, sep="\n")
+    if set(arguments.backends) != set(BACKENDS):
+        print(
+            "\nLeft to `make test` with all backends: the oldest Keras, and what was skipped above"
+        )
     if arguments.only is None:
         passed, failed, skipped = (
             sum(getattr(outcome, key) for outcome in outcomes)

@@ -16,7 +16,7 @@ def pytest_report_header(config):
 
 
 def _version(name):
-    for distribution in (name, f"{name}-cpu"):
+    for distribution in (name, f"{name}-cpu", f"{name}-nightly"):
         try:
             return importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:

@@ -7,6 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import keras
@@ -15,6 +16,7 @@ import pytest
 import keras_bigbatch as kbb
 
 ROOT = Path(__file__).resolve().parent.parent
+BACKENDS = ("jax", "tensorflow", "torch")
 NAMESPACES = [
     importlib.import_module(f"keras_bigbatch.{module.name}")
     for module in pkgutil.iter_modules(kbb.__path__)
@@ -98,6 +100,21 @@ def test_package_says_that_it_is_typed():
 def test_version_is_the_newest_of_the_changelog():
     headings = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == kbb.__version__
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [kbb.__version__]
+
+
+def test_lower_bounds_are_those_of_the_oldest_environment():
+    """`requirements/oldest.txt` is what they are tested with."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(name for key in BACKENDS for name in extras[key])]
+    bounds = dict(name.split(">=") for name in asked if ">=" in name)
+    assert set(bounds) >= {"keras", "jax"}
+    oldest = (ROOT / "requirements/oldest.txt").read_text()
+    pins = dict(re.findall(r"^([\w-]+)==(.+)$", oldest, re.MULTILINE))
+    for name in bounds.keys() & pins.keys():
+        assert f"{bounds[name]}.0" == pins[name], name
 
 
 @pytest.mark.parametrize(("folder", "longest"), [("keras_bigbatch", 260), ("tests", 300)])
@@ -122,11 +139,10 @@ def test_import_loads_nothing_more_than_keras():
         text=True,
         check=True,
     )
-    keras_backends = ("jax", "tensorflow", "torch")
     added = json.loads(done.stdout.splitlines()[-1])
     packages = {name.split(".")[0] for name in added}
     assert packages - set(sys.stdlib_module_names) == {"keras_bigbatch"}
-    assert not {f"keras_bigbatch._backend.{name}" for name in keras_backends} & set(added)
+    assert not {f"keras_bigbatch._backend.{name}" for name in BACKENDS} & set(added)
 
 
 def test_nothing_of_keras_is_imported_through_its_private_path():

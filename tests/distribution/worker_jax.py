@@ -8,18 +8,20 @@ import warnings
 
 import jax
 
-TRAIN_STEPS = []
+TRAIN_STEP = {"wanted": False, "text": ""}
 jit = jax.jit
 
 
 def recording_jit(*args, **options):
-    """`jax.jit`, which keeps the compiled text of every train step that Keras runs."""
+    """`jax.jit`, which keeps the compiled text of Keras's next train step when it is wanted."""
     compiled = jit(*args, **options)
     if not args or getattr(args[0], "__name__", "") != "train_step":
         return compiled
 
     def run(*inputs):
-        TRAIN_STEPS.append(compiled.lower(*inputs).compile().as_text())
+        if TRAIN_STEP["wanted"]:  # once a training: this compiles the step a second time
+            text = compiled.lower(*inputs).compile().as_text()
+            TRAIN_STEP.update(wanted=False, text=text)
         return compiled(*inputs)
 
     return run
@@ -93,24 +95,25 @@ def forward(model, batch):
     return collectives(run.lower(*state(model)[:2], x).compile().as_text())
 
 
-def trained(model, batch=BATCH, epochs=1, samples=None):
+def trained(model, batch=BATCH):
     """Collectives of the train step that `fit` runs."""
-    TRAIN_STEPS.clear()
-    cases.fit(model, *cases.images(samples or batch), epochs=epochs, batch=batch)
-    return collectives(TRAIN_STEPS[0])
+    TRAIN_STEP.update(wanted=True, text="")
+    cases.fit(model, *cases.images(batch), epochs=1, batch=batch)
+    return collectives(TRAIN_STEP["text"])
 
 
 def equality():
     """Two and four and eight devices, and a mesh with a model axis, against one."""
     found = {}
+    x, y = cases.images(2 * BATCH)
     for mode in cases.MODES:
         keras.distribution.set_distribution(None)
         single = cases.compiled(cases.conv_model(mode, 8))
-        trained(single, epochs=2, samples=2 * BATCH)
+        cases.fit(single, x, y, batch=BATCH)
         for n in (2, 4, 8, "mesh"):
             model_parallel() if n == "mesh" else data_parallel(n)
             model = cases.compiled(cases.conv_model(mode, 8))
-            trained(model, epochs=2, samples=2 * BATCH)
+            cases.fit(model, x, y, batch=BATCH)
             found[f"{mode}-{n}"] = cases.apart(single, model)
     return found
 
@@ -139,7 +142,7 @@ def alignment():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = cases.compiled(cases.conv_model("sequential", 12))
-            trained(model, epochs=2)
+            cases.fit(model, *cases.images(BATCH), batch=BATCH)
         results.append(model.get_weights())
     found["misaligned, apart"] = cases.apart(*results)
     return found

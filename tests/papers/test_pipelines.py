@@ -6,9 +6,9 @@ import _data
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from papers import pipelines
 
+tf = pytest.importorskip("tensorflow")
 tfds = pytest.importorskip("tensorflow_datasets")
 SAMPLES = 23  # of the mock, in each split
 IN_MEMORY = {

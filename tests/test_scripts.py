@@ -1,0 +1,73 @@
+"""The scripts behind `make test` and `make build`: what they say, and what they refuse."""
+
+import sys
+import tarfile
+import zipfile
+
+import keras
+import pytest
+
+from tests.test_public_api import ROOT
+
+if keras.backend.backend() != "jax":
+    pytest.skip("the scripts know no backend: once is enough", allow_module_level=True)
+
+sys.path.append(str(ROOT / "scripts"))
+
+import build
+import check
+
+
+def test_progress_is_read_from_what_pytest_has_printed():
+    outcome = check.Outcome("jax tests")
+    assert outcome.progress() == "jax tests"
+    outcome.printed = "running on keras 3.15.1\n..s"
+    assert outcome.progress() == "jax tests (3)"
+    outcome.printed += "F   [  4/340]\n.x"
+    assert outcome.progress() == "jax tests (6 of 340)"
+
+
+def test_every_test_is_in_a_step_of_each_backend():
+    names = [step.name for step in check.all_steps(check.BACKENDS, ROOT / ".venv")]
+    assert [name for name in names if "oldest" in name] == ["oldest keras 1", "oldest keras 2"]
+    for backend in check.BACKENDS:
+        assert {f"{backend} package", f"{backend} programs"} <= set(names)
+    torch = [step.name for step in check.all_steps(["torch"], ROOT / ".venv-torch")]
+    assert torch == ["torch programs", "torch package", "lint", "docs", "build"]
+    for part in (check.PACKAGE, *check.FLOOR_PARTS, check.QUICK):
+        assert [
+            each for each in part if each.startswith("tests/") and not (ROOT / each).exists()
+        ] == []
+
+
+def test_a_step_without_its_environment_fails_and_the_others_run(monkeypatch, tmp_path, capsys):
+    good, bad = ROOT / ".venv", ROOT / ".venv-floor"
+    monkeypatch.setattr(check, "install", lambda path: path == good)
+
+    def step(outcome, scratch):
+        outcome.printed = f"in {scratch.name}\n"
+        return outcome.name != "breaks"
+
+    names = {"works": (good,), "breaks": (good,), "lacks": (good, bad)}
+    steps = [check.Step(name, step, needs) for name, needs in names.items()]
+    found = {each.name: each.ok for each in check.finished(steps, 2, tmp_path)}
+    assert found == {"works": True, "breaks": False, "lacks": False}
+    printed = capsys.readouterr().out
+    assert "] works begins\n" in printed
+    assert "] works ended\n===== works =====\nin works\n" in printed
+    assert "] breaks FAILED\n" in printed
+
+
+def test_wheels_and_source_distributions_are_looked_into(tmp_path):
+    wheel, source = tmp_path / "some.whl", tmp_path / "some.tar.gz"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("keras_bigbatch/__init__.py", "")
+        archive.writestr("keras_bigbatch-0.1.0.dist-info/METADATA", "")
+        archive.writestr("tests/__init__.py", "")
+    with tarfile.open(source, "w:gz") as archive:
+        archive.add(ROOT / "README.md", "keras_bigbatch-0.1.0/README.md")
+    found = list(build.problems(wheel, source))
+    assert "the wheel holds tests" in found
+    assert "the wheel lacks keras_bigbatch/py.typed" in found
+    assert "the source distribution lacks CHANGELOG.md" in found
+    assert not [line for line in found if "README" in line or ".gitignore" in line]
