@@ -54,7 +54,7 @@ def instruments(options, model, x, y, start):
     return {
         "hessian_eigenvalues": (
             lambda: diagnostics.hessian_eigenvalues(*data, **batch),
-            lambda found: found.iterations,
+            lambda found: found.passes,
         ),
         "hessian_trace": (
             lambda: diagnostics.hessian_trace(*data, options.draws, **batch),

@@ -102,7 +102,7 @@ def between(first, second, data, effort):
     model = plain_network(data)
     alphas = np.linspace(-0.5, 1.5, effort.points)
     result = {"alphas": alphas.tolist()}
-    for statistics in ("interpolated", "estimated"):
+    for statistics, mode in (("interpolated", "inference"), ("estimated", "estimated")):
         path = diagnostics.linear_path(
             model,
             first,
@@ -111,7 +111,7 @@ def between(first, second, data, effort):
             data.y_train,
             alphas,
             batch_size=BATCH,
-            statistics=statistics,
+            mode=mode,
         )
         result[statistics] = path.loss.tolist()
     return result

@@ -4,7 +4,9 @@ import math
 import numbers
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = False) -> int:
@@ -24,6 +26,16 @@ def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = F
     raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
 
 
+def at_least_two(name: str, value: Any, hint: str) -> int:
+    """The same for a number of draws, of which a single one tells no error."""
+    integer = positive_integer(name, value, hint)
+    if integer < 2:
+        raise ValueError(
+            f"`{name}` must be 2 or more, to know the error. Received: {name}={value!r}. {hint}"
+        )
+    return integer
+
+
 def positive_number(name: str, value: Any, hint: str, *, zero_allowed: bool = False) -> float:
     """Returns `value` as a finite `float`, or raises a `ValueError` that names the argument."""
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -34,10 +46,11 @@ def positive_number(name: str, value: Any, hint: str, *, zero_allowed: bool = Fa
     raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
 
 
-def one_of(name: str, value: Any, allowed: Collection[str], hint: str = "") -> str:
+def one_of(name: str, value: Any, allowed: Collection[_Choice], hint: str = "") -> _Choice:
     """Returns `value` if it is one of the strings in `allowed`, else raises a `ValueError`."""
-    if isinstance(value, str) and value in allowed:
-        return value
+    for choice in allowed:
+        if isinstance(value, str) and value == choice:
+            return choice
     choices = ", ".join(repr(choice) for choice in allowed)
     raise ValueError(
         f"`{name}` must be one of {choices}. Received: {name}={value!r}. {hint}".strip()

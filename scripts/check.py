@@ -33,7 +33,7 @@ PACKAGE = [
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
 # `keras.applications`, the longest tests.
 FLOOR_PARTS = [
-    ["tests/diagnostics", "tests/test_contract.py", "tests/optimizers"],
+    ["tests/diagnostics", "tests/contract", "tests/optimizers"],
     [
         *("-k", "not applications"),
         *("tests/layers", "tests/schedules", "tests/callbacks", "tests/training"),
@@ -122,6 +122,7 @@ def lint(outcome: Outcome, _: Path) -> bool:
         (tools / "ruff", "format", "--check", "--quiet"),
         (tools / "mypy",),
         (tools / "lint-imports", "--no-logo"),
+        (tools / "python", "scripts/check_guards.py"),
     ]
     succeeded = [run(outcome, *command) for command in commands]
     return all(succeeded)

@@ -1,16 +1,22 @@
 """One small model in the three forms that Keras has, and how to train it comparably."""
 
+import functools
+from typing import NamedTuple
+
 import keras
 import numpy as np
 import pytest
 
 BATCH = 32
 FORMS = ("sequential", "functional", "subclassed")
+# Weights after a few updates, computed in another order: one float32 rounding each.
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 # With torch 2.13 they pass there too, if torch's own warnings are no errors.
 compiles = pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="torch's compiler takes 10 to 60 s a test"
 )
+AUTO_JIT = keras.backend.backend() == "jax"  # what "auto" means for such models on a CPU
 JIT = [False, pytest.param(True, marks=compiles)]  # values of `jit_compile`
 
 
@@ -75,3 +81,38 @@ def predicted(model, x):
 
 def updates(optimizer):
     return int(keras.ops.convert_to_numpy(optimizer.iterations))
+
+
+class Outcome(NamedTuple):
+    """What a training came to."""
+
+    weights: list
+    predictions: np.ndarray
+    updates: int
+
+    def get_weights(self):
+        return self.weights
+
+
+@functools.cache
+def reference(layer=plain_layer, optimizer=None, form="sequential", jit="auto"):
+    """The outcome of `trained`, computed once for all tests that compare another one with it.
+
+    `layer` and `optimizer` are functions that make them.
+    """
+    model = model_of(layer(), form)
+    assert keras.config.dtype_policy().name == "float32"
+    trained(model, optimizer and optimizer(), jit=jit)
+    assert jit != "auto" or model.jit_compile is AUTO_JIT
+    return Outcome(model.get_weights(), predicted(model, data()[0]), updates(model.optimizer))
+
+
+def refitted(model):
+    x, y = data()
+    model.fit(x, y, batch_size=BATCH, epochs=1, shuffle=False, verbose=0)
+    return model
+
+
+def assert_same_weights(model, other, **tolerance):
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)

@@ -1,4 +1,4 @@
-"""One entry a public class: how to make one. `test_contract.py` drives all of them."""
+"""One entry for each public class: how to make one. `tests/contract` drives all of them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from tests.problems import data
 _INNER = {"learning_rate", "gradient_accumulation_steps"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
     """A public class, and arguments other than its defaults to make one from."""
 

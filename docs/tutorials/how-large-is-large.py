@@ -52,7 +52,7 @@ x = (x / 16).astype("float32")
 # ## The noise scale of a training
 #
 # The network has no batch norm: with it, the gradient of a batch is not the mean over its samples.
-# [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale.gradient_noise_scale] measures once, from large
+# [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale] measures once, from large
 # batches of 512 samples taken as small ones of 32. The callback
 # [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale] does it while `fit` runs,
 # without an effect on the training, here at a batch of 64.
@@ -265,7 +265,7 @@ plt.show()
 #   in stages](batch-stages.md).
 # - What did not work: a prediction from a run with a rate that is too small.
 #
-# The API: [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale.gradient_noise_scale] and
+# The API: [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale] and
 # [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale]. All instruments, and when to
 # use them: [Instruments](../instruments.md). The source:
 # [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162). Next:

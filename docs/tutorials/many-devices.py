@@ -297,4 +297,4 @@ print("distribution:", keras.distribution.distribution())
 # Keras cannot do under each engine, and has the scripts for several processes. This is the last
 # tutorial; the [method cards](../methods/index.md) have what the tutorials left out. API:
 # [`GhostBatchNormalization`][keras_bigbatch.layers.GhostBatchNormalization],
-# [`average_statistics`][keras_bigbatch.distribution.average_statistics.average_statistics].
+# [`average_statistics`][keras_bigbatch.distribution.average_statistics].

@@ -137,7 +137,7 @@ for row, quantity in enumerate(quantities):
 #
 # ## From one to the other
 #
-# [`linear_path`][keras_bigbatch.diagnostics.linear_path.linear_path] takes the loss at
+# [`linear_path`][keras_bigbatch.diagnostics.linear_path] takes the loss at
 #
 # $$w(\alpha) = (1 - \alpha) \, w_{\mathrm{SB}} + \alpha \, w_{\mathrm{LB}}$$
 #
@@ -149,9 +149,9 @@ ends = [models[name][0].get_weights() for name in models]
 alphas = np.linspace(-1, 2, 4 if quick else 25)
 paths = {
     statistics: kbb.diagnostics.linear_path(
-        models["SB"][0], *ends, x, y, alphas, batch_size=1000, statistics=statistics
+        models["SB"][0], *ends, x, y, alphas, batch_size=1000, mode=mode
     )
-    for statistics in ("interpolated", "estimated")
+    for statistics, mode in (("interpolated", "inference"), ("estimated", "estimated"))
 }
 shown = [k for k, alpha in enumerate(alphas) if -0.5 <= alpha <= 1.5][::2]
 print("alpha       " + "".join(f"{alphas[k]:>9.2f}" for k in shown))
@@ -246,9 +246,9 @@ plt.show()
 #   of two kinds, as here, cannot show the contrary.
 #
 # The papers' figures: [Evidence](../evidence/keskar.md). The functions:
-# [`sharpness`][keras_bigbatch.diagnostics.sharpness.sharpness],
-# [`hessian_eigenvalues`][keras_bigbatch.diagnostics.hessian_eigenvalues.hessian_eigenvalues],
-# [`linear_path`][keras_bigbatch.diagnostics.linear_path.linear_path]. References: [Keskar et al.,
+# [`sharpness`][keras_bigbatch.diagnostics.sharpness],
+# [`hessian_eigenvalues`][keras_bigbatch.diagnostics.hessian_eigenvalues],
+# [`linear_path`][keras_bigbatch.diagnostics.linear_path]. References: [Keskar et al.,
 # 2017](https://arxiv.org/abs/1609.04836), [Dinh et al., 2017](https://arxiv.org/abs/1703.04933),
 # [Kwon et al., 2021](https://arxiv.org/abs/2102.11600). What to do about the gap: [regime
 # adaptation](../methods/regime-adaptation.md). Next: [how large is large](how-large-is-large.md).

@@ -1,16 +1,18 @@
-"""The only place that imports jax, tensorflow or torch.
+"""The only place, with `_private_api`, that imports jax, tensorflow or torch.
 
-One module a backend, all with the same functions; `active()` is the one of the backend that Keras
-runs on. Importing this package loads none of them.
+A folder a backend, all with the same modules; `active()` is the one of the backend that Keras runs
+on. Importing this package loads none of them. `_protocol` has the contracts.
 """
-
-from types import ModuleType
 
 import keras
 
+from keras_bigbatch._backend._protocol import Backend, GhostMoments, MomentumOptimizer
 
-def active() -> ModuleType:
-    """The module of the running backend."""
+__all__ = ["Backend", "GhostMoments", "MomentumOptimizer", "active"]
+
+
+def active() -> Backend:
+    """The running backend's modules."""
     # Import statements and not importlib, which torch's compiler cannot trace.
     backend = keras.backend.backend()
     if backend == "jax":

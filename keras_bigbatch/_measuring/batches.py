@@ -1,6 +1,7 @@
 """A data set as batches that can be read again and again."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import keras
@@ -40,12 +41,12 @@ class Batches:
         if self._is_arrays:
             size = _DEFAULT_SIZE if batch_size is None else batch_size
             self._size = positive_integer("batch_size", size, "It is the samples of a batch.")
-            self._data = keras.tree.map_structure(_on_host, (x, y, sample_weight))
+            self._data = keras.tree.map_structure(on_host, (x, y, sample_weight))
             self._samples = _samples(self._data)
         else:
             _check_stream(x, y, sample_weight, batch_size)
 
-    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+    def __iter__(self) -> Generator[tuple[int, Batch], None, None]:
         """Yields the number of samples and the batch."""
         if self._is_arrays:
             for start in range(0, self._samples, self._size):
@@ -64,17 +65,18 @@ class Batches:
                 "once, pass what makes it, or arrays."
             )
 
+    def first_sample(self) -> Batch:
+        """A batch of the first sample. It is no reading: what is drawn at random stays the same."""
+        with contextlib.closing(Batches.__iter__(self)) as batches:
+            _, batch = next(batches)
+        return self._map(lambda leaf: leaf[:1], batch)
+
     @staticmethod
     def _map(pick: Any, structure: Any) -> Any:
         def leaf(value: Any) -> Any:
             return None if value is None else _as_array(pick(value))
 
         return keras.tree.map_structure(leaf, structure)
-
-
-def first_sample(batch: Batch) -> Batch:
-    """A batch of the first sample of a batch."""
-    return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[:1], batch)
 
 
 def _is_arrays(x: Any) -> bool:
@@ -84,7 +86,7 @@ def _is_arrays(x: Any) -> bool:
     return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)
 
 
-def _on_host(leaf: Any) -> Any:
+def on_host(leaf: Any) -> Any:
     """Tensors as arrays, to be cut on the host; what is read piece by piece stays as it is."""
     return ops.convert_to_numpy(leaf) if ops.is_tensor(leaf) else leaf
 

@@ -2,19 +2,22 @@
 
 import math
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._typing import Frequency
 
 _POINTS_A_DECADE = 10
+_WORDS: tuple[Literal["log", "epoch"], ...] = ("log", "epoch")
 
 NEVER = sys.maxsize
 
 
-def checked_frequency(frequency: Any) -> str | int:
+def checked_frequency(frequency: Any) -> Frequency:
     """Returns `"log"`, `"epoch"` or a positive `int`, or raises a `ValueError`."""
-    if isinstance(frequency, str) and frequency in ("log", "epoch"):
-        return frequency
+    for word in _WORDS:
+        if isinstance(frequency, str) and frequency == word:
+            return word
     return positive_integer(
         "frequency",
         frequency,
@@ -23,7 +26,7 @@ def checked_frequency(frequency: Any) -> str | int:
     )
 
 
-def next_measurement(frequency: str | int, updates: int) -> int:
+def next_measurement(frequency: Frequency, updates: int) -> int:
     """The first update after `updates` to measure at; `NEVER` where only the epochs' ends count.
 
     `"log"` is 1, 2, ..., 10, 13, 16, 20, ..., from 10 on `10 ** (i / 10)` rounded. An integer n is

@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -11,11 +11,11 @@ from keras import ops
 
 from keras_bigbatch import _backend, _parameters
 from keras_bigbatch._arguments import one_of
-from keras_bigbatch._measuring.batches import Batch, Batches, first_sample
+from keras_bigbatch._measuring.batches import Batch, Batches
 from keras_bigbatch._measuring.stateless_loss import stateless_loss
-from keras_bigbatch._typing import Tensor, Vector
+from keras_bigbatch._typing import Mode, Tensor, Vector, Weights
 
-MODES = ("inference", "training")
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class DatasetLoss:
@@ -42,23 +42,11 @@ class DatasetLoss:
 
     Args:
         model: A compiled and built `keras.Model`.
-        x: As in `fit`: arrays, lists or dictionaries of them, or a data set.
-        y: As in `fit`.
-        sample_weight: As in `fit`.
-        batch_size: Samples a batch, for arrays; 256 if None. As many as memory allows is fastest.
+        batches: The data, as `Batches`.
         mode: `"inference"` or `"training"`.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        x: Any,
-        y: Any = None,
-        *,
-        sample_weight: Any = None,
-        batch_size: int | None = None,
-        mode: str = "inference",
-    ) -> None:
+    def __init__(self, model: keras.Model, batches: Batches, mode: Mode = "inference") -> None:
         if not getattr(model, "compiled", False):
             raise ValueError(
                 "The model has no loss yet. Received: a model that is not compiled. Call "
@@ -67,11 +55,11 @@ class DatasetLoss:
         training = one_of("mode", mode, MODES) == "training"
         self.model = model
         self.variables = _parameters.trainable_variables(model)
-        self.batches = Batches(x, y, sample_weight, batch_size)
+        self.batches = batches
         self.dtype = _parameters.vector_type(self.variables)
         self.size = _parameters.vector_size(self.variables)
         backend = _backend.active().gradients
-        backend.refuse(model)
+        backend.check_differentiable(model)
         loss = stateless_loss(model, training)
         with_gradient = backend.value_and_gradient(loss)
         product = backend.hessian_vector_product(loss)
@@ -86,20 +74,20 @@ class DatasetLoss:
         self._loss = backend.compiled(loss, model)
         self._add_gradient = backend.compiled(add_gradient, model)
         self._add_product = backend.compiled(add_product, model)
-        with contextlib.closing(self.tensor_batches()) as batches:
-            _, batch = next(batches)
+        with backend.random_state_kept():
+            sample = keras.tree.map_structure(_tensor, batches.first_sample())
         # The first call of a model's loss makes its trackers: their variables must not come from a
         # function that is being compiled, and get their values where this scope ends.
         # Without a seed Dropout draws from torch's global state.
         with keras.StatelessScope(), backend.random_state_kept():
-            backend.trace(loss, self.tensors(), self.state_tensors(), first_sample(batch))
+            backend.trace(loss, self.tensors(), self.state_tensors(), sample)
 
     @property
     def weights(self) -> Vector:
         """The model's present trainable values, a copy."""
         return _parameters.flat([variable.value for variable in self.variables], self.dtype)
 
-    def loss(self, weights: Vector | None = None, state: Sequence[Any] | None = None) -> float:
+    def loss(self, weights: Vector | None = None, state: Weights | None = None) -> float:
         """The loss at `weights`; `state` replaces the values of `non_trainable_variables`."""
         values, state = self.tensors(weights), self.state_tensors(state)
         counts, losses = [], []
@@ -133,13 +121,15 @@ class DatasetLoss:
     def hessian_vector_product(self, vector: Vector, weights: Vector | None = None) -> Vector:
         """The Hessian at `weights` times `vector`, in one pass; about two gradients' work."""
         values, state = self.tensors(weights), self.state_tensors()
-        along = self.tensors(vector)
+        direction = self.tensors(vector)
         total = self._zeros()
         count = 0
         with contextlib.closing(self.tensor_batches()) as batches:
             for samples, batch in batches:
                 count += samples
-                total = self._add_product(total, self._count(samples), values, along, state, batch)
+                total = self._add_product(
+                    total, self._count(samples), values, direction, state, batch
+                )
         return self._vector(total) / count
 
     def tensor_batches(self) -> Generator[tuple[int, Batch], None, None]:
@@ -159,7 +149,7 @@ class DatasetLoss:
         # In the vector's type, in which derivatives then come: the scope casts to the variables'.
         return [ops.cast(value, self.dtype.name) for value in values]
 
-    def state_tensors(self, state: Sequence[Any] | None = None) -> list[Tensor]:
+    def state_tensors(self, state: Weights | None = None) -> list[Tensor]:
         """The arrays of `state` on the device, or copies of the present state."""
         values = [variable.value for variable in _parameters.state_variables(self.model)]
         if state is None:

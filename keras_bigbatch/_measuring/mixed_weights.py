@@ -1,16 +1,20 @@
 """The loss at mixtures of several sets of weights."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
+import keras
 import numpy as np
+import numpy.typing as npt
 
 from keras_bigbatch import _parameters
 from keras_bigbatch._arguments import one_of
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
-from keras_bigbatch._measuring.estimated_statistics import MovingStatistics
+from keras_bigbatch._measuring.reestimated_statistics import ReestimatedStatistics
+from keras_bigbatch._typing import Array, MixtureMode, Weights
 
-STATISTICS = ("interpolated", "estimated", "batch")
+MIXTURE_MODES: tuple[MixtureMode, ...] = get_args(MixtureMode)
 
 
 class MixedWeights:
@@ -19,31 +23,22 @@ class MixedWeights:
     Args:
         model: A compiled model, which is not changed.
         sets: The sets of weights by the name of their argument, each as from `get_weights()`.
-        x: As `DatasetLoss` takes them, like the next three.
-        y: See `x`.
-        sample_weight: See `x`.
-        batch_size: See `x`.
-        statistics: Which moving statistics a mixture has, as `linear_path` describes.
+        batches: The data.
+        mode: Which statistics a mixture has, as `linear_path` describes.
     """
 
     def __init__(
         self,
-        model: Any,
-        sets: Mapping[str, Sequence[Any]],
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        batch_size: int | None,
-        statistics: str,
+        model: keras.Model,
+        sets: Mapping[str, Weights],
+        batches: Batches,
+        mode: MixtureMode,
     ) -> None:
-        statistics = one_of("statistics", statistics, STATISTICS)
+        mode = one_of("mode", mode, MIXTURE_MODES)
         self._sets = [_checked(name, weights, model) for name, weights in sets.items()]
-        mode = "training" if statistics == "batch" else "inference"
-        self._loss = DatasetLoss(
-            model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode
-        )
+        self._loss = DatasetLoss(model, batches, "training" if mode == "training" else "inference")
         self._state = _parameters.state_variables(model)
-        self._estimate = MovingStatistics(self._loss) if statistics == "estimated" else None
+        self._estimate = ReestimatedStatistics(self._loss) if mode == "estimated" else None
 
     def __call__(self, shares: Sequence[float]) -> float:
         """The loss where each set has its share; shares that sum to 1 lie on the sets' plane."""
@@ -54,13 +49,13 @@ class MixedWeights:
         }
         vector = _parameters.flat([mixed[id(v)] for v in loss.variables], loss.dtype)
         # Seeds and the like are no weights: they stay.
-        state = [mixed[id(v)] if id(v) in mixed else v.numpy() for v in self._state]
+        state: Weights = [mixed[id(v)] if id(v) in mixed else v.numpy() for v in self._state]
         if self._estimate is not None:
             state = self._estimate(vector, state)
         return loss.loss(vector, state)
 
 
-def checked_points(name: str, points: Any, default: Any) -> Any:
+def checked_points(name: str, points: npt.ArrayLike | None, default: Array) -> Array:
     """A flat array of finite numbers, or a `ValueError`."""
     found = np.asarray(default if points is None else points, np.float64)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
@@ -71,7 +66,7 @@ def checked_points(name: str, points: Any, default: Any) -> Any:
     return found
 
 
-def _checked(name: str, weights: Any, model: Any) -> list[Any]:
+def _checked(name: str, weights: Weights, model: keras.Model) -> Weights:
     arrays = [np.asarray(each) for each in weights]
     shapes, wanted = [a.shape for a in arrays], [tuple(v.shape) for v in model.weights]
     if shapes != wanted:
@@ -82,11 +77,11 @@ def _checked(name: str, weights: Any, model: Any) -> list[Any]:
     return arrays
 
 
-def _mixed(variable: Any, parts: Sequence[Any], shares: Sequence[float]) -> Any:
+def _mixed(variable: Any, parts: Weights, shares: Sequence[float]) -> npt.NDArray[Any]:
     first = parts[0]
     if not np.issubdtype(first.dtype, np.floating):
         return first
-    mixed = sum(share * part for share, part in zip(shares, parts, strict=True))
+    mixed = np.asarray(sum(share * part for share, part in zip(shares, parts, strict=True)))
     if variable.name == "moving_variance":
         # Beyond the sets a share is negative, and a variance must not be.
         mixed = np.maximum(mixed, np.minimum.reduce(parts))

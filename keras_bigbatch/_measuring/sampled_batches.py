@@ -1,12 +1,12 @@
 """Batches of some of a data set's samples, other ones at each reading."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_bigbatch._measuring.batches import Batch, Batches, _on_host
+from keras_bigbatch._measuring.batches import Batch, Batches, on_host
 
 
 class SampledBatches(Batches):
@@ -42,16 +42,16 @@ class SampledBatches(Batches):
         self._random = np.random.default_rng(seed)
         self._rest: Iterator[tuple[int, Batch]] | None = None
 
-    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+    def __iter__(self) -> Generator[tuple[int, Batch], None, None]:
         """As of `Batches`."""
         return self._drawn() if self._is_arrays else self._following()
 
-    def _drawn(self) -> Iterator[tuple[int, Batch]]:
+    def _drawn(self) -> Generator[tuple[int, Batch], None, None]:
         for _ in range(self._count):
             rows = self._random.integers(self._samples, size=self._size)
             yield self._size, self._map(lambda leaf: _picked(leaf, rows), self._data)  # noqa: B023
 
-    def _following(self) -> Iterator[tuple[int, Batch]]:
+    def _following(self) -> Generator[tuple[int, Batch], None, None]:
         begun = self._rest is None
         rest = self._cut() if self._rest is None else self._rest
         for _ in range(self._count):
@@ -68,7 +68,7 @@ class SampledBatches(Batches):
         """The stream's samples in batches of the size; what is left in the end is dropped."""
         held, count = None, 0
         for samples, batch in super().__iter__():
-            batch = keras.tree.map_structure(_on_host, batch)
+            batch = keras.tree.map_structure(on_host, batch)
             held = batch if held is None else keras.tree.map_structure(_joined, held, batch)
             count += samples
             start = 0

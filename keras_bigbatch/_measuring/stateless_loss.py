@@ -13,7 +13,7 @@ from keras_bigbatch._typing import Tensor
 StatelessLoss = Callable[[Sequence[Tensor], Sequence[Tensor], Any], Tensor]
 
 
-def stateless_loss(model: Any, training: bool) -> StatelessLoss:
+def stateless_loss(model: keras.Model, training: bool) -> StatelessLoss:
     """Returns `loss(values, state, (x, y, sample_weight))`, a scalar, on any backend.
 
     It is `model.compute_loss` of what the model makes of the batch, so everything that was
@@ -38,7 +38,7 @@ def stateless_loss(model: Any, training: bool) -> StatelessLoss:
     return loss
 
 
-def stateless_update(model: Any) -> Callable[..., list[Tensor]]:
+def stateless_update(model: keras.Model) -> Callable[..., list[Tensor]]:
     """Returns `update(values, state, batch)`: the state that a training step leaves behind.
 
     That is what the layers assign in the forward pass, with `training=True`.
@@ -56,7 +56,7 @@ def stateless_update(model: Any) -> Callable[..., list[Tensor]]:
 class _Forward:
     """The forward pass of a model in a scope in which nothing is assigned."""
 
-    def __init__(self, model: Any, training: bool) -> None:
+    def __init__(self, model: keras.Model, training: bool) -> None:
         self._model = model
         state = _parameters.state_variables(model)
         self._variables = [*_parameters.trainable_variables(model), *state]

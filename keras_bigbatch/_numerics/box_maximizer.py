@@ -4,12 +4,13 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array
+
+Maximizer: TypeAlias = Literal["ascent", "l-bfgs-b"]
 
 # A run has converged when the gradient promises less than this share of what was gained; and two
 # maxima count as the same when they differ by less than it.
@@ -31,10 +32,10 @@ class Maximum:
     """
 
     value: float
-    maximizer: str
+    maximizer: Maximizer
     converged: bool
     evaluations: int
-    found: dict[str, tuple[float, ...]]
+    found: dict[Maximizer, tuple[float, ...]]
 
 
 def maximize_in_box(
@@ -42,7 +43,7 @@ def maximize_in_box(
     bounds: Array,
     value_at_zero: float,
     *,
-    maximizers: Sequence[str],
+    maximizers: Sequence[Maximizer],
     starts: int,
     max_evaluations: int,
     seed: int,
@@ -68,12 +69,12 @@ def maximize_in_box(
     """
     random = np.random.default_rng(seed)
     share = max_evaluations // (len(maximizers) * starts)
-    runs: list[tuple[str, _Run]] = []
+    runs: list[tuple[Maximizer, _Run]] = []
     used = 0
     for name in itertools.cycle(maximizers):
         budget = min(share, max_evaluations - used)
         run = _Run(evaluate, bounds, value_at_zero, budget, used, on_evaluation)
-        with contextlib.suppress(_Finished):
+        with contextlib.suppress(_RunEnded):
             MAXIMIZERS[name](run, random.uniform(-bounds, bounds), bounds)
         used += run.evaluations
         runs.append((name, run))
@@ -82,13 +83,13 @@ def maximize_in_box(
         agreed = sum(run.converged and run.best >= enough for _, run in runs) >= starts
         if used == max_evaluations or (agreed and len(runs) >= len(maximizers)):
             break
-    found = {name: tuple(run.best for its, run in runs if its == name) for name in maximizers}
+    found = {name: tuple(run.best for by, run in runs if by == name) for name in maximizers}
     winner = max(found, key=lambda name: max(found[name], default=-np.inf))
     return Maximum(best, winner, agreed, used, found)
 
 
-class _Finished(Exception):  # noqa: N818 - that is no error
-    """A run has converged, or used up its evaluations."""
+class _RunEnded(Exception):  # noqa: N818 - that is no error
+    """A run has converged or used up its evaluations. SciPy's search has no other way out."""
 
 
 class _Run:
@@ -115,7 +116,7 @@ class _Run:
 
     def __call__(self, point: Array) -> tuple[float, Array]:
         if self.evaluations == self.budget:
-            raise _Finished
+            raise _RunEnded
         value, gradient = self._evaluate(point)
         self.evaluations += 1
         if self._on_evaluation is not None:
@@ -126,9 +127,9 @@ class _Run:
         gained = value - self.value_at_zero
         if value == self.best and promised <= max(_TOLERANCE * gained, 0.0):
             self.converged = True
-            raise _Finished
+            raise _RunEnded
         if not gradient.any():
-            raise _Finished
+            raise _RunEnded
         return value, gradient
 
 
@@ -177,7 +178,7 @@ def _l_bfgs_b(run: _Run, point: Array, bounds: Array) -> None:
     )
 
 
-MAXIMIZERS: dict[str, Callable[[_Run, Array, Array], None]] = {
+MAXIMIZERS: dict[Maximizer, Callable[[_Run, Array, Array], None]] = {
     "ascent": _signed_ascent,
     "l-bfgs-b": _l_bfgs_b,
 }

@@ -5,11 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from keras_bigbatch._typing import Vector
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array, Vector
 
 # Residuals below this share of the largest eigenvalue are rounding of the products.
 _ROUNDING = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}

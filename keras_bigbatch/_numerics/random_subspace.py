@@ -4,11 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from keras_bigbatch._typing import Vector
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array, Vector
 
 # The basis up to this size is kept; what goes beyond is drawn again each time.
 KEPT_BYTES = 2**28

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from keras_bigbatch._typing import Tensor
 
-Array = npt.NDArray[np.generic]
+StoredArray = npt.NDArray[np.generic]
 
 _WEIGHT = "w_0/"
 _MEND = "Pass another `path`, or delete the file and train from the start."
@@ -36,7 +36,7 @@ def save(
     path: str, variables: Sequence[Any], reference: Sequence[Tensor], history: dict[str, Any]
 ) -> None:
     """Writes the file, so that at any moment the old or the new one is there whole."""
-    content: dict[str, Array] = {
+    content: dict[str, StoredArray] = {
         "update": np.array(history["update"], np.int64),
         "distance": np.array(history["distance"], np.float64),
     }
@@ -61,7 +61,7 @@ def save(
 
 def load(
     path: str, variables: Sequence[Any], layers: Sequence[str] | None, updates: int
-) -> tuple[list[Array], dict[str, Any]]:
+) -> tuple[list[StoredArray], dict[str, Any]]:
     """Reads the first weights of `variables`, and the history up to `updates`.
 
     Args:
@@ -92,7 +92,9 @@ def load(
     return _matched_weights(path, content, variables), history
 
 
-def _matched_weights(path: str, content: dict[str, Array], variables: Sequence[Any]) -> list[Array]:
+def _matched_weights(
+    path: str, content: dict[str, StoredArray], variables: Sequence[Any]
+) -> list[StoredArray]:
     """The first weights, in the order of `variables`; a `ValueError` where they do not fit."""
     names = [name for name in content if name.startswith(_WEIGHT)]
     if len(names) != len(variables):
@@ -121,7 +123,7 @@ def _uncounted(path: str) -> str:
     return re.sub(r"_\d+(?=/|$)", "", path)
 
 
-def _plain_float(tensor: Tensor) -> Array:
+def _plain_float(tensor: Tensor) -> StoredArray:
     """As float32 or float64: NumPy's files know no bfloat16, and widening is exact."""
     array = np.asarray(keras.ops.convert_to_numpy(tensor))
     return array if array.dtype == np.float64 else array.astype(np.float32)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch.diagnostics import DiffusionFit
 
 
@@ -12,8 +13,7 @@ def draw_distance(
     updates: Sequence[int], distance: Sequence[float], fit: DiffusionFit | None, ax: Any
 ) -> Any:
     """Draws the points and the log line of `fit`, on `ax` or a new figure; returns the axes."""
-    if ax is None:
-        ax = _new_axes()
+    ax = axes_or_new(ax)
     (points,) = ax.plot(updates, distance, "o", markersize=3, label="weight distance")
     if fit is not None:
         # Down to where the line meets zero: it says nothing about shorter distances.
@@ -31,11 +31,3 @@ def draw_distance(
     ax.set_ylabel("distance from the start")
     ax.legend()
     return ax
-
-
-def _new_axes() -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("A plot needs matplotlib. Install it: pip install matplotlib.") from error
-    return plt.figure().add_subplot()

@@ -8,82 +8,70 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._arguments import one_of, positive_integer, positive_number
+from keras_bigbatch._arguments import at_least_two, one_of, positive_number
 from keras_bigbatch._measuring import cadence
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss
-from keras_bigbatch._measuring.sampled_batches import SampledBatches
-from keras_bigbatch._measuring.updates import steps_an_update, updates_made
-from keras_bigbatch.diagnostics import NoiseScale
-from keras_bigbatch.diagnostics._noise_scale import (
+from keras_bigbatch._measuring.noise_scale import (
     checked_batches,
     mean_and_covariance,
-    noise_scale_of,
+    ratio_and_interval,
     two_batch_estimates,
 )
+from keras_bigbatch._measuring.sampled_batches import SampledBatches
+from keras_bigbatch._typing import Array, Frequency, Mode
+from keras_bigbatch._updates import steps_an_update, updates_made
+from keras_bigbatch.diagnostics import NoiseScale
 
 # The message comes once the interval's ends are within this factor of each other.
-_SURE = 2.0
+_CLOSE = 2.0
+
+_COLUMNS = ("update", "noise_scale", "low", "high", "trace", "gradient_norm_squared")
 
 
 class GradientNoiseScale(keras.callbacks.Callback):
     """Measures the gradient noise scale while training, and says which batch is large enough.
 
-    Use it to learn from a run with a small or middling batch how large a batch would have paid. The
-    noise scale, `trace(covariance of a sample's gradient) / norm(mean gradient) ** 2`, is the batch
-    at which an update makes half of the progress of one with the gradient of all data; batches well
-    beyond it bring little. It usually grows as the loss falls, so a batch that is too large in the
-    first epochs may pay later. `keras_bigbatch.diagnostics.gradient_noise_scale` has the details
-    of the estimate, and does it once.
-
-    Each measurement takes `draws` large batches from the given data, at the weights of the moment.
-    Numerator and denominator are averaged over the measurements separately, each with exponential
-    weights, and then divided: a single measurement is rough. The interval comes from the spread
-    between the draws of each measurement, not between the measurements, and so it knows nothing of
-    the change in between, behind which the average lags by some `1 / (1 - smoothing)` of them.
+    Use it to learn from a run with a small or middling batch how large a batch would have paid:
+    batches well beyond the noise scale bring little. It usually grows as the loss falls, so a batch
+    that is too large in the first epochs may pay later.
+    `keras_bigbatch.diagnostics.gradient_noise_scale` has the details of the estimate, and does it
+    once. Numerator and denominator are averaged over the measurements separately, with exponential
+    weights, and then divided. The interval comes from the spread between the draws of each
+    measurement. It does not know that the average lags by some `1 / (1 - smoothing)` measurements.
 
     *What it adds to `logs`*: `gradient_noise_scale` at each epoch's end, in samples; NaN while the
-    mean gradient cannot be told from noise, as is usual after the first drop of the rate. Put it
-    before `CSVLogger` and `TensorBoard`. With `verbose=1` it prints once that batches beyond about
-    X bring little: as soon as the ends of the interval are within a factor of two.
+    mean gradient cannot be told from noise. Put it before `CSVLogger` and `TensorBoard`.
 
     *When it measures*: at each epoch's end, and after the updates that `frequency` names, just
-    before the next batch. Under `steps_per_execution`, at the first batch boundary past such an
-    update. A measurement has no effect on the training: the weights after `fit` are the same to the
-    bit.
-
-    *What it costs*: per measurement the gradients of `draws * large_batch` samples, and one vector
-    of the size of the weights to the host for each small batch, which holds three of them. The
-    data are kept; give a sample if they are many.
-
-    Each `fit` starts afresh, as Keras's `History` does.
-
-    Differs from gpt-neox's, which takes the training step's own micro-batches: these cost nothing
-    more, but exist under accumulation only, and it compares a single one of them with the whole.
+    before the next batch; under `steps_per_execution`, at the first batch boundary past such an
+    update. It has no effect on the training: the weights after `fit` are the same to the bit. Each
+    `fit` starts afresh, as Keras's `History` does. A measurement costs the gradients of
+    `draws * large_batch` samples.
 
     Args:
-        x: The data or a sample of them, as in `fit`: arrays, lists or dictionaries of them, or a
-            data set (tf.data, `DataLoader`, `PyDataset`), whose samples are taken in their order,
-            from where the last measurement stopped.
+        x: The data or a sample of them, as in `fit`. From arrays samples are drawn at random; a
+            data set (tf.data, `DataLoader`, `PyDataset`) goes on where the last measurement
+            stopped.
         y: As in `fit`, with arrays.
         small_batch: Samples in a small batch. The device holds one at a time.
         large_batch: Samples in a large batch, a multiple of `small_batch`. Best near the noise
             scale or above.
-        frequency: `"epoch"` for the epochs' ends only, `"log"` for about 10 measurements a decade
-            of updates, or an integer n for updates n, 2n, ....
+        frequency: `"log"` for about 10 measurements a decade of updates, `"epoch"` for the epochs'
+            ends only, or an integer n for updates n, 2n, ....
         draws: Large batches a measurement, 2 or more.
         smoothing: Weight of the average so far against a new measurement: 0 or more, less than 1.
         sample_weight: As in `fit`, with arrays.
-        mode: `"training"`: batch norm takes the statistics of each small batch, as training does;
-            random layers draw the same numbers for each and add no noise. `"inference"`: norm
-            layers take their stored statistics, which lag in the first updates.
+        mode: `"training"`: batch norm takes the statistics of each batch, and random layers draw
+            the same numbers for each. `"inference"`: norm layers take their stored statistics.
         seed: Seed of the draws from arrays.
-        verbose: 1 to print the message, 0 not to.
+        verbose: 1 to print once beyond which batch more bring little, when the ends of the interval
+            are within a factor of two; 0 not to.
 
     Attributes:
         history: `{"update": [...], "noise_scale": [...], "low": [...], "high": [...]}`, the average
-            at each measurement and the ends of its 95 % interval; and `"trace"` and
-            `"gradient_norm_squared"` of each measurement alone.
+            and the ends of its 95 % interval; and `"trace"` and `"gradient_norm_squared"` of each
+            measurement alone.
         noise_scale: The last average, a `keras_bigbatch.diagnostics.NoiseScale`, or None.
 
     Raises:
@@ -96,8 +84,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
     import keras, numpy as np
     import keras_bigbatch as kbb
 
-    x = np.random.default_rng(0).normal(size=(1024, 8))
-    y = x.sum(1) + np.random.default_rng(1).normal(size=1024)
+    x, y = np.random.rand(1024, 8), np.random.rand(1024)
     model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.01), "mse")
     noise = kbb.callbacks.GradientNoiseScale(x, y, small_batch=32, large_batch=256)
@@ -106,8 +93,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
     ```
 
     References:
-        - [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162), sections 2.2 and 4.1 and
-          appendix A.1
+        - [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162), sections 2.2 and 4.1
     """
 
     def __init__(
@@ -116,23 +102,19 @@ class GradientNoiseScale(keras.callbacks.Callback):
         y: Any = None,
         small_batch: int = 32,
         large_batch: int = 1024,
-        frequency: str | int = "epoch",
+        frequency: Frequency = "epoch",
         *,
         draws: int = 4,
         smoothing: float = 0.9,
         sample_weight: Any = None,
-        mode: str = "training",
+        mode: Mode = "training",
         seed: int = 0,
         verbose: int = 1,
     ) -> None:
         super().__init__()
         small, large = checked_batches(small_batch, large_batch)
         self.frequency = cadence.checked_frequency(frequency)
-        self.draws = positive_integer("draws", draws, "It is the large batches a measurement.")
-        if self.draws < 2:
-            raise ValueError(
-                f"`draws` must be 2 or more, to know the error. Received: draws={draws}. Use 4."
-            )
+        self.draws = at_least_two("draws", draws, "It is the large batches a measurement: use 4.")
         hint = "0.9 averages over some 10 measurements, 0 over none."
         self.smoothing = positive_number("smoothing", smoothing, hint, zero_allowed=True)
         if self.smoothing >= 1:
@@ -143,10 +125,9 @@ class GradientNoiseScale(keras.callbacks.Callback):
         self.mode = one_of("mode", mode, MODES)
         self.verbose = verbose
         count = self.draws * (large // small)
-        self._data = (x, y, sample_weight)
         self._batches = SampledBatches(x, y, sample_weight, size=small, count=count, seed=seed)
         self._small_in_large = large // small
-        self._due = cadence.NEVER
+        self._next_batch = cadence.NEVER
         self._begin()
 
     def plot(self, ax: Any = None) -> Any:
@@ -175,45 +156,42 @@ class GradientNoiseScale(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         model = self.model
-        self._await_measurement(model, 0, updates_made(model))
+        self._await_measurement(model, 0, updates_made(model.optimizer))
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if batch < self._due:
+        if batch < self._next_batch:
             return
         # Read anew each time: on JAX that is what gives the variables their values.
         model = self.model
-        updates = updates_made(model)
-        if updates >= self._target:
+        updates = updates_made(model.optimizer)
+        if updates >= self._next_update:
             self._measure(model, updates)
         self._await_measurement(model, batch, updates)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         model = self.model
-        updates = updates_made(model)
+        updates = updates_made(model.optimizer)
         if self.history["update"][-1:] != [updates]:
             self._measure(model, updates)
         if logs is not None:
             logs["gradient_noise_scale"] = self.history["noise_scale"][-1]
 
     def _begin(self) -> None:
-        columns = ("update", "noise_scale", "low", "high", "trace", "gradient_norm_squared")
-        self.history: dict[str, list[Any]] = {column: [] for column in columns}
+        self.history: dict[str, list[Any]] = {column: [] for column in _COLUMNS}
         self.noise_scale: NoiseScale | None = None
-        self._measured: list[Any] = []
-        self._said = False
+        self._measured: list[tuple[Array, Array, int]] = []
+        self._reported = False
         # Made anew for each `fit`: the model may have been compiled with another loss.
         self._loss: DatasetLoss | None = None
 
-    def _await_measurement(self, model: Any, batch: int, updates: int) -> None:
+    def _await_measurement(self, model: keras.Model, batch: int, updates: int) -> None:
         """Sets the next update to measure at, and the batch at whose beginning it will be there."""
-        self._target = cadence.next_measurement(self.frequency, updates)
-        self._due = batch + (self._target - updates) * steps_an_update(model)
+        self._next_update = cadence.next_measurement(self.frequency, updates)
+        self._next_batch = batch + (self._next_update - updates) * steps_an_update(model.optimizer)
 
-    def _measure(self, model: Any, updates: int) -> None:
+    def _measure(self, model: keras.Model, updates: int) -> None:
         if self._loss is None:
-            x, y, sample_weight = self._data
-            self._loss = DatasetLoss(model, x, y, sample_weight=sample_weight, mode=self.mode)
-            self._loss.batches = self._batches
+            self._loss = DatasetLoss(model, self._batches, self.mode)
         estimates = two_batch_estimates(self._loss, self._small_in_large)
         if len(estimates) < 2:
             raise ValueError(
@@ -227,12 +205,12 @@ class GradientNoiseScale(keras.callbacks.Callback):
             self._measured.append((mean, covariance, len(estimates)))
         found = self._average()
         self.noise_scale = found
-        values = (updates, found.value, *found.interval, *mean.tolist())
-        for column, value in zip(self.history.values(), values, strict=True):
-            column.append(value)
         low, high = found.interval
-        if self.verbose and not self._said and 0 < high <= _SURE * low:
-            self._said = True
+        row = (updates, found.value, low, high, *mean.tolist())
+        for column, value in zip(_COLUMNS, row, strict=True):
+            self.history[column].append(value)
+        if self.verbose and not self._reported and 0 < high <= _CLOSE * low:
+            self._reported = True
             print(
                 f"\nGradientNoiseScale: batches beyond about {_rounded(found.value)} samples bring "
                 f"little at update {updates} (95 % interval {_rounded(low)} to {_rounded(high)})."
@@ -241,20 +219,18 @@ class GradientNoiseScale(keras.callbacks.Callback):
     def _average(self) -> NoiseScale:
         """The ratio of the averages with exponential weights."""
         if not self._measured:
-            nan = np.full(2, np.nan)
-            return noise_scale_of(nan, np.full((2, 2), np.nan), 1, 0)
+            return NoiseScale(math.nan, math.nan, math.nan, (math.nan, math.nan), 0)
         means, covariances, draws = (np.array(c) for c in zip(*self._measured, strict=True))
         weights = self.smoothing ** np.arange(len(means))[::-1].astype(np.float64)
         weights /= weights.sum()
         # Of a sum of variances, of which each has draws - 1 degrees of freedom (Satterthwaite).
         squares = weights**2
         freedom = squares.sum() ** 2 / (squares**2 / (draws - 1)).sum()
-        return noise_scale_of(
-            weights @ means,
-            np.tensordot(squares, covariances, 1),
-            math.floor(freedom + 1e-6),
-            int(draws.sum()),
-        )
+        mean = weights @ means
+        covariance = np.tensordot(squares, covariances, 1)
+        value, interval = ratio_and_interval(mean, covariance, math.floor(freedom + 1e-6))
+        trace, square = mean.tolist()
+        return NoiseScale(value, trace, square, interval, int(draws.sum()))
 
 
 def _rounded(samples: float) -> str:

@@ -4,12 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from keras_bigbatch import _parameters
-from keras_bigbatch._typing import Vector
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array, Vector
 
 
 class LayerParts:

@@ -12,7 +12,8 @@ from keras_bigbatch._measuring import cadence
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss
 from keras_bigbatch._measuring.sampled_batches import SampledBatches
-from keras_bigbatch._measuring.updates import steps_an_update, updates_made
+from keras_bigbatch._typing import Frequency, Mode, Vector
+from keras_bigbatch._updates import steps_an_update, updates_made
 from keras_bigbatch.callbacks._layer_numbers import GradientNumbers, LayerParts
 
 COLUMNS = (
@@ -33,56 +34,47 @@ class LayerStrides(keras.callbacks.Callback):
     """Measures each layer's gradient, stride, loss stride and curvature radius while training.
 
     Use it to see which layer a large batch has left behind: `print(strides.table())` marks the
-    layers whose weights move, for their size, less than a tenth of what the median layer's do. It
-    is they that layer-wise rates (`LARS`, `MCLR`) are for. With g the gradient of a batch at the
-    weights w before an update, D the step that the optimizer then makes, and the mean taken over
-    the layer's weights and over batches, the columns are
+    layers whose weights move, for their size, less than a tenth of what the median layer's do.
+    Layer-wise rates (`LARS`, `MCLR`) are for them. With g the gradient of a batch at the weights w
+    before an update, D the step of the optimizer, and means over the layer's weights and over
+    batches:
 
     - `gradient`: mean of `abs(g)`. Of zero-mean noise alone it falls with `1 / sqrt(batch)`.
     - `squared_gradient`: mean of `g ** 2`.
     - `stride`: mean of `abs(D)`, in one update.
     - `relative_stride`: `stride` over the mean of `abs(w)`.
-    - `loss_stride`: `-sum(g * D)` with the mean of g over the batches: how much the layer's step
-      takes off the loss of these data, to first order.
-    - `radius`: median of `abs(w / g)`, the paper's estimate of the radius of curvature: the rate at
-      which a plain gradient step would be as long as the weight. A large one is a slow layer.
+    - `loss_stride`: `-sum(g * D)` with the mean g: what the step takes off the loss, to first
+      order.
+    - `radius`: median of `abs(w / g)`, the paper's radius of curvature: the rate at which a
+      gradient step would be as long as the weight. A large one is a slow layer.
     - `signal`: norm of the expected gradient over the norm of a batch's deviation from it. Far
       below 1, nearly all of a step is noise.
 
     *What it adds to `logs`*: `relative_stride`, the median over the layers, and
-    `least_relative_stride`, the smallest, at each epoch's end and from the epoch's last
-    measurement; NaN while there is none. Put it before `CSVLogger` and `TensorBoard`.
+    `least_relative_stride`, of the epoch's last measurement; NaN if there is none. Put it before
+    `CSVLogger` and `TensorBoard`.
 
     *When it measures*: the first update of each epoch, and the updates that `frequency` names: the
     gradients just before it, the step just after. Under `steps_per_execution` the step is that of
-    several updates, divided by their number, so back and forth cancel. A measurement has no effect
-    on the training: the weights after `fit` are the same to the bit.
+    several updates, divided by their number. The weights after `fit` are the same to the bit. Each
+    `fit` starts afresh.
 
-    *What it costs*: per measurement the gradients of `batches` batches, with one vector of the size
-    of the weights to the host each, a few passes over it and a median; the host holds about six
-    vectors in between. Each `fit` starts afresh.
-
-    Differs from the paper: its equations 4, 6 and 28 are too large by `sqrt(2)` (the mean of
-    `abs(g)` of a batch of n is `sigma * sqrt(2 / (pi * n))`). Its strides are divided by the rate:
-    divide `stride` by yours, while its loss stride over the rate is `squared_gradient`. That is the
-    loss of the very batch that the step is from, and falls with the batch because of the noise
-    alone; `loss_stride` here is of data that the step does not know. The paper's distance to the
-    nearest minimum is `gradient / (2 * a)` with a curvature `a` that must come from elsewhere
-    (`hessian_eigenvalues`).
+    A measurement costs the gradients of `batches` batches. Differs from the paper: its strides are
+    divided by the rate, and its loss stride is that of the batch which the step is from;
+    `loss_stride` here is of other data.
 
     Args:
-        x: The data or a sample of them, as in `fit`: arrays, lists or dictionaries of them, or a
-            data set (tf.data, `DataLoader`, `PyDataset`), whose samples are taken in their order,
-            from where the last measurement stopped. From arrays they are drawn at random.
+        x: The data or a sample of them, as in `fit`. From arrays samples are drawn at random; a
+            data set (tf.data, `DataLoader`, `PyDataset`) goes on where the last measurement
+            stopped.
         y: As in `fit`, with arrays.
         batch_size: Samples in a batch: the batch of the training.
-        frequency: When to measure beside the epochs' first updates: `"epoch"` for never, `"log"`
-            for about 10 measurements a decade of updates, or an integer n for updates n, 2n, ....
+        frequency: `"log"` for about 10 measurements a decade of updates, `"epoch"` for the epochs'
+            first updates only, or an integer n for updates n, 2n, ....
         batches: Batches a measurement; 2 or more to have `signal`.
         sample_weight: As in `fit`, with arrays.
-        mode: `"training"`: batch norm takes each batch's statistics, as training does; random
-            layers draw the same numbers for each batch. `"inference"`: norm layers take their
-            stored statistics, which lag in the first updates.
+        mode: `"training"`: batch norm takes the statistics of each batch, and random layers draw
+            the same numbers for each. `"inference"`: norm layers take their stored statistics.
         seed: Seed of the draws from arrays.
 
     Attributes:
@@ -101,8 +93,7 @@ class LayerStrides(keras.callbacks.Callback):
     import keras_bigbatch as kbb
 
     x, y = np.random.rand(512, 8), np.random.rand(512)
-    layers = [keras.layers.Dense(16, "relu"), keras.layers.Dense(1)]
-    model = keras.Sequential([keras.layers.Input((8,)), *layers])
+    model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.01), "mse")
     strides = kbb.callbacks.LayerStrides(x, y, batch_size=64)
     model.fit(x, y, batch_size=64, epochs=2, verbose=0, callbacks=[strides])
@@ -112,7 +103,6 @@ class LayerStrides(keras.callbacks.Callback):
     References:
         - Gao & Zhong, "Study on the Large Batch Size Training of Neural Networks Based on the
           Second Order Gradient", equations 1 to 8, 17 and 25 to 28, figures 2 to 7
-        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 4 (step and noise)
     """
 
     def __init__(
@@ -120,11 +110,11 @@ class LayerStrides(keras.callbacks.Callback):
         x: Any,
         y: Any = None,
         batch_size: int = 32,
-        frequency: str | int = "epoch",
+        frequency: Frequency = "epoch",
         *,
         batches: int = 8,
         sample_weight: Any = None,
-        mode: str = "training",
+        mode: Mode = "training",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -132,11 +122,10 @@ class LayerStrides(keras.callbacks.Callback):
         self.frequency = cadence.checked_frequency(frequency)
         self.batches = positive_integer("batches", batches, "It is the batches a measurement.")
         self.mode = one_of("mode", mode, MODES)
-        self._data = (x, y, sample_weight)
         self._sampled = SampledBatches(
             x, y, sample_weight, size=self.batch_size, count=self.batches, seed=seed
         )
-        self._due = cadence.NEVER
+        self._next_batch = cadence.NEVER
         self._begin()
 
     def table(self) -> str:
@@ -189,7 +178,8 @@ class LayerStrides(keras.callbacks.Callback):
         self.history: dict[str, Any] = {"update": [], "layers": {}}
         # Made anew for each `fit`: the model may have been compiled with another loss.
         self._loss: DatasetLoss | None = None
-        self._before: Any = None
+        # What was measured before an update: how many there were, the weights, the gradients.
+        self._before: tuple[int, Vector, GradientNumbers] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._begin()
@@ -197,48 +187,46 @@ class LayerStrides(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._logged = {"relative_stride": np.nan, "least_relative_stride": np.nan}
         model = self.model
-        updates = updates_made(model)
-        self._prepare(model, updates)
-        self._target = cadence.next_measurement(self.frequency, updates + 1)
-        self._due = steps_an_update(model)
+        updates = updates_made(model.optimizer)
+        self._take_gradients(model, updates)
+        self._next_update = cadence.next_measurement(self.frequency, updates + 1)
+        self._next_batch = steps_an_update(model.optimizer)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if batch >= self._due:
-            self._look(batch)
+        if batch >= self._next_batch:
+            self._measure(batch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._finish(self.model)
+        self._take_step(self.model)
         # What other callbacks do to the weights between epochs is no stride.
         self._before = None
         if logs is not None:
             logs.update(self._logged)
 
-    def _look(self, batch: int) -> None:
+    def _measure(self, batch: int) -> None:
         """Takes the step if it has been made, and the gradients if the next one is to be taken."""
         # Read anew each time: on JAX that is what gives the variables their values.
         model = self.model
-        updates = self._finish(model)
-        if self._before is None and updates + 1 >= self._target:
-            self._prepare(model, updates)
-            self._target = cadence.next_measurement(self.frequency, updates + 1)
+        updates = self._take_step(model)
+        if self._before is None and updates + 1 >= self._next_update:
+            self._take_gradients(model, updates)
+            self._next_update = cadence.next_measurement(self.frequency, updates + 1)
         # Under accumulation: exact, or later where steps are skipped, but never earlier.
-        missing = 1 if self._before is not None else self._target - 1 - updates
-        self._due = batch + missing * steps_an_update(model)
+        missing = 1 if self._before is not None else self._next_update - 1 - updates
+        self._next_batch = batch + missing * steps_an_update(model.optimizer)
 
-    def _prepare(self, model: Any, updates: int) -> None:
+    def _take_gradients(self, model: keras.Model, updates: int) -> None:
         if self._loss is None:
-            x, y, sample_weight = self._data
-            self._loss = DatasetLoss(model, x, y, sample_weight=sample_weight, mode=self.mode)
-            self._loss.batches = self._sampled
+            self._loss = DatasetLoss(model, self._sampled, self.mode)
             self._parts = LayerParts(self._loss.variables)
         loss = self._loss
         weights = loss.weights
         gradients = (gradient for _, _, gradient in loss.batch_gradients())
         self._before = (updates, weights, GradientNumbers(self._parts, weights, gradients))
 
-    def _finish(self, model: Any) -> int:
-        """Records what was prepared, if an update has been made since; returns the updates."""
-        updates = updates_made(model)
+    def _take_step(self, model: keras.Model) -> int:
+        """Records the step, if an update has been made since the gradients; returns the updates."""
+        updates = updates_made(model.optimizer)
         if self._before is None or self._loss is None or updates == self._before[0]:
             return updates
         before, weights, numbers = self._before
@@ -255,18 +243,18 @@ class LayerStrides(keras.callbacks.Callback):
             "relative_stride": float(np.median(relative)),
             "least_relative_stride": float(np.min(relative)),
         }
-        columns = (
-            numbers.gradient,
-            numbers.squared_gradient,
-            strides,
-            relative,
-            losses,
-            numbers.radius,
-            numbers.signal,
-        )
+        measured = {
+            "gradient": numbers.gradient,
+            "squared_gradient": numbers.squared_gradient,
+            "stride": strides,
+            "relative_stride": relative,
+            "loss_stride": losses,
+            "radius": numbers.radius,
+            "signal": numbers.signal,
+        }
         self.history["update"].append(updates)
-        for name, *values in zip(self._parts.names, *columns, strict=True):
+        for number, name in enumerate(self._parts.names):
             layer = self.history["layers"].setdefault(name, {column: [] for column in COLUMNS})
-            for column, value in zip(COLUMNS, values, strict=True):
-                layer[column].append(float(value))
+            for column in COLUMNS:
+                layer[column].append(float(measured[column][number]))
         return updates

@@ -5,9 +5,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_bigbatch._arguments import positive_number
+from keras_bigbatch._typing import Frequency
 from keras_bigbatch.callbacks._weight_distance import WeightDistance
 
 
@@ -67,7 +69,7 @@ class ReduceLROnWeightDistance(WeightDistance):
         self,
         distances: float | Sequence[float],
         factor: float = 0.1,
-        frequency: str | int = "log",
+        frequency: Frequency = "log",
         per_layer: bool = False,
         path: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -107,7 +109,7 @@ class ReduceLROnWeightDistance(WeightDistance):
             rate = float(optimizer.learning_rate) * self.factor ** (self._drops - before)
             optimizer.learning_rate = rate
 
-    def _begin(self, model: Any) -> None:
+    def _begin(self, model: keras.Model) -> None:
         super()._begin(model)
         self._drops = self._reached()
 

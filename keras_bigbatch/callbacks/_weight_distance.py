@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_bigbatch import _backend
 from keras_bigbatch._measuring import cadence
+from keras_bigbatch._typing import Frequency, Tensor
 from keras_bigbatch.callbacks import _distance_file as store
 from keras_bigbatch.callbacks._distance_plot import draw_distance
 from keras_bigbatch.diagnostics import DiffusionFit, fit_diffusion
@@ -26,27 +27,23 @@ class WeightDistance(keras.callbacks.Callback):
     wider, with `t` in optimizer updates: accumulated micro-steps and the steps that a
     `LossScaleOptimizer` skips do not count.
 
-    *What it adds to `logs`*: `weight_distance` at each epoch's end, from the first epoch on. Keras
-    hands one dictionary from callback to callback, so put `WeightDistance` *before* `CSVLogger` or
-    `TensorBoard`. The `History` that `fit` returns always has it.
+    *What it adds to `logs`*: `weight_distance` at each epoch's end. Put it *before* `CSVLogger` or
+    `TensorBoard`; the `History` that `fit` returns always has it.
 
-    *When it measures*: at each epoch's end, and in between after the updates that `frequency`
-    names, just before the next batch. Under `steps_per_execution` it measures at the first batch
-    boundary past such an update and records the update that was reached. A measurement has no
-    effect on the training: the weights after `fit` are the same to the bit.
+    *When it measures*: at each epoch's end, and after the updates that `frequency` names, just
+    before the next batch; under `steps_per_execution`, at the first batch boundary past such an
+    update. It has no effect on the training: the weights after `fit` are the same to the bit.
 
     *What it costs*: one more copy of the trainable weights where they live; per measurement one
-    pass over both and one vector to the host; between measurements one comparison a batch. At the
-    default, measurements get rarer as training goes on. With `path`, the start weights are written
-    again at each epoch's end.
+    pass over both; between measurements one comparison a batch. With `path`, the start weights are
+    written again at each epoch's end.
 
-    w_0 is taken when the first epoch begins, so after other callbacks have restored weights.
-    Without `path` every `fit` starts afresh, as Keras's `History` does: w_0 and the history are
-    new, while `t` goes on as the optimizer counts it. With `path` both are kept in that file. A
-    `fit` that begins with an optimizer that has made updates goes on from the file, so a run that
-    was interrupted and comes back under `BackupAndRestore` (in either order) has the distances of
-    an uninterrupted one; a `fit` that begins at update 0 is a new training and overwrites it. Use
-    one file a training, outside `backup_dir`, which Keras deletes in the end.
+    w_0 is taken when the first epoch begins, after other callbacks have restored weights. Without
+    `path` every `fit` starts afresh, while `t` goes on as the optimizer counts it. With `path`, w_0
+    and the history are kept in that file. A `fit` whose optimizer has made updates goes on from the
+    file, so that a run under `BackupAndRestore` (in either order) has the distances of an
+    uninterrupted one. A `fit` that begins at update 0 overwrites it. Use one file a training,
+    outside `backup_dir`, which Keras deletes in the end.
 
     Differs from the paper's code (bigBatch), which logs the first parameter tensor only, once an
     epoch, and from Cockpit's `Distance`, which gives the tensors one by one.
@@ -54,20 +51,18 @@ class WeightDistance(keras.callbacks.Callback):
     Args:
         frequency: `"log"` for about 10 measurements a decade of updates (1, 2, ..., 10, 13, 16,
             ...), `"epoch"` for the epochs' ends only, or an integer n for updates n, 2n, ....
-        per_layer: Also record every layer's own distance, all its trainable variables together.
-            A layer is a variable's `path` without the last part, nested layers apart; a layer that
-            is used twice counts once, layers with the same path together.
-        path: The `.npz` file that keeps w_0 and the history for resuming, or None. Missing folders
-            are made.
+        per_layer: Also record every layer's own distance, all its trainable variables together. A
+            layer is a variable's `path` without the last part.
+        path: The `.npz` file that keeps w_0 and the history for resuming, or None.
 
     Attributes:
         history: `{"update": [...], "distance": [...]}` in plain ints and floats, with `per_layer`
             also `"layers": {layer path: [...]}`.
 
     Raises:
-        ValueError: If an argument is not as above. In the model's `fit`: if the model has no
-            trainable variables or (on TensorFlow) is not built yet, or if the file at `path` is of
-            another model.
+        ValueError: If an argument is not as above. In `fit`: if the model has no trainable
+            variables or (on TensorFlow) is not built yet, or if the file at `path` is of another
+            model.
 
     Example:
 
@@ -90,7 +85,7 @@ class WeightDistance(keras.callbacks.Callback):
 
     def __init__(
         self,
-        frequency: str | int = "log",
+        frequency: Frequency = "log",
         per_layer: bool = False,
         path: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -106,8 +101,8 @@ class WeightDistance(keras.callbacks.Callback):
         self._meter: Any = None
         self._metered: list[int] = []
         self._variables: list[Any] = []
-        self._reference: list[Any] = []
-        self._due = cadence.NEVER
+        self._reference: list[Tensor] = []
+        self._next_batch = cadence.NEVER
 
     def fit(self, start: int = 10) -> DiffusionFit:
         """Fits the history's distances with `keras_bigbatch.diagnostics.fit_diffusion`.
@@ -160,10 +155,10 @@ class WeightDistance(keras.callbacks.Callback):
     # At the beginning of the next batch, when the updates before it are done: to override
     # `on_train_batch_end` would switch off Keras's asynchronous dispatch for all callbacks.
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if batch < self._due:
+        if batch < self._next_batch:
             return
         updates = self._meter.updates()
-        if updates >= self._target:
+        if updates >= self._next_update:
             self._measure(updates)
         self._await_measurement(batch, updates)
 
@@ -177,7 +172,7 @@ class WeightDistance(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._reference = []  # Frees the copy of the weights.
 
-    def _begin(self, model: Any) -> None:
+    def _begin(self, model: keras.Model) -> None:
         """Takes w_0 from the model, or with the history from the file of a run that goes on."""
         variables = list(model.trainable_variables)
         if not model.built:
@@ -225,10 +220,10 @@ class WeightDistance(keras.callbacks.Callback):
 
     def _await_measurement(self, batch: int, updates: int) -> None:
         """Sets the next update to measure at, and the batch at whose beginning it will be there."""
-        self._target = cadence.next_measurement(self.frequency, updates)
+        self._next_update = cadence.next_measurement(self.frequency, updates)
         # Exact: the micro-steps that the next update has had already are then those of the one
         # after the target. Skipped steps make it later, never earlier.
-        self._due = batch + (self._target - updates) * self._meter.steps_an_update
+        self._next_batch = batch + (self._next_update - updates) * self._meter.steps_an_update
 
     def _measure(self, updates: int) -> float:
         """Appends to the history, or replaces its last entry if no update came in between."""
@@ -239,7 +234,8 @@ class WeightDistance(keras.callbacks.Callback):
         columns = [(self.history["update"], updates), (self.history["distance"], distance)]
         if self.per_layer:
             by_layer = np.sqrt(np.bincount(self._layer_of_variable, weights=squares)).tolist()
-            columns += zip(self.history["layers"].values(), by_layer, strict=True)
+            for layer, value in zip(self._layers, by_layer, strict=True):
+                columns.append((self.history["layers"][layer], value))
         again = self.history["update"][-1:] == [updates]
         for column, value in columns:
             if again:

@@ -2,15 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch._numerics.student_t import student_t
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +71,7 @@ class DiffusionFit:
         return "\n".join([*lines, f"alpha = 2 / p of (ln t)^p = {self.alpha:.4g}"])
 
 
-def fit_diffusion(updates: Sequence[float] | Any, distance: Sequence[float] | Any) -> DiffusionFit:
+def fit_diffusion(updates: npt.ArrayLike, distance: npt.ArrayLike) -> DiffusionFit:
     """Fits the growth of a weight distance with log, power-of-log, square-root and power laws.
 
     Use it on the history of a `WeightDistance`, or on any curve of distances over updates, to ask
@@ -111,6 +108,7 @@ def fit_diffusion(updates: Sequence[float] | Any, distance: Sequence[float] | An
 
     ```python
     import numpy as np
+    import numpy.typing as npt
     import keras_bigbatch as kbb
 
     updates = np.array([10, 20, 50, 100, 200, 500, 1000])
@@ -152,7 +150,7 @@ def fit_diffusion(updates: Sequence[float] | Any, distance: Sequence[float] | An
     )
 
 
-def _checked(updates: Any, distance: Any) -> tuple[Array, Array]:
+def _checked(updates: npt.ArrayLike, distance: npt.ArrayLike) -> tuple[Array, Array]:
     t, d = np.asarray(updates, np.float64), np.asarray(distance, np.float64)
     if t.ndim != 1 or t.shape != d.shape:
         raise ValueError(
@@ -161,7 +159,8 @@ def _checked(updates: Any, distance: Any) -> tuple[Array, Array]:
         )
     if len(t) < 3:
         raise ValueError(
-            f"The fits need 3 points or more. Received: {len(t)}. Train longer or measure oftener."
+            f"The fits need 3 points or more. Received: {len(t)}. Train longer, or measure more "
+            "often."
         )
     if not (np.isfinite(t).all() and np.isfinite(d).all()):
         raise ValueError(

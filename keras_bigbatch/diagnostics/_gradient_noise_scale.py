@@ -6,20 +6,21 @@ from typing import Any
 
 import keras
 
-from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._arguments import at_least_two
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
-from keras_bigbatch._measuring.sampled_batches import SampledBatches
-from keras_bigbatch.diagnostics._noise_scale import (
-    NoiseScale,
+from keras_bigbatch._measuring.noise_scale import (
     checked_batches,
     mean_and_covariance,
-    noise_scale_of,
+    ratio_and_interval,
     two_batch_estimates,
 )
+from keras_bigbatch._measuring.sampled_batches import SampledBatches
+from keras_bigbatch._typing import Mode
+from keras_bigbatch.diagnostics._noise_scale import NoiseScale
 
 
 def gradient_noise_scale(
-    model: Any,
+    model: keras.Model,
     x: Any,
     y: Any = None,
     small_batch: int = 32,
@@ -27,7 +28,7 @@ def gradient_noise_scale(
     *,
     draws: int = 20,
     sample_weight: Any = None,
-    mode: str = "inference",
+    mode: Mode = "inference",
     seed: int = 0,
     verbose: int = 0,
 ) -> NoiseScale:
@@ -37,50 +38,32 @@ def gradient_noise_scale(
 
         B_noise = trace(covariance of a sample's gradient) / norm(mean gradient) ** 2
 
-    the batch whose gradient has as much noise as signal. Batches well below it average out noise:
-    twice the batch, nearly half the updates. At it an update makes half of the progress that it
-    would make with the gradient of all data, and batches well beyond it bring little. It grows in
-    training, often a hundredfold, so measure at several points, or use the callback of the same
-    name. It says nothing of how well the result generalizes.
+    the batch whose gradient has as much noise as signal. Well below it, twice the batch needs
+    nearly half the updates. At it, an update makes half of the progress that the gradient of all
+    data would make; well beyond it a larger batch brings little. It grows in training, often a
+    hundredfold, and says nothing of how well the result generalizes.
 
-    Each draw is a large batch of `large_batch` samples, taken as small ones of `small_batch`, whose
-    mean gradient is the large one's. With the mean of the small ones' squared norms, that gives
-    unbiased estimates of the numerator and of the denominator (the two-batch estimator). Each is
-    averaged over the draws, and only then divided, since the mean of ratios is not the ratio of
-    means. The interval is Fieller's, from the spread between the draws: it is the one that stays
-    right when the denominator is small. Where its bounds reach zero, as they do at the end of most
-    trainings, there is no telling the noise scale: it is NaN then, with a warning and with a lower
-    bound. A `large_batch` near the noise scale or above tells the most for its samples; a smaller
-    `small_batch` adds little.
-
-    From arrays samples are drawn at random, with replacement, and the result is that of these data.
-    A data set is read once in its own order, which must be a random one; its draws are as many as
-    it has large batches, up to `draws`.
-
-    With `mode="training"`, batch norm takes the statistics of each small batch, so the value is
-    that of ghost batches of this size. Random layers draw the same numbers for each, and add no
-    noise. Regularizers and `add_loss` are part of the gradient, as in training; sample weights are
-    part of a sample's gradient. The model is not changed, also after an error or an interrupt.
-    Adaptive optimizers and momentum see other noise than the gradient's, which is all that this
-    is about.
-
-    The cost is the gradients of `draws * large_batch` samples, with one vector of the size of the
-    weights to the host for each small batch, which holds three of them.
-
-    Differs from implementations inside a training step (gpt-neox), which compare one of the
-    micro-batches with the whole: here all small batches of a draw count.
+    Each draw is a large batch, taken in small ones. The squared norms of the large batch's gradient
+    and of the small ones' give unbiased estimates of numerator and denominator (the two-batch
+    estimator). Each is averaged over the draws before the division. The interval is Fieller's,
+    which stays right where the denominator is small. Where the denominator cannot be told from
+    zero, as at the end of most trainings, the value is NaN, with a warning and a lower bound. A
+    `large_batch` near the noise scale or above tells most for its samples. The model is not
+    changed, even after an error or an interrupt. An optimizer with momentum or adaptive rates sees
+    other noise than this.
 
     Args:
-        model: A compiled `keras.Model`, Functional, Sequential or subclassed, that has weights.
-        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
-            `DataLoader` or a `PyDataset`. The batches of a data set are cut anew.
+        model: A compiled `keras.Model` that has weights.
+        x: As in `fit`. From arrays samples are drawn with replacement. A data set (tf.data,
+            `DataLoader`, `PyDataset`) is read once, in its own order, which must be random.
         y: As in `fit`, with arrays.
         small_batch: Samples in a small batch. The device holds one at a time.
         large_batch: Samples in a large batch, a multiple of `small_batch`.
-        draws: Large batches, 2 or more.
-        sample_weight: As in `fit`, with arrays.
+        draws: Large batches, 2 or more; fewer if a data set has fewer.
+        sample_weight: As in `fit`, with arrays; part of a sample's gradient.
         mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
-            `"training"`: they take those of each small batch.
+            `"training"`: those of each small batch, so that it is the noise scale of ghost batches
+            of this size.
         seed: Seed of the draws from arrays.
         verbose: 1 for a progress bar, a step a small batch.
 
@@ -109,14 +92,10 @@ def gradient_noise_scale(
         - [Fieller, 1954](https://doi.org/10.1111/j.2517-6161.1954.tb00159.x) (the interval)
     """
     small, large = checked_batches(small_batch, large_batch)
-    draws = positive_integer("draws", draws, "It is the number of large batches.")
-    if draws < 2:
-        raise ValueError(
-            f"`draws` must be 2 or more, to know the error. Received: draws={draws}. Use 20."
-        )
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, mode=mode)
+    draws = at_least_two("draws", draws, "It is the number of large batches: use 20.")
     count = draws * (large // small)
-    loss.batches = SampledBatches(x, y, sample_weight, size=small, count=count, seed=seed)
+    batches = SampledBatches(x, y, sample_weight, size=small, count=count, seed=seed)
+    loss = DatasetLoss(model, batches, mode)
     bar = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
     estimates = two_batch_estimates(loss, large // small, lambda: bar.add(1))
     if len(estimates) < 2:
@@ -126,8 +105,10 @@ def gradient_noise_scale(
             "large_batch, or arrays, from which samples are drawn with replacement."
         )
     mean, covariance = mean_and_covariance(estimates)
-    found = noise_scale_of(mean, covariance, len(estimates) - 1, len(estimates))
-    if math.isnan(found.value):
+    value, interval = ratio_and_interval(mean, covariance, len(estimates) - 1)
+    trace, square = mean.tolist()
+    found = NoiseScale(value, trace, square, interval, len(estimates))
+    if math.isnan(value):
         warnings.warn(_why_unknown(found, large), stacklevel=2)
     return found
 

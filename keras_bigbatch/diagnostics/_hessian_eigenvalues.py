@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._numerics.lanczos import lanczos
+from keras_bigbatch._typing import Mode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +24,13 @@ class HessianEigenvalues:
         residuals: Of each, `|H u - value * u|` for its unit vector `u`. There is a true eigenvalue
             no farther away than that; the error is mostly far smaller, about its square over the
             distance to the next eigenvalue.
-        iterations: Hessian-vector products made, each a pass over the data.
+        passes: Hessian-vector products made, each a pass over the data.
         converged: Whether all residuals came below the tolerance.
     """
 
     values: npt.NDArray[np.float64]
     residuals: npt.NDArray[np.float64]
-    iterations: int
+    passes: int
     converged: bool
 
     def __str__(self) -> str:
@@ -36,18 +38,18 @@ class HessianEigenvalues:
         lines = [f"{'eigenvalue':>12}{'residual':>12}"]
         lines += [f"{value:>12.6g}{residual:>12.2g}" for value, residual in rows]
         state = "converged" if self.converged else "not converged"
-        return "\n".join([*lines, f"{state} after {self.iterations} passes over the data"])
+        return "\n".join([*lines, f"{state} after {self.passes} passes over the data"])
 
 
 def hessian_eigenvalues(
-    model: Any,
+    model: keras.Model,
     x: Any,
     y: Any = None,
     k: int = 1,
     *,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    mode: str = "inference",
+    mode: Mode = "inference",
     tolerance: float = 1e-3,
     max_iterations: int = 100,
     basis_size: int | None = None,
@@ -56,39 +58,28 @@ def hessian_eigenvalues(
 ) -> HessianEigenvalues:
     """Finds the largest eigenvalues of the Hessian of the training loss, over all the data.
 
-    Use it to ask how sharp the minimum is in its sharpest directions: a rate above
-    `2 / values[0]` makes plain gradient descent leave it. The Hessian is that of the compiled loss
-    by all trainable variables; it is never built. Lanczos iterations with full
-    reorthogonalization need its products with vectors only, each one pass over the data in
-    batches, exact up to rounding. A top eigenvalue takes ten to thirty-five.
+    Use it to ask how sharp the minimum is in its sharpest directions: plain gradient descent leaves
+    it at a rate above `2 / values[0]`. The Hessian is that of the compiled loss with respect to all
+    trainable variables. It is never built: Lanczos iterations with full reorthogonalization need
+    its products with vectors only, each an exact pass over the data. A top eigenvalue takes ten to
+    thirty-five. Where ReLU and the like have no second derivative, the backend's counts. The model
+    is not changed, even after an error or an interrupt. An eigenvalue that occurs several times may
+    be found once.
 
-    The model is not changed: weights, moving statistics, seeds, optimizer and metrics are those of
-    before, also after an error or an interrupt. Regularizers and `add_loss` are part of the loss,
-    as in `evaluate`; a `sample_weight` weighs as there. A partial last batch counts by its samples.
-    Not twice differentiable points, as of ReLU, count with the derivative that the backend gives.
-
-    On memory: the accelerator holds some five vectors of the size of the weights and the
-    activations of one batch, about twice what a training step needs. The host holds `basis_size`
-    vectors of float32, and half as many again for a moment; lower it for a large model, at the
-    price of more passes.
-
-    Differs from PyHessian: the algebraically largest eigenvalues and not those largest in
-    magnitude; Lanczos instead of power iterations with deflation, which need several times the
-    passes; residuals that say how exact a value is; the model's own gradients stay untouched.
-    An eigenvalue that occurs several times may be found once.
+    Differs from PyHessian: the algebraically largest eigenvalues and not those of the largest
+    magnitude; Lanczos instead of power iterations, which need several times the passes; residuals
+    that say how exact a value is.
 
     Args:
-        model: A compiled `keras.Model`, Functional, Sequential or subclassed, that has weights.
-        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
-            `DataLoader` or a `PyDataset`. It is read once an iteration and must yield the same
-            samples each time.
-        y: As in `fit`.
+        model: A compiled `keras.Model` that has weights.
+        x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
+            `PyDataset`), which must yield the same samples in each pass.
+        y: As in `fit`, with arrays.
         k: How many eigenvalues, at most the number of trainable values.
         sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None. More is faster while memory lasts.
+        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
         mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
-            `"training"`: they take those of each batch, which then must be the same in each
-            pass, and random layers draw the same numbers for each batch.
+            `"training"`: those of each batch, and random layers draw the same numbers for each.
         tolerance: A value has converged when its residual is at most this share of it.
         max_iterations: Passes over the data after which to give up, with a warning.
         basis_size: Vectors kept on the host, at least `k + 2`; `max(12, 2 * k + 8)` if None.
@@ -96,11 +87,11 @@ def hessian_eigenvalues(
         verbose: 1 for a progress bar, a step a pass.
 
     Returns:
-        A `HessianEigenvalues` with `.values`, `.residuals`, `.iterations` and `.converged`.
+        A `HessianEigenvalues` with `.values`, `.residuals`, `.passes` and `.converged`.
 
     Raises:
-        ValueError: If an argument is not as above, the model is not compiled or has no weights,
-            or a product is not finite.
+        ValueError: If an argument is not as above, the model is not compiled or has no weights, or
+            a product is not finite.
 
     Example:
 
@@ -111,14 +102,12 @@ def hessian_eigenvalues(
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1, use_bias=False)])
     model.compile("sgd", "mse")
     x = np.random.default_rng(0).normal(size=(512, 3)) * [3.0, 2.0, 1.0]
-    found = kbb.diagnostics.hessian_eigenvalues(model, x, np.zeros((512, 1)), k=2)
-    print(found)
+    print(kbb.diagnostics.hessian_eigenvalues(model, x, np.zeros((512, 1)), k=2))
     print(np.linalg.eigvalsh(2 * x.T @ x / 512)[::-1])    # the same, and the third
     ```
 
     References:
-        - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 2.2.2 (sharp minima have
-          a few large eigenvalues)
+        - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 2.2.2 (few are large)
         - [Pearlmutter, 1994](https://doi.org/10.1162/neco.1994.6.1.147) (the products)
         - [Wu & Simon, 2000](https://doi.org/10.1137/S0895479898334605) (Lanczos with restarts)
     """
@@ -135,7 +124,7 @@ def hessian_eigenvalues(
             f"`basis_size` must be at least k + 2 = {k + 2}. Received: basis_size={basis_size}. "
             "Ask for fewer eigenvalues or keep more vectors."
         )
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     if k > loss.size:
         raise ValueError(
             f"`k` must be at most the number of trainable values. Received: k={k} for a model of "

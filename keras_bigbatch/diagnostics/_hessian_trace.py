@@ -7,8 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._arguments import at_least_two
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+from keras_bigbatch._typing import Mode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,49 +32,39 @@ class HessianTrace:
 
 
 def hessian_trace(
-    model: Any,
+    model: keras.Model,
     x: Any,
     y: Any = None,
     draws: int = 30,
     *,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    mode: str = "inference",
+    mode: Mode = "inference",
     seed: int = 0,
     verbose: int = 0,
 ) -> HessianTrace:
     """Estimates the trace of the Hessian of the training loss, over all the data.
 
     Use it for the mean curvature over all directions (divide by the number of weights), where
-    `hessian_eigenvalues` gives the largest ones. It is Hutchinson's estimator, the mean over
-    draws of `z . H z` with random signs `z`: unbiased, with the variance
-    `2 * sum of H_ij ^ 2 over i != j` a draw. Four times the draws halve the standard error, so
-    ask for a rough number: three digits of a network's trace take many thousands.
+    `hessian_eigenvalues` gives the largest ones. It is Hutchinson's estimator, the mean over draws
+    of `z . H z` with random signs `z`: unbiased, with the variance `2 * sum of H_ij ^ 2 over i !=
+    j` a draw. Four times the draws halve the standard error, so ask for a rough number only. With
+    as many draws as trainable values, or more, the diagonal is computed instead, and the error is
+    0. The model is not changed, even after an error or an interrupt.
 
-    Each draw is one Hessian-vector product, a pass over the data in batches, exact up to rounding.
-    With as many draws as the model has trainable values or more, the diagonal is computed
-    instead, one value a pass, and the standard error is 0.
-
-    The model is not changed: weights, moving statistics, seeds, optimizer and metrics are those of
-    before, also after an error or an interrupt. Regularizers and `add_loss` are part of the loss,
-    as in `evaluate`. The accelerator holds some five vectors of the size of the weights and the
-    activations of one batch, about twice what a training step needs; the host holds three.
-
-    Differs from PyHessian: the standard error is given, and the number of draws fixed. Stopping
-    when the running mean changes little, as there, stops at random.
+    Differs from PyHessian: the standard error is given, and the number of draws is fixed. To stop
+    when the running mean changes little, as there, is to stop at random.
 
     Args:
-        model: A compiled `keras.Model`, Functional, Sequential or subclassed, that has weights.
-        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
-            `DataLoader` or a `PyDataset`. It is read once a draw and must yield the same samples
-            each time.
-        y: As in `fit`.
-        draws: Passes over the data, 2 or more.
+        model: A compiled `keras.Model` that has weights.
+        x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
+            `PyDataset`), which must yield the same samples in each pass.
+        y: As in `fit`, with arrays.
+        draws: Random vectors, each a pass over the data; 2 or more.
         sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None. More is faster while memory lasts.
+        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
         mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
-            `"training"`: they take those of each batch, which then must be the same in each
-            pass, and random layers draw the same numbers for each batch.
+            `"training"`: those of each batch, and random layers draw the same numbers for each.
         seed: Seed of the random signs.
         verbose: 1 for a progress bar, a step a draw.
 
@@ -91,8 +83,7 @@ def hessian_trace(
     model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1, use_bias=False)])
     model.compile("sgd", "mse")
     x = np.random.default_rng(0).normal(size=(512, 8))
-    found = kbb.diagnostics.hessian_trace(model, x, np.zeros((512, 1)), draws=8)
-    print(found)
+    print(kbb.diagnostics.hessian_trace(model, x, np.zeros((512, 1)), draws=8))
     print(2 * np.square(x).sum() / 512)    # the same: 8 draws are enough for 8 weights
     ```
 
@@ -100,12 +91,8 @@ def hessian_trace(
         - [Hutchinson, 1990](https://doi.org/10.1080/03610919008812866)
         - [Yao et al., 2020](https://arxiv.org/abs/1912.07145), section 3 (PyHessian)
     """
-    draws = positive_integer("draws", draws, "It is the number of passes over the data.")
-    if draws < 2:
-        raise ValueError(
-            f"`draws` must be 2 or more, to know the error. Received: draws={draws}. Use 30."
-        )
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    draws = at_least_two("draws", draws, "It is the number of passes over the data: use 30.")
+    loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     exact = draws >= loss.size
     draws = min(draws, loss.size)
     random = np.random.default_rng(seed)

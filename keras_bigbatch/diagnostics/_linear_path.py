@@ -1,7 +1,6 @@
 """The loss along the straight line between two sets of weights."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch._measuring.axes import axes_or_new
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.mixed_weights import MixedWeights, checked_points
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array, MixtureMode, Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,57 +42,47 @@ class LinearPath:
 
 
 def linear_path(
-    model: Any,
-    weights_a: Sequence[Any],
-    weights_b: Sequence[Any],
+    model: keras.Model,
+    weights_a: Weights,
+    weights_b: Weights,
     x: Any,
     y: Any = None,
-    alphas: Sequence[float] | Any | None = None,
+    alphas: npt.ArrayLike | None = None,
     *,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    statistics: str = "interpolated",
+    mode: MixtureMode = "inference",
     verbose: int = 0,
 ) -> LinearPath:
     """Computes the loss at `(1 - alpha) * weights_a + alpha * weights_b`, over all the data.
 
-    Use it to look at two minima, for instance those of a small and of a large batch, and at what
-    lies between and beyond them: whether there is a barrier, and which of them is the narrower
-    along this line. That is one direction of very many. And a network with batch norm or ReLU has
-    the same function at rescaled weights, where the curve looks wider or narrower, so compare
-    weights of similar norm only.
+    Use it to see whether there is a barrier between two minima, and which of them is the narrower
+    along this line. The line is one direction of very many. With batch norm or ReLU rescaled
+    weights are the same function, and look wider or narrower: compare weights of similar norm only.
+    The model lends its architecture and its compiled loss, and is not changed. A point between has
+    the batch norm statistics that `mode` says:
 
-    The model lends its architecture and compiled loss; its own weights play no part, and are not
-    changed. Regularizers and `add_loss` are part of the loss, as in `evaluate`.
-
-    Batch norm decides what the curve looks like. `statistics` says which moving mean and variance
-    a point between has:
-
-    - `"interpolated"`: those of the two ends, mixed like the weights. The cheapest, one pass over
-      the data a point, and `evaluate` at the ends. In between they are not those of the mixed
-      weights' activations, and show a barrier where there may be none. (Beyond the ends a variance
-      is kept from falling below the smaller of the two.)
-    - `"estimated"`: those that training at the mixed weights would settle at, estimated over the
-      same data first. Two forward passes more. At the ends they differ a little from the stored.
-    - `"batch"`: those of each batch, as in training, and as in the paper's code: take batches of
-      the training size. Dropout and other random layers are then on, with the same draws at each
-      point.
-
-    Models without batch norm give the same for the first two. From the paper's own code it differs
-    in that it takes two sets of weights and no training of its own, and names the choice above.
-    The loss-landscapes package leaves the statistics of the model in place for all points.
+    - `"inference"`: the moving statistics of the two ends, interpolated as the weights are. It
+      costs one pass over the data a point, and is `evaluate` at the ends. In between they do not
+      belong to the activations there, and may show a barrier where there is none. (Beyond the ends
+      a variance is at least the smaller of the two.)
+    - `"estimated"`: those at which training with the mixed weights would settle, estimated over the
+      same data first: two forward passes more. At the ends they differ a little from the stored
+      ones.
+    - `"training"`: those of each batch, as in training and in the paper's code: take batches of the
+      training's size. Random layers are on, with the same numbers at each point.
 
     Args:
         model: A compiled `keras.Model` that has weights.
         weights_a: The weights at alpha 0, as `model.get_weights()` gave them.
         weights_b: The weights at alpha 1.
-        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
-            `DataLoader` or a `PyDataset`. It is read once a point or more.
-        y: As in `fit`.
+        x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
+            `PyDataset`), which must yield the same samples in each pass.
+        y: As in `fit`, with arrays.
         alphas: The points; 25 from -1 to 2 if None, as in the paper.
         sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None.
-        statistics: `"interpolated"`, `"estimated"` or `"batch"`, as above.
+        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
+        mode: `"inference"`, `"estimated"` or `"training"`, as above.
         verbose: 1 for a progress bar, a step a point.
 
     Returns:
@@ -109,14 +98,11 @@ def linear_path(
     import keras_bigbatch as kbb
 
     x = np.random.default_rng(0).normal(size=(256, 4))
-    y = np.sin(x.sum(1))
-    model = keras.Sequential([keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.1), "mse")
-    model.build((None, 4))
     start = model.get_weights()
-    model.fit(x, y, epochs=5, verbose=0)
-    path = kbb.diagnostics.linear_path(model, start, model.get_weights(), x, y)
-    print(path)
+    model.fit(x, x.sum(1), epochs=5, verbose=0)
+    print(kbb.diagnostics.linear_path(model, start, model.get_weights(), x, x.sum(1)))
     ```
 
     References:
@@ -125,7 +111,7 @@ def linear_path(
     """
     points = checked_points("alphas", alphas, np.linspace(-1, 2, 25))
     sets = {"weights_a": weights_a, "weights_b": weights_b}
-    loss = MixedWeights(model, sets, x, y, sample_weight, batch_size, statistics)
+    loss = MixedWeights(model, sets, Batches(x, y, sample_weight, batch_size), mode)
     bar = keras.utils.Progbar(len(points), verbose=verbose, unit_name="point")
     losses = []
     for number, alpha in enumerate(points, 1):

@@ -1,7 +1,6 @@
 """The loss on the plane through three sets of weights."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch._measuring.axes import axes_or_new
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.mixed_weights import MixedWeights, checked_points
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array, MixtureMode, Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,39 +51,36 @@ class LossPlane:
             levels = np.geomspace(positive.min(), positive.max(), 12)[1:-1]
         lines = ax.contour(self.alphas, self.betas, self.loss, levels=levels, cmap="viridis")
         ax.clabel(lines, fmt="%.2g", fontsize=7)
-        for name, place in {"a": (0, 0), "b": (1, 0), "c": (0, 1)}.items():
-            ax.plot(*place, "o", color="black", markersize=5)
-            ax.annotate(name, place, xytext=(5, 5), textcoords="offset points")
+        for name, point in {"a": (0, 0), "b": (1, 0), "c": (0, 1)}.items():
+            ax.plot(*point, "o", color="black", markersize=5)
+            ax.annotate(name, point, xytext=(5, 5), textcoords="offset points")
         ax.set_xlabel("alpha (b: second weights)")
         ax.set_ylabel("beta (c: third weights)")
         return ax
 
 
 def loss_plane(
-    model: Any,
-    weights_a: Sequence[Any],
-    weights_b: Sequence[Any],
-    weights_c: Sequence[Any],
+    model: keras.Model,
+    weights_a: Weights,
+    weights_b: Weights,
+    weights_c: Weights,
     x: Any,
     y: Any = None,
-    alphas: Sequence[float] | Any | None = None,
-    betas: Sequence[float] | Any | None = None,
+    alphas: npt.ArrayLike | None = None,
+    betas: npt.ArrayLike | None = None,
     *,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    statistics: str = "interpolated",
+    mode: MixtureMode = "inference",
     verbose: int = 0,
 ) -> LossPlane:
     """Computes the loss at `a + alpha * (b - a) + beta * (c - a)`, over all the data.
 
     Use it for what `linear_path` cannot show: whether a way around a barrier leads from one minimum
     to another, with the start or a third minimum as the third weights. It is two directions of very
-    many, and the axes are neither at right angles nor of the same length: a and b are 1 apart along
-    alpha, a and c along beta, whatever their distance is.
-
-    Batch norm decides what the picture looks like, as on a path: `linear_path` describes
-    `statistics`, and that the model is not changed. A point costs what it costs there; the default
-    grid has 225.
+    many. The axes are neither at right angles nor of the same length: a and b are 1 apart along
+    alpha, a and c along beta, whatever their distance is. A point costs what it costs on a path,
+    and the default grid has 225. The model is not changed.
 
     Differs from Garipov et al., whose plane has a right-angled basis of the same length, and from
     Li et al., whose directions are random and scaled filter by filter.
@@ -94,14 +90,14 @@ def loss_plane(
         weights_a: The weights at alpha 0 and beta 0, as `model.get_weights()` gave them.
         weights_b: The weights at alpha 1 and beta 0.
         weights_c: The weights at alpha 0 and beta 1.
-        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
-            `DataLoader` or a `PyDataset`. It is read once a point or more.
-        y: As in `fit`.
+        x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
+            `PyDataset`), which must yield the same samples in each pass.
+        y: As in `fit`, with arrays.
         alphas: Points along the first direction; 15 from -0.5 to 1.5 if None.
         betas: Points along the second; the same if None.
         sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None.
-        statistics: `"interpolated"`, `"estimated"` or `"batch"`, as in `linear_path`.
+        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
+        mode: `"inference"`, `"estimated"` or `"training"`, as in `linear_path`.
         verbose: 1 for a progress bar, a step a point.
 
     Returns:
@@ -117,27 +113,23 @@ def loss_plane(
     import keras_bigbatch as kbb
 
     x = np.random.default_rng(0).normal(size=(256, 4))
-    y = np.sin(x.sum(1))
-    model = keras.Sequential([keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.1), "mse")
-    model.build((None, 4))
     weights = [model.get_weights()]
     for _ in range(2):
-        model.fit(x, y, epochs=2, verbose=0)
+        model.fit(x, x.sum(1), epochs=2, verbose=0)
         weights.append(model.get_weights())
-    grid = np.linspace(-0.5, 1.5, 5)
-    print(kbb.diagnostics.loss_plane(model, *weights, x, y, alphas=grid, betas=grid))
+    print(kbb.diagnostics.loss_plane(model, *weights, x, x.sum(1), alphas=[0, 1], betas=[0, 1]))
     ```
 
     References:
-        - [Garipov et al., 2018](https://arxiv.org/abs/1802.10026), section 3, figure 1 (planes
-          through three sets of weights)
+        - [Garipov et al., 2018](https://arxiv.org/abs/1802.10026), section 3, figure 1
         - [Li et al., 2018](https://arxiv.org/abs/1712.09913) (the loss in two dimensions)
     """
     grid = np.linspace(-0.5, 1.5, 15)
     columns, rows = checked_points("alphas", alphas, grid), checked_points("betas", betas, grid)
     sets = {"weights_a": weights_a, "weights_b": weights_b, "weights_c": weights_c}
-    loss = MixedWeights(model, sets, x, y, sample_weight, batch_size, statistics)
+    loss = MixedWeights(model, sets, Batches(x, y, sample_weight, batch_size), mode)
     bar = keras.utils.Progbar(len(rows) * len(columns), verbose=verbose, unit_name="point")
     losses = np.empty((len(rows), len(columns)))
     for row, beta in enumerate(rows):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,9 +11,9 @@ import numpy.typing as npt
 
 from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._measuring.axes import axes_or_new
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array, Mode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ class RandomPotential:
 
 
 def random_potential(
-    model: Any,
+    model: keras.Model,
     x: Any,
     y: Any = None,
     max_distance: float = 10.0,
@@ -89,59 +90,47 @@ def random_potential(
     fit_from: float | None = None,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    mode: str = "inference",
+    mode: Mode = "inference",
     seed: int = 0,
     verbose: int = 0,
 ) -> RandomPotential:
     """Measures how the loss at random points spreads with their distance from the weights.
 
     Use it on a freshly initialized model to test the picture of Hoffer et al., a random walk on a
-    random potential, on the loss itself. If `E (loss(w) - loss(w0))^2` grows as
-    `|w - w0|^alpha`, weights wander as `ln(t) ^ (2 / alpha)`, which `fit_diffusion` measures.
-    As in the paper, a draw is `w = w0 + z v` with a direction `v` uniform on the sphere of all
-    trainable values and `z` uniform from 0 to `max_distance`; the draws are binned by distance.
-    In each bin the deviation is equation 8, `sqrt(mean of (loss(w) - loss(w0))^2)`, about zero and
-    not about its mean, and `alpha` is twice its slope in log-log by least squares.
+    random potential: if `E (loss(w) - loss(w0))^2` grows as `|w - w0|^alpha`, weights wander as
+    `ln(t) ^ (2 / alpha)`, which `fit_diffusion` measures. A draw is `w = w0 + z v` with a uniformly
+    random direction `v` and `z` uniform from 0 to `max_distance`. In each bin of distances the
+    deviation is equation 8, `sqrt(mean of (loss(w) - loss(w0))^2)`, and `alpha` is twice its slope
+    in log-log by least squares. Three things decide what comes out:
 
-    Three things decide what comes out:
-
-    - Near w0 any differentiable loss is linear, so that alpha is 2 there whatever the potential.
-      Bins below `fit_from` are left out of the fit, `.fit_range` says which are in, and
-      `.first_order` is the line that they would lie on by the gradient alone: where the deviations
-      still follow it, an alpha of 2 says nothing.
-    - The theory's potential has no mean rise; a loss has (at a minimum nothing else), and then
-      alpha goes to 4, that of a quadratic bowl. `.spread` and `.spread_alpha` leave it out.
-    - Batch norm. At initialization the stored statistics are not those of the data, so take
+    - Near w0 any differentiable loss is linear, and alpha is 2. Bins below `fit_from` are left out;
+      where deviations still follow `.first_order`, an alpha of 2 says nothing.
+    - The theory's potential has no mean rise. A loss has one, and near a minimum alpha goes to 4,
+      as in any quadratic bowl. `.spread` and `.spread_alpha` leave the mean out.
+    - At initialization batch norm's stored statistics are not those of the data: take
       `mode="training"` there. The paper does not say which it took.
 
-    Bins are a choice too: the paper shows several. `.binned(bins)` gives others from the same
-    draws. The model is not changed: weights, moving statistics, seeds, optimizer and metrics are
-    those of before, also after an error or an interrupt. Each draw is a forward pass over the data,
-    in batches; the host holds about four vectors of the size of the weights.
-
-    Differs from the paper: the slope is fitted. The authors released no code for this.
+    The model is not changed, even after an error or an interrupt. Differs from the paper: the slope
+    is fitted. The authors released no code for this.
 
     Args:
-        model: A compiled `keras.Model`, Functional, Sequential or subclassed, that has weights.
-        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
-            `DataLoader` or a `PyDataset`. It is read once a draw and must yield the same samples
-            each time. A subset of the data is often enough.
-        y: As in `fit`.
+        model: A compiled `keras.Model` that has weights.
+        x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
+            `PyDataset`), which must yield the same samples in each pass.
+        y: As in `fit`, with arrays.
         max_distance: The largest distance. The paper takes how far the training comes, about 10.
         draws: Random points, each a pass over the data.
-        bins: Bins of equal width from 0 to `max_distance`; those with fewer than two draws are
-            left out.
+        bins: Bins of equal width; those with fewer than two draws are left out.
         fit_from: Distance from which bins are fitted; a tenth of `max_distance` if None.
         sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None. More is faster while memory lasts.
+        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
         mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
-            `"training"`: they take those of each batch, and random layers draw the same numbers
-            for each batch.
+            `"training"`: those of each batch, and random layers draw the same numbers for each.
         seed: Seed of distances and directions.
         verbose: 1 for a progress bar, a step a draw.
 
     Returns:
-        A `RandomPotential` with `.distance`, `.deviation`, `.alpha` and `.plot()`.
+        A `RandomPotential`. Its `.binned(bins)` gives other bins from the same draws.
 
     Raises:
         ValueError: If an argument is not as above, the model is not compiled or has no weights,
@@ -154,18 +143,14 @@ def random_potential(
     import keras_bigbatch as kbb
 
     x = np.random.default_rng(0).normal(size=(64, 4))
-    y = np.sin(x.sum(1))
-    model = keras.Sequential([keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    model.build((None, 4))
-    found = kbb.diagnostics.random_potential(model, x, y, max_distance=2.0, draws=100, bins=5)
-    print(found)
-    print(found.binned(10).alpha)
+    print(kbb.diagnostics.random_potential(model, x, np.sin(x.sum(1)), 2.0, draws=100, bins=5))
     ```
 
     References:
-        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 3, equation 2, and
-          appendix B, equation 8, figure 4
+        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 3, and equation 8, figure
+          4
     """
     max_distance = positive_number("max_distance", max_distance, "It is a norm of weights.")
     draws = positive_integer("draws", draws, "It is the number of passes over the data.")
@@ -174,7 +159,7 @@ def random_potential(
     if fit_from is None:
         fit_from = max_distance / 10
     _bins_of(distances, max_distance, bins, fit_from)
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     weights = loss.weights
     _, gradient = loss.gradient(weights)
     at_weights = _finite(loss.loss(weights), 0.0)
@@ -195,11 +180,9 @@ def _binned(
 ) -> RandomPotential:
     distances, differences = draws.T
     members, fitted = _bins_of(distances, max_distance, bins, fit_from)
-    distance, deviation = (
-        np.array([math.sqrt(np.mean(values[its] ** 2)) for its in members])
-        for values in (distances, differences)
-    )
-    spread = np.array([np.std(differences[its], ddof=1) for its in members])
+    distance = _root_mean_square(distances, members)
+    deviation = _root_mean_square(differences, members)
+    spread = np.array([np.std(differences[rows], ddof=1) for rows in members])
     if not deviation.all():
         raise ValueError(
             "The loss must change with the weights. Received: the same loss at all points of a "
@@ -228,9 +211,8 @@ def _bins_of(
     fit_from = positive_number("fit_from", fit_from, "It is a distance.", zero_allowed=True)
     numbers = np.minimum((distances / max_distance * bins).astype(int), bins - 1)
     members = [np.flatnonzero(numbers == number) for number in range(bins)]
-    members = [its for its in members if len(its) > 1]
-    means = np.array([math.sqrt(np.mean(distances[its] ** 2)) for its in members])
-    fitted = means >= fit_from
+    members = [rows for rows in members if len(rows) > 1]
+    fitted = _root_mean_square(distances, members) >= fit_from
     if fitted.sum() < 3:
         raise ValueError(
             "A slope needs 3 or more bins of 2 or more draws. Received: "
@@ -239,6 +221,10 @@ def _bins_of(
             "begin the fit earlier."
         )
     return members, fitted
+
+
+def _root_mean_square(values: Array, members: Sequence[npt.NDArray[np.intp]]) -> Array:
+    return np.array([math.sqrt(np.mean(values[rows] ** 2)) for rows in members])
 
 
 def _log_slope(distance: Array, deviation: Array) -> tuple[float, float]:

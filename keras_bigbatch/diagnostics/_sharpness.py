@@ -3,18 +3,17 @@
 import dataclasses
 import importlib.util
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from keras_bigbatch._arguments import boolean, one_of, positive_integer, positive_number
+from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
-from keras_bigbatch._numerics.box_maximizer import MAXIMIZERS, maximize_in_box
+from keras_bigbatch._numerics.box_maximizer import MAXIMIZERS, Maximizer, maximize_in_box
 from keras_bigbatch._numerics.random_subspace import RandomSubspace
-
-Array = npt.NDArray[np.float64]
+from keras_bigbatch._typing import Array, Mode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +34,10 @@ class Sharpness:
     value: float
     loss: float
     max_loss: float
-    maximizer: str
+    maximizer: Maximizer
     converged: bool
     passes: int
-    found: dict[str, tuple[float, ...]]
+    found: dict[Maximizer, tuple[float, ...]]
 
     def __str__(self) -> str:
         state = "starts agree" if self.converged else "starts do not agree"
@@ -54,7 +53,7 @@ class Sharpness:
 
 
 def sharpness(
-    model: Any,
+    model: keras.Model,
     x: Any,
     y: Any = None,
     epsilon: float = 1e-3,
@@ -63,8 +62,8 @@ def sharpness(
     adaptive: bool = False,
     sample_weight: Any = None,
     batch_size: int | None = None,
-    mode: str = "inference",
-    maximizer: str = "both",
+    mode: Mode = "inference",
+    maximizer: Maximizer | Literal["both"] = "both",
     starts: int = 3,
     max_iterations: int = 120,
     seed: int = 0,
@@ -72,71 +71,45 @@ def sharpness(
 ) -> Sharpness:
     """Measures how much the training loss can rise in a small box around the weights.
 
-    Use it to compare the minima of a small and of a large batch. It is Keskar et al.'s measure,
-    `100 * (max of loss(w + y) - loss(w)) / (1 + loss(w))` percent, over all `y` with
-    `|y_i| <= epsilon * (|w_i| + 1)`. With `subspace=p` only `y = A z` of a random subspace count,
-    with `|z_i| <= epsilon * (|(A^+ w)_i| + 1)`: A has p columns of independent standard normal
-    numbers, so a weight moves by about `epsilon * sqrt(p)` at most corners. (The paper says
-    "randomly generated" and no scale, so compare such values only among themselves.)
+    Use it to compare the minima of a small and of a large batch. It is Keskar et al.'s measure, in
+    percent `100 * (max of loss(w + y) - loss(w)) / (1 + loss(w))`, over all `y` in the box
+    `|y_i| <= epsilon * (|w_i| + 1)`. With `subspace=p` only `y = A z` count, for a `weights x p`
+    matrix A of standard normal numbers, and the box is `|z_i| <= epsilon * (|(A^+ w)_i| + 1)`. With
+    `adaptive=True` the box is relative to each weight, as in Kwon et al., so that rescaled layers
+    change nothing: `|y_i| <= epsilon * |w_i|`, or `y = |w| * A z` with `|z_i| <= epsilon`.
 
-    Read it with care. It depends on the scale of the weights, which in a network with batch norm
-    or ReLU can change without changing the function. `adaptive=True` is the measure of Kwon et al.
-    that does not: the box is `|y_i| <= epsilon * |w_i|`, in a subspace `y = |w| * (A z)` with
-    `|z_i| <= epsilon`. Weights that are exactly zero, as new biases are, do not move then; the
-    authors' `max_loss - loss` is there too. Neither measure is a law about generalization: in
-    `examples/compare_minima.py` an arm is ten times flatter than another, and no better.
+    The value is a lower bound: SciPy's L-BFGS-B and steps along the gradient's signs take turns,
+    each from another random point of the box. The search ends when `starts` of them came to the
+    same maximum, or after `max_iterations` passes. Where they differ (`.found`, `.converged`),
+    allow more passes. The model is not changed, even after an error or an interrupt.
 
-    The maximum is searched, so the value is a lower bound. Two maximizers take turns, each from
-    another random point of the box, as at a minimum zero is a stationary point: SciPy's L-BFGS-B,
-    and steps along the gradient's signs into the corners. The larger result counts. The search
-    ends when `starts` of them came to the same maximum, or after `max_iterations` passes.
-    `.found` and `.converged` say how sure it is; where the starts differ, allow more passes.
-
-    A pass is a loss and its gradient over all the data, in batches. The model is not changed:
-    weights, moving statistics, seeds, optimizer and metrics are those of before, also after an
-    error or an interrupt. Regularizers and `add_loss` are part of the loss, as in `evaluate`, and
-    so they are sharp too. Rises below the loss's own rounding (a ten-millionth of it in float32)
-    read as noise.
-
-    On memory: the accelerator holds what a training step needs. In the full space the host holds
-    about 70 bytes a weight with `maximizer="ascent"`, and 500 with L-BFGS-B. In a subspace it
-    holds a few vectors of weights, at most 320 MiB of A, and p * p numbers: the part of A beyond
-    256 MiB is drawn again at each use, two times a pass.
-
-    Differs from the paper: it runs ten L-BFGS-B iterations from one start, which at very flat
-    minima stop far below the maximum. Its code was not published.
+    Differs from the paper, which makes ten L-BFGS-B iterations from one start: at very flat minima
+    they stop far below the maximum.
 
     Args:
-        model: A compiled `keras.Model`, Functional, Sequential or subclassed, that has weights.
-        x: As in `fit`: arrays, lists or dictionaries of them, a `tf.data.Dataset`, a torch
-            `DataLoader` or a `PyDataset`. It is read once a pass and must yield the same samples
-            each time.
-        y: As in `fit`.
+        model: A compiled `keras.Model` that has weights.
+        x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
+            `PyDataset`), which must yield the same samples in each pass.
+        y: As in `fit`, with arrays.
         epsilon: Size of the box. The paper takes 1e-3 and 5e-4.
-        subspace: Dimension p of the random subspace, at most the number of trainable values; None
-            for the full space. The paper takes 100.
-        adaptive: Whether the box is relative to each weight, as above.
+        subspace: Dimension p, at most the number of trainable values; None for the full space.
+        adaptive: Whether the box is relative to each weight.
         sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None. More is faster while memory lasts.
+        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
         mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
-            `"training"`: they take those of each batch, as in the paper, and random layers draw
-            the same numbers for each batch. With batch norm the two differ: 3 to 18
-            times in `examples/compare_minima.py`.
+            `"training"`: those of each batch, and random layers draw the same numbers for each.
         maximizer: `"both"`, `"l-bfgs-b"` or `"ascent"`. All but the last need SciPy.
-        starts: Starts that must agree; at least so many of each maximizer if they do not.
-        max_iterations: Passes over the data at most, besides the first. Up to
-            `max_iterations / starts`, or half of that with both maximizers, are one start's.
-        seed: Seed of the starts and of the subspace, a non-negative integer. Compare models with
-            the same.
+        starts: Starts that must agree; each maximizer has at least so many if they do not.
+        max_iterations: Passes over the data at most, besides the first; an even share for a start.
+        seed: Seed of the starts and of the subspace. Compare models with the same.
         verbose: 1 for a progress bar, a step a pass.
 
     Returns:
         A `Sharpness` with `.value`, `.loss`, `.max_loss` and how they were found.
 
     Raises:
-        ValueError: If an argument is not as above, the model is not compiled or has no weights,
-            the loss is -1 or less (where the measure has no meaning: add a constant to the loss),
-            or the loss is not finite at the weights or in the box.
+        ValueError: If an argument is not as above, the model is not compiled or has no weights, the
+            loss is -1 or less (add a constant to it), or it is not finite in the box.
         ImportError: If SciPy is needed and not there.
 
     Example:
@@ -146,18 +119,15 @@ def sharpness(
     import keras_bigbatch as kbb
 
     x = np.random.default_rng(0).normal(size=(256, 4))
-    y = np.sin(x.sum(1))
     model = keras.Sequential([keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.1), "mse")
-    model.fit(x, y, epochs=5, verbose=0)
-    print(kbb.diagnostics.sharpness(model, x, y))
-    print(kbb.diagnostics.sharpness(model, x, y, subspace=10, max_iterations=24).value)
+    model.fit(x, np.sin(x.sum(1)), epochs=5, verbose=0)
+    print(kbb.diagnostics.sharpness(model, x, np.sin(x.sum(1))))
     ```
 
     References:
         - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 2.2.2, metric 2.1
-        - [Kwon et al., 2021](https://arxiv.org/abs/2102.11600), section 3 (adaptive sharpness, with
-          the largest component as the norm)
+        - [Kwon et al., 2021](https://arxiv.org/abs/2102.11600), section 3 (adaptive sharpness)
         - [Byrd et al., 1995](https://doi.org/10.1137/0916069) (L-BFGS-B)
     """
     epsilon = positive_number("epsilon", epsilon, "It is the size of the box, 1e-3 in the paper.")
@@ -176,7 +146,7 @@ def sharpness(
         )
     if subspace is not None:
         subspace = positive_integer("subspace", subspace, "It is a dimension, 100 in the paper.")
-    loss = DatasetLoss(model, x, y, sample_weight=sample_weight, batch_size=batch_size, mode=mode)
+    loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     evaluate, bounds = _problem(loss, epsilon, subspace, adaptive, seed)
     bar = keras.utils.Progbar(max_iterations + 1, verbose=verbose, unit_name="pass")
     at_weights, _ = evaluate(np.zeros(len(bounds)))
@@ -208,8 +178,8 @@ def sharpness(
     )
 
 
-def _maximizers(maximizer: Any) -> list[str]:
-    maximizer = one_of("maximizer", maximizer, ("both", *MAXIMIZERS))
+def _maximizers(maximizer: Maximizer | Literal["both"]) -> list[Maximizer]:
+    one_of("maximizer", maximizer, ("both", *MAXIMIZERS))
     names = list(MAXIMIZERS) if maximizer == "both" else [maximizer]
     if "l-bfgs-b" in names and importlib.util.find_spec("scipy") is None:
         raise ImportError(

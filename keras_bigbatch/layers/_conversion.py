@@ -1,13 +1,13 @@
 """Conversion of whole models between plain and ghost batch normalization."""
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import keras
 
 from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._private_api.keras import flatten_layers, uncompiled
 from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
 
 _Norm: TypeAlias = keras.layers.BatchNormalization
@@ -28,7 +28,7 @@ def to_ghost(model: keras.Model, virtual_batch: int = 128) -> keras.Model:
     once.
 
     The moving statistics' `momentum` is kept too, and some of `keras.applications` have 0.999: a
-    training of fewer than some thousand groups wants a smaller one, or inference lags behind. Set
+    training of fewer than some thousand groups needs a smaller one, or inference lags behind. Set
     `layer.momentum` before you compile.
 
     The copy is not compiled: an optimizer's momenta belong to the original's variables. Convert
@@ -127,7 +127,10 @@ def _converted(model: keras.Model, target: type[_Norm], new_config: _NewConfig) 
         pairs.append((layer, copy))
         return copy
 
-    with _uncompiled(model):
+    models = [model]
+    for outer in models:
+        models.extend(_inner_models(outer))
+    with uncompiled(models):
         converted = keras.models.clone_model(model, clone_function=copied, recursive=True)
     if type(converted) is not type(model):
         raise ValueError(
@@ -138,11 +141,11 @@ def _converted(model: keras.Model, target: type[_Norm], new_config: _NewConfig) 
         )
     _match_models(model, converted)
     for layer, copy in pairs:
-        for part, part_copy in zip(_parts(layer), _parts(copy), strict=True):
+        for part, part_copy in zip(flatten_layers(layer), flatten_layers(copy), strict=True):
             _check_converted(part, part_copy, layer, target)
             part_copy.trainable = part.trainable
         for variable, variable_copy in zip(layer.variables, copy.variables, strict=True):
-            # A copy: on JAX the two would share an array that training one of them gives away.
+            # A copy: on JAX the two would share an array that training one of them donates.
             variable_copy.assign(keras.ops.copy(variable))
     return converted
 
@@ -158,7 +161,7 @@ def _copied_layer(
         except ValueError as error:
             raise ValueError(f"The layer {layer.name!r} cannot be converted. {error}") from error
     config = layer.get_config()
-    if any(type(part) in _CONVERTIBLE for part in _parts(layer)):
+    if any(type(part) in _CONVERTIBLE for part in flatten_layers(layer)):
         config = _converted_config(config, target, new_config)
     return type(layer).from_config(config)
 
@@ -194,19 +197,13 @@ def _check_converted(
         )
 
 
-def _parts(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layer and all layers inside it, in the order of their making."""
-    # Keras has no public way to see the layers inside one that is not a model.
-    return list(layer._flatten_layers())
-
-
 def _inner_models(model: keras.Model) -> list[keras.Model]:
     return [layer for layer in model.layers if isinstance(layer, keras.Function | keras.Sequential)]
 
 
 def _match_models(model: keras.Model, copy: keras.Model) -> None:
     """Gives nested models their flags, and inputs their names, which Keras takes from tensors."""
-    # From the outside in: setting a model's flag sets its layers', which are mended later.
+    # From the outside in: setting a model's flag sets its layers', which are set afterwards.
     copy.trainable = model.trainable
     for layer, layer_copy in zip(_input_layers(model), _input_layers(copy), strict=True):
         layer_copy.name = layer.name
@@ -219,19 +216,3 @@ def _input_layers(model: keras.Model) -> list[keras.layers.InputLayer]:
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)]
     of_tensor = {id(layer.output): layer for layer in layers}
     return [of_tensor[id(tensor)] for tensor in model.inputs if id(tensor) in of_tensor]
-
-
-@contextlib.contextmanager
-def _uncompiled(model: keras.Model) -> Iterator[None]:
-    """Keeps Keras from compiling the copy, which fails for a loss that is not registered."""
-    models = [model]
-    for outer in models:
-        models.extend(_inner_models(outer))
-    compiled = [each.compiled for each in models]
-    try:
-        for each in models:
-            each.compiled = False
-        yield
-    finally:
-        for each, was_compiled in zip(models, compiled, strict=True):
-            each.compiled = was_compiled

@@ -1,6 +1,6 @@
 """Ghost batch normalization: the statistics of a small batch inside a large one."""
 
-from typing import Any
+from typing import Any, get_args
 
 import keras
 from keras import ops
@@ -10,9 +10,7 @@ from keras_bigbatch._arguments import one_of, positive_integer
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch.layers._group_alignment import check_alignment
-from keras_bigbatch.layers._moving_statistics import moving_update
-
-STATISTICS = ("sequential", "mean", "batch")
+from keras_bigbatch.layers._moving_statistics import Statistics, moving_update
 
 _REFUSED = {
     "renorm": "batch renormalization ties a batch to the moving statistics, which is the opposite "
@@ -26,68 +24,40 @@ _REFUSED = {
 class GhostBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization with the statistics of small, "ghost" batches inside a large batch.
 
-    Use it wherever `keras.layers.BatchNormalization` goes when the batch is larger than the one the
-    recipe was tuned at, and set `virtual_batch` to that small batch's size or less (sizes are
-    counted in samples). The large batch then keeps the noise of small-batch statistics, the lack of
-    which is a part of what it loses in test accuracy. In training every group of `virtual_batch`
-    samples is normalized by its own moments:
+    Use it in place of `keras.layers.BatchNormalization` when the batch is larger than the one the
+    recipe was tuned at, with that small batch's size or less as `virtual_batch` (sizes are counted
+    in samples): the large batch then keeps the noise of small-batch statistics, the lack of which
+    is a part of what it loses in test accuracy. In training every group of `virtual_batch` samples
+    is normalized by its own moments:
 
     `y = gamma * (x - mean(group)) / sqrt(variance(group) + epsilon) + beta`
 
     Groups are contiguous along axis 0 and share `gamma` and `beta`. A tail of fewer samples joins
-    the last group, so no group is smaller than `min(batch, virtual_batch)`, and a batch of up to
-    `virtual_batch` samples is one group: plain batch norm. Moments are taken over the group's
-    samples and all positions, in float32 also under mixed precision (in float64 for float64 input
-    where Keras keeps it: TensorFlow).
+    the last group, and a batch of up to `virtual_batch` samples is one group: plain batch norm.
+    Moments are taken over the group's samples and all positions, in float32 also under mixed
+    precision (in float64 for float64 input on TensorFlow).
 
-    In inference, or with `trainable=False`, it is plain batch norm with the moving statistics: any
-    batch size, and each sample's prediction is independent of the others.
+    In inference, or with `trainable=False`, it is plain batch norm with the moving statistics.
+    Weights have the names and shapes of plain batch norm.
 
-    On many devices, groups are cut from what a replica sees: its own part of the batch under
-    TensorFlow's strategies and torch's DDP, the global batch on JAX, where a size that divides each
-    device's part is best (another one can cost communication, and warns). Then training is one
-    device's, and the moving statistics are the same on all replicas: each step, every layer
-    exchanges one row of 2 * channels + 1 numbers. Replicas' parts count in the order of replicas.
+    On many devices, groups are cut from a replica's own part of the batch, on JAX from the global
+    batch; the moving statistics are the same on all replicas (see the page "On many devices").
 
     A `mask` (of the input's shape without the channel axis) leaves positions out of the statistics.
-    A group that is masked throughout, or whose moments are not finite (an overflow in float16, a
-    NaN in the data), contributes nothing to the moving statistics: outputs and loss show the
-    problem, but the statistics of later batches and of inference are not lost to it.
-
-    Differs from the paper: the moving average's exponents and limit are mended (Algorithm 1 as
-    printed is biased towards 0), and variances are averaged instead of standard deviations. Differs
-    from Keras 2's `virtual_batch_size`: groups are contiguous, any batch size works, models load
-    back, and weights have the names and shapes of plain batch norm. Differs from Composer and
-    TabNet: groups have exactly the size asked for, and there is no loop over them.
+    A group that is masked throughout, or whose moments are not finite, contributes nothing to the
+    moving statistics: outputs and loss show an overflow or NaN, but later batches do not suffer.
 
     Args:
         virtual_batch: Samples in a ghost batch, an integer of 1 or more. On feature vectors 1 makes
             the output constant; on images it is instance normalization.
         axis: The channels' axis; not 0, which is the batch.
         momentum: Share of the moving statistics that one step of their average keeps, 0 to 1.
-        epsilon: Added to the variance inside the root.
-        center: Whether to add `beta`.
-        scale: Whether to multiply by `gamma`.
-        beta_initializer: As in Keras.
-        gamma_initializer: As in Keras.
-        moving_mean_initializer: As in Keras.
-        moving_variance_initializer: As in Keras.
-        beta_regularizer: As in Keras.
-        gamma_regularizer: As in Keras.
-        beta_constraint: As in Keras.
-        gamma_constraint: As in Keras.
         statistics: How a training step moves the moving statistics. `"sequential"`: one step of the
             average a group, newest last (Algorithm 1), so that they settle after as many ghost
             batches, not large batches, as the momentum asks for. `"mean"`: one step with the plain
             mean over the groups. `"batch"`: one step with the moments of the whole batch (exact, by
             the law of total variance).
-        **kwargs: `name`, `dtype`, `trainable` and other arguments of `keras.layers.Layer`.
-
-    Input shape:
-        Rank 2 or more, the batch on axis 0.
-
-    Output shape:
-        As the input.
+        **kwargs: All other arguments, here and in the signature, are those of Keras's layer.
 
     Raises:
         ValueError: If `virtual_batch` is not a positive integer, `momentum` is not in [0, 1],
@@ -100,14 +70,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     import numpy as np
     from keras_bigbatch import GhostBatchNormalization
 
-    model = keras.Sequential(
-        [
-            keras.layers.Dense(16, use_bias=False),
-            GhostBatchNormalization(virtual_batch=32),
-            keras.layers.ReLU(),
-            keras.layers.Dense(1),
-        ]
-    )
+    norm = GhostBatchNormalization(virtual_batch=32)
+    model = keras.Sequential([keras.layers.Dense(16, use_bias=False), norm, keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     x, y = np.random.normal(size=(200, 4)), np.zeros((200, 1))
     model.fit(x, y, batch_size=200, verbose=0)  # 6 groups: 5 of 32 samples and one of 40
@@ -134,7 +98,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
-        statistics: str = "sequential",
+        statistics: Statistics = "sequential",
         **kwargs: Any,
     ) -> None:
         for name, reason in _REFUSED.items():
@@ -146,7 +110,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         virtual_batch = positive_integer(
             "virtual_batch", virtual_batch, "It is the number of samples in a ghost batch."
         )
-        statistics = one_of("statistics", statistics, STATISTICS)
+        one_of("statistics", statistics, get_args(Statistics))
         if not 0 <= momentum <= 1:
             raise ValueError(
                 "`momentum` must be in [0, 1]: it is the share of the moving statistics that one "
@@ -176,7 +140,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         self.virtual_batch = virtual_batch
         self.statistics = statistics
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         rank = len(input_shape)
         if not -rank < self.axis < rank:
             raise ValueError(

@@ -14,7 +14,7 @@ def check_alignment(batch: int | None, virtual_batch: int) -> None:
         virtual_batch: Samples in a ghost batch.
     """
     distribution = keras.distribution.distribution()
-    # Elsewhere than on JAX a layer sees its replica's part of the batch, which is whole.
+    # On the other backends a layer sees its own replica's part of the batch, never a split one.
     if distribution is None or batch is None or keras.backend.backend() != "jax":
         return
     mesh = distribution.device_mesh
@@ -26,11 +26,11 @@ def check_alignment(batch: int | None, virtual_batch: int) -> None:
 
 
 def _fits(batch: int, replicas: int, virtual_batch: int) -> bool:
-    """Whether no ghost batch takes a piece of a device's part: the activations stay in place."""
+    """Whether the groups follow the devices' parts, so that no activations are moved."""
     part = batch // replicas
     if part % virtual_batch == 0 or batch < 2 * virtual_batch:
-        return True  # Whole groups on each device, or one group: plain batch norm.
-    # Groups of whole parts cost a few small sums; a tail would be cut off, and moved.
+        return True  # Complete groups on each device, or one group: plain batch norm.
+    # Groups of complete parts cost a few small sums; a tail would have to be moved.
     return virtual_batch % part == 0 and batch % virtual_batch == 0
 
 

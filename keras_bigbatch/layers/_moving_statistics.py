@@ -1,13 +1,15 @@
 """How the moments of the groups move the moving mean and variance."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from keras import ops
 
 from keras_bigbatch import _backend
-from keras_bigbatch._backend.reference.ghost_norm import GhostMoments
+from keras_bigbatch._backend import GhostMoments
 from keras_bigbatch._typing import Tensor
+
+Statistics: TypeAlias = Literal["sequential", "mean", "batch"]
 
 # log(momentum) of momentum = 0: exp(0 * x) is 1 and exp(n * x) is 0 to float32 for n > 0.
 _LOG_OF_ZERO = -88.0
@@ -30,7 +32,7 @@ def moving_update(
     moving_variance: Tensor,
     moments: GhostMoments,
     momentum: float,
-    statistics: str,
+    statistics: Statistics,
 ) -> tuple[Tensor, Tensor]:
     """The moving statistics after one training step.
 
@@ -44,8 +46,8 @@ def moving_update(
       variance: one step with the moments of the whole batch, by the law of total variance.
 
     Where a framework gives each replica a part of the batch, every replica sums its groups up in
-    one row, and all of them make the same step from everybody's rows: the step that one device
-    would have made with the replicas' parts one after the other.
+    one row, and all of them make the same step from the rows of all: the step of one device that
+    has the replicas' parts one after the other.
 
     Args:
         moving_mean: The old moving mean, [C].
@@ -70,7 +72,7 @@ def moving_update(
     )
 
 
-def _valid_groups(moments: GhostMoments, statistics: str) -> _Rows:
+def _valid_groups(moments: GhostMoments, statistics: Statistics) -> _Rows:
     """The groups as rows; one that is masked throughout or not finite gets count 0."""
     count, mean, variance = (ops.stop_gradient(value) for value in moments)
     # About a mean that is not finite, the variance is not finite either.
@@ -82,17 +84,17 @@ def _valid_groups(moments: GhostMoments, statistics: str) -> _Rows:
     return _Rows(valid * count if statistics == "batch" else valid, mean, variance)
 
 
-def _weights(count: Tensor, momentum: float, statistics: str) -> Tensor:
+def _weights(count: Tensor, momentum: float, statistics: Statistics) -> Tensor:
     """The weights of the rows in the step, [N, 1]; their sum is what the old value loses."""
     if statistics != "sequential":
         return (1.0 - momentum) * count / ops.maximum(ops.sum(count), 1.0)
     # exp(n * log(momentum)) and not momentum ** n: log(0.99) in float32 is a hundred times
     # closer, relatively, than 1 - 0.99, so 512 groups still give weights good to 1e-7.
     log_momentum = math.log(momentum) if momentum > 0 else _LOG_OF_ZERO
-    return -ops.expm1(count * log_momentum) * ops.exp(_later(count) * log_momentum)
+    return -ops.expm1(count * log_momentum) * ops.exp(_groups_after(count) * log_momentum)
 
 
-def _total_variance(rows: _Rows, statistics: str) -> Tensor:
+def _total_variance(rows: _Rows, statistics: Statistics) -> Tensor:
     """The variances, for `"batch"` about the mean of all rows, [N, C]."""
     if statistics != "batch":
         return rows.variance
@@ -100,7 +102,7 @@ def _total_variance(rows: _Rows, statistics: str) -> Tensor:
     return rows.variance + ops.square(rows.mean - ops.sum(share * rows.mean, axis=0, keepdims=True))
 
 
-def _pooled(rows: _Rows, momentum: float, statistics: str) -> _Rows:
+def _pooled(rows: _Rows, momentum: float, statistics: Statistics) -> _Rows:
     """One row that has the effect of all of them, [1, 1] and [1, C]."""
     weight = _weights(rows.count, momentum, statistics)
     total = ops.sum(weight)
@@ -112,12 +114,12 @@ def _pooled(rows: _Rows, momentum: float, statistics: str) -> _Rows:
     )
 
 
-def _later(count: Tensor) -> Tensor:
-    """How many groups the rows after each row have, [N, 1]."""
+def _groups_after(count: Tensor) -> Tensor:
+    """How many groups come after each row, [N, 1]."""
     # Not a cumulative sum, which XLA unrolls to log2(N) stages, nor a matrix product, which a TPU
     # would round; N**2 numbers are nothing beside the batch.
     replicas = _backend.active().replicas
     index = replicas.on_all_devices(ops.arange(ops.shape(count)[0], dtype="int32"))
     follows = ops.expand_dims(index, 1) > ops.expand_dims(index, 0)
-    later = ops.sum(ops.where(follows, count, ops.zeros_like(count)), axis=0)
-    return ops.expand_dims(replicas.on_all_devices(later), 1)
+    after = ops.sum(ops.where(follows, count, ops.zeros_like(count)), axis=0)
+    return ops.expand_dims(replicas.on_all_devices(after), 1)

@@ -1,9 +1,11 @@
 """Steps by the radius of curvature of each weight."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
+from keras_bigbatch._learning_rates import OptimizerLearningRate
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
@@ -30,15 +32,12 @@ class CBLR(LayerwiseOptimizer):
     `trust_ratios` shows the norm of the scaled update over that of the update. `LayerwiseOptimizer`
     says what weight decay (coupled, not Keras's), `exclude` and growth mean.
 
-    Differs from the paper in nothing but two minus signs that its equations 5 and 11 lack. In
-    `examples/large_batch_methods.py` it is the only layer-wise optimizer that ends below SGD.
+    Differs from the paper in nothing but two minus signs that its equations 5 and 11 lack.
 
     Args:
-        learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
         momentum: At least 0 and less than 1.
-        *args: As for `LayerwiseOptimizer`, from `trust_coefficient` on, which is the fraction of a
-            weight that a step is, at rate 1.
-        **kwargs: As for `LayerwiseOptimizer`.
+        trust_coefficient: The fraction of a weight that a step is, at rate 1.
+        **kwargs: This and all other arguments are as for `LayerwiseOptimizer`.
 
     Raises:
         ValueError: If an argument is not as above.
@@ -60,9 +59,26 @@ class CBLR(LayerwiseOptimizer):
     """
 
     def __init__(
-        self, learning_rate: Any = 0.3, momentum: float = 0.0, *args: Any, **kwargs: Any
+        self,
+        learning_rate: OptimizerLearningRate = 0.3,
+        momentum: float = 0.0,
+        trust_coefficient: float = 0.001,
+        weight_decay: float | None = 0.0,
+        nesterov: bool = False,
+        exclude: Sequence[str] = ("bias", "gamma", "beta"),
+        rate_in_momentum: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate, momentum, *args, **kwargs)
+        super().__init__(
+            learning_rate,
+            momentum,
+            trust_coefficient,
+            weight_decay,
+            nesterov,
+            exclude,
+            rate_in_momentum,
+            **kwargs,
+        )
 
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
         """The ratio of each element; 0 where its gradient is, to all intents and purposes, 0."""

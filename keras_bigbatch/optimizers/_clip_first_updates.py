@@ -8,8 +8,11 @@ from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._learning_rates import OptimizerLearningRate
+from keras_bigbatch._private_api.keras import replace_clipping
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._updates import inner_optimizer
 
 
 @serializable
@@ -73,7 +76,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: keras.optimizers.Optimizer,
         global_clipnorm: float = 5.0,
         updates: int = 1000,
         name: str = "clip_first_updates",
@@ -82,8 +85,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         count = positive_integer(
             "updates", updates, "It counts optimizer updates.", zero_allowed=True
         )
-        innermost = getattr(optimizer, "inner_optimizer", optimizer)
-        innermost = getattr(innermost, "inner_optimizer", innermost)
+        innermost = inner_optimizer(optimizer)
         if not isinstance(innermost, keras.optimizers.Optimizer) or hasattr(
             innermost, "optimizers"
         ):
@@ -98,65 +100,68 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         self.updates = count
         self.optimizer = optimizer
         self.gradient_accumulation_steps = innermost.gradient_accumulation_steps
-        # The one place where gradients are unscaled and averaged already.
-        self._clip_further = innermost._clip_gradients
-        innermost._clip_gradients = self._clip_first
+        self._clip_further = replace_clipping(innermost, self._clip_first)
 
-    def _clip_first(self, grads: Sequence[Tensor]) -> Any:
+    def _clip_first(self, grads: Sequence[Tensor]) -> list[Tensor]:
         grads = [_backend.active().optimizer.dense(gradient) for gradient in grads]
         first = ops.less(self.iterations, self.updates)
         grads = _backend.active().optimizer.clip_where(first, grads, self.global_clipnorm)
         return self._clip_further(grads)
 
     @property
-    def inner_optimizer(self) -> Any:
+    def inner_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer that makes the update; callbacks look for its averages under this name."""
         return getattr(self.optimizer, "inner_optimizer", self.optimizer)
 
     @property
-    def variables(self) -> list[Any]:
+    def variables(self) -> list[keras.Variable]:
         """The wrapped optimizer's variables."""
         return list(self.optimizer.variables)
 
     @property
-    def iterations(self) -> Any:
+    def iterations(self) -> keras.Variable | Tensor:
         """Updates made, as the wrapped optimizer counts them."""
         return self.optimizer.iterations
 
     @property
-    def learning_rate(self) -> Any:
+    def learning_rate(self) -> keras.Variable | Tensor:
         """The wrapped optimizer's; setting it sets that one's."""
         return self.optimizer.learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, learning_rate: Any) -> None:
+    def learning_rate(self, learning_rate: OptimizerLearningRate) -> None:
         self.optimizer.learning_rate = learning_rate
 
     @property
-    def loss_scale_factor(self) -> Any:
+    def loss_scale_factor(self) -> float | None:
         """The wrapped optimizer's."""
         return self.optimizer.loss_scale_factor
 
     @loss_scale_factor.setter
-    def loss_scale_factor(self, factor: Any) -> None:
+    def loss_scale_factor(self, factor: float | None) -> None:
         # Keras sets it in every optimizer's `__init__`, and to None in one whose loss is scaled.
         if hasattr(self, "optimizer"):
             self.optimizer.loss_scale_factor = factor
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Makes the wrapped optimizer's variables."""
         if not self.optimizer.built:
             self.optimizer.build(variables)
         self.built = True
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+    def apply(
+        self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None
+    ) -> None:
         """Updates the variables as the wrapped optimizer does, by clipped gradients at first."""
         self.optimizer.apply(grads, trainable_variables)
         self.built = True
 
     def stateless_apply(
-        self, optimizer_variables: Any, grads: Any, trainable_variables: Any
-    ) -> tuple[Any, Any]:
+        self,
+        optimizer_variables: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        trainable_variables: Sequence[Tensor],
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """As `apply`, on values instead of variables."""
         return self.optimizer.stateless_apply(optimizer_variables, grads, trainable_variables)
 
@@ -164,11 +169,11 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         """Scales the loss as the wrapped optimizer does."""
         return self.optimizer.scale_loss(loss)
 
-    def finalize_variable_values(self, var_list: Any) -> None:
+    def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
         """Overwrites the weights by their averages where the wrapped optimizer keeps such."""
         self.optimizer.finalize_variable_values(var_list)
 
-    def set_weights(self, weights: Any) -> None:
+    def set_weights(self, weights: Sequence[Tensor]) -> None:
         """Sets the wrapped optimizer's variables."""
         self.optimizer.set_weights(weights)
 

@@ -1,17 +1,17 @@
 """Layer-wise adaptive rate scaling."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from keras import ops
+from typing import Any, Literal, get_args
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import one_of
+from keras_bigbatch._learning_rates import OptimizerLearningRate
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
+from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer, size_over_slope
 
-_DENOMINATORS = ("sum", "gradient", "decayed_gradient")
+_Denominator = Literal["sum", "gradient", "decayed_gradient"]
+_DENOMINATORS: tuple[_Denominator, ...] = get_args(_Denominator)
 
 
 @serializable
@@ -43,10 +43,8 @@ class LARS(LayerwiseOptimizer):
     paper's is `trust_coefficient=0.001` with rates of 1 to 30, warmed up and decayed.
 
     *Weight decay* is in the ratio, not Keras's decoupled one, and is what keeps a long training
-    alive: without it the weights grow without bound. At a relative step of 0.05 the network of
-    `examples/large_batch_methods.py --collapse` is at chance after 800 updates, even at a rate that
-    falls to 0; with `weight_decay=1e-4` it is not, and with both it ends best. See
-    `LayerwiseOptimizer`, which also says what zeros, `exclude`, `trust_ratios` and precision mean.
+    alive: without it the weights grow without bound. See `LayerwiseOptimizer`, which also says what
+    zeros, `exclude` and `trust_ratios` mean.
 
     Differs from apex in that ratios are not clipped, and from timm in that no epsilon is added; a
     zero norm gives the ratio 1 (with `"decayed_gradient"`, as in optax, it is the denominator that
@@ -89,24 +87,24 @@ class LARS(LayerwiseOptimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.3,
+        learning_rate: OptimizerLearningRate = 0.3,
         momentum: float = 0.9,
         trust_coefficient: float = 0.001,
         weight_decay: float | None = 0.0,
         nesterov: bool = False,
         exclude: Sequence[str] = ("bias", "gamma", "beta"),
-        denominator: str = "sum",
+        denominator: _Denominator = "sum",
         rate_in_momentum: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            learning_rate=learning_rate,
-            momentum=momentum,
-            trust_coefficient=trust_coefficient,
-            weight_decay=weight_decay,
-            nesterov=nesterov,
-            exclude=exclude,
-            rate_in_momentum=rate_in_momentum,
+            learning_rate,
+            momentum,
+            trust_coefficient,
+            weight_decay,
+            nesterov,
+            exclude,
+            rate_in_momentum,
             **kwargs,
         )
         self.denominator = one_of("denominator", denominator, _DENOMINATORS)
@@ -118,10 +116,7 @@ class LARS(LayerwiseOptimizer):
         if weight_decay and self.denominator == "decayed_gradient":
             return size / norm(gradient + weight_decay * weight)
         slope = norm(gradient)
-        if weight_decay and self.denominator == "sum":
-            # The decay alone is no slope to go by: 0 where that of the loss is 0.
-            return ops.sign(slope) * size / (slope + weight_decay * size)
-        return size / slope
+        return size_over_slope(size, slope, weight_decay if self.denominator == "sum" else 0.0)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "denominator": self.denominator}

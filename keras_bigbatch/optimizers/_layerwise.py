@@ -1,7 +1,6 @@
 """The base of all optimizers that give every variable its own rate."""
 
 import re
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +10,10 @@ from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import boolean, patterns, positive_number
+from keras_bigbatch._learning_rates import OptimizerLearningRate
+from keras_bigbatch._private_api.keras import uses_weight_decay, variable_index
 from keras_bigbatch._typing import Tensor
-
-# Without decay, weights that grow by e in fewer updates than these break a training down.
-_FAST_GROWTH = 1000
-# Where to look for a schedule's highest rate: behind warm-ups of any length, before the decay.
-_LOOKS = (0, 10, 100, 1000, 10_000)
+from keras_bigbatch.optimizers._growth import warn_of_growth
 
 
 class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
@@ -48,12 +45,10 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
     *Growth*: steps relative to the weight do not get smaller when the gradient does. Weights before
     a batch norm, whose gradient is at right angles to them, grow by a factor of e in
     `2 * ((1 - momentum) / (learning_rate * trust_coefficient)) ** 2` updates if the gradients of
-    the updates are independent, and more slowly if they are not; so do weights after the last one,
-    once there is nothing left to learn. The gradients of the excluded variables grow with the
-    latter until they kill the units, and the training is back at chance. `weight_decay` bounds the
-    growth; a rate that falls ends it, but in a long training too late. Without decay a rate at
-    which it takes fewer than 1000 updates warns at construction (of a schedule, the highest that is
-    found); at the defaults it takes 200 000.
+    the updates are independent, 200 000 at the defaults; so do weights after the last one, once
+    there is nothing left to learn, and in the end the training is back at chance. `weight_decay`
+    bounds the growth. Without it a rate at which it takes fewer than 1000 updates warns at
+    construction (of a schedule, the highest that is found).
 
     All else is Keras's: schedules, clipping, accumulation, EMA, `LossScaleOptimizer`, saving.
 
@@ -95,7 +90,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
 
     def __init__(
         self,
-        learning_rate: Any = 0.3,
+        learning_rate: OptimizerLearningRate = 0.3,
         momentum: float = 0.9,
         trust_coefficient: float = 0.001,
         weight_decay: float | None = 0.0,
@@ -120,8 +115,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         self.nesterov = boolean("nesterov", nesterov)
         self.rate_in_momentum = boolean("rate_in_momentum", rate_in_momentum)
         self.exclude = patterns("exclude", exclude, "`exclude=()` lets all variables adapt.")
-        if decay == 0 and (rate := _highest(learning_rate)) > 0:
-            self._warn_of_growth(rate)
+        if decay == 0:
+            warn_of_growth(self, learning_rate, stacklevel=4)
 
     @abstractmethod
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
@@ -153,7 +148,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         values = ops.convert_to_numpy(ops.stack([ratio + 0 for ratio in kept.values()]))
         return dict(zip(kept, values.tolist(), strict=True))
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Makes a velocity for each variable, and room for the ratios of those that adapt."""
         if self.built:
             return
@@ -172,15 +167,19 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             for path in self._paths
         ]
 
-    def slots_of(self, variable: Any) -> tuple[Any, Any]:
+    def _velocity_and_ratio(
+        self, variable: keras.Variable
+    ) -> tuple[keras.Variable | None, keras.Variable | None]:
         """What keeps the variable's velocity (None: no momentum) and ratio (None: excluded)."""
-        index = self._get_variable_index(variable)
+        index = variable_index(self, variable)
         return self._velocities[index] if self._velocities else None, self._ratios[index]
 
-    def factor_of(self, variable: Any, weight: Tensor, gradient: Tensor) -> tuple[Any, Any, float]:
+    def _factor(
+        self, variable: keras.Variable, weight: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, Tensor, float]:
         """The factor on the rate, the scalar that stands for it in `trust_ratios`, the decay."""
         decay = self.weight_decay
-        if decay and not self._use_weight_decay(variable):
+        if decay and not uses_weight_decay(self, variable):
             decay = 0.0
         ratio = self.trust_ratio(weight, gradient, decay)
         if len(ratio.shape) == 0:
@@ -191,55 +190,37 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         norm = _backend.active().optimizer.norm
         return factor, ops.divide_no_nan(norm(factor * update), norm(update)), decay
 
-    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
+    def update_step(
+        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
+    ) -> None:
         """One variable's update, as in the class's description."""
         wide = keras.backend.result_type(variable.dtype, "float32")
         rate = ops.cast(learning_rate, wide)
         update = ops.cast(_backend.active().optimizer.dense(gradient), wide)
-        velocity, kept_ratio = self.slots_of(variable)
-        factor: Any = 1.0
+        velocity, kept_ratio = self._velocity_and_ratio(variable)
+        factor: Tensor = 1.0
         if kept_ratio is not None:
             weight = ops.cast(variable, wide)
-            factor, shown, decay = self.factor_of(variable, weight, update)
+            factor, shown, decay = self._factor(variable, weight, update)
             update = update + decay * weight if decay else update
             self.assign(kept_ratio, ops.cast(shown, "float32"))
-        if _backend.active().optimizer.momentum_step(
-            self, variable, velocity, factor * rate, update
-        ):
-            return
-        step = factor * rate * update if self.rate_in_momentum else factor * update
-        if velocity is None:
-            move = -step
-        else:
-            move = self.momentum * ops.cast(velocity, wide) - step
-            self.assign(velocity, ops.cast(move, velocity.dtype))
-            if self.nesterov:
-                move = self.momentum * move - step
-        if not self.rate_in_momentum:
-            move = rate * move
-        self.assign_add(variable, ops.cast(move, variable.dtype))
+        step = _backend.active().optimizer.momentum_step
+        step(self, variable, velocity, factor, rate, update)
 
+    # The two overrides below are of methods that Keras does not promise: `_private_api.keras` says
+    # what happens if they go.
     def _backend_update_step(
-        self, grads: Sequence[Tensor], trainable_variables: Sequence[Any], learning_rate: Tensor
+        self,
+        grads: Sequence[Tensor],
+        trainable_variables: Sequence[keras.Variable],
+        learning_rate: Tensor,
     ) -> None:
         together = _backend.active().optimizer.update_together
         if not together(self, grads, trainable_variables, learning_rate):
             super()._backend_update_step(grads, trainable_variables, learning_rate)
 
-    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+    def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
         """Keras's decoupled decay: not here."""
-
-    def _warn_of_growth(self, rate: float) -> None:
-        relative = rate * self.trust_coefficient
-        updates = 2 * ((1 - self.momentum) / relative) ** 2
-        if updates < _FAST_GROWTH:
-            warnings.warn(
-                f"{type(self).__name__} without weight decay makes weights grow. At learning_rate "
-                f"* trust_coefficient = {relative:.3g} and momentum {self.momentum:.3g} it can be "
-                f"a factor of e in about {updates:.0f} updates, and long trainings collapse. Pass "
-                "`weight_decay` (0.0001 is enough) or a smaller rate.",
-                stacklevel=4,
-            )
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -252,7 +233,9 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         }
 
 
-def _highest(learning_rate: Any) -> float:
-    if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-        return max(float(learning_rate(ops.convert_to_tensor(update))) for update in _LOOKS)
-    return learning_rate if isinstance(learning_rate, float) else 0.0
+def size_over_slope(size: Tensor, slope: Tensor, weight_decay: float) -> Tensor:
+    """`size / (slope + weight_decay * size)`; no finite, positive number where one is 0."""
+    if not weight_decay:
+        return size / slope
+    # The decay alone is no slope to go by: 0 where that of the loss is 0.
+    return ops.sign(slope) * size / (slope + weight_decay * size)

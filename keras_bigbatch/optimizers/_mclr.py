@@ -1,11 +1,9 @@
 """LARS with medians in place of norms."""
 
-from keras import ops
-
 from keras_bigbatch import _backend
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
+from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer, size_over_slope
 
 
 @serializable
@@ -23,25 +21,14 @@ class MCLR(LayerwiseOptimizer):
     embedding's), the median is 0 and the variable moves with ratio 1. `LayerwiseOptimizer` says
     what weight decay (coupled, not Keras's), `exclude`, `trust_ratios` and growth mean.
 
-    Differs from the paper, whose medians are of the signed values: those are noise around zero,
-    which for a layer of 100 000 Gaussian values and a true ratio of 5 gives anything from 0.3 to 52
-    (90 % of draws), where absolute values give 4.95 to 5.04. The authors do not recommend the
-    method above batches of about 8192. In `examples/large_batch_methods.py` it is level with
-    `LARS`, and at twice its best rate the network does not train.
+    Differs from the paper, whose medians are of the signed values: those are noise around zero. The
+    authors do not recommend the method above batches of about 8192.
 
-    A median takes longer than a norm. A step over ResNet50's variables on one CPU core takes 8
-    times a plain SGD step on JAX, 14 times on TensorFlow and 36 times on PyTorch
-    (`benchmarks/optimizers.py --all`). A variable without values, or with a NaN, has no median.
+    A median takes several times longer than a norm. A variable without values, or with a NaN, has
+    no median.
 
     Args:
-        learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
-        momentum: At least 0 and less than 1.
-        trust_coefficient: The relative step at rate 1.
-        weight_decay: The coupled decay, 0 or more.
-        nesterov: Whether to use Nesterov's rule.
-        exclude: Regular expressions, searched in the paths of variables that are not to adapt.
-        rate_in_momentum: Whether the velocity has the rate in it.
-        **kwargs: As for `LayerwiseOptimizer`.
+        **kwargs: This and all other arguments are as for `LayerwiseOptimizer`.
 
     Raises:
         ValueError: If an argument is not as above.
@@ -66,4 +53,4 @@ class MCLR(LayerwiseOptimizer):
         """The ratio of the medians; no finite, positive number where one is 0."""
         median = _backend.active().optimizer.median_magnitude
         size, slope = median(weight), median(gradient)
-        return ops.sign(slope) * size / (slope + weight_decay * size)
+        return size_over_slope(size, slope, weight_decay)

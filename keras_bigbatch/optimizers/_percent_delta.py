@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
+from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer, size_over_slope
 
 
 @serializable
@@ -29,14 +29,8 @@ class PercentDelta(LayerwiseOptimizer):
     move less than under `LARS`, and rates do not carry over.
 
     Args:
-        learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
-        momentum: At least 0 and less than 1.
         trust_coefficient: The mean relative step at rate 1.
-        weight_decay: The coupled decay, 0 or more.
-        nesterov: Whether to use Nesterov's rule.
-        exclude: Regular expressions, searched in the paths of variables that are not to adapt.
-        rate_in_momentum: Whether the velocity has the rate in it.
-        **kwargs: As for `LayerwiseOptimizer`.
+        **kwargs: This and all other arguments are as for `LayerwiseOptimizer`.
 
     Raises:
         ValueError: If an argument is not as above.
@@ -63,4 +57,4 @@ class PercentDelta(LayerwiseOptimizer):
         # Zero by `divide_no_nan` where the weight is zero: left out of the sum as of the count.
         relative = ops.sum(ops.abs(ops.divide_no_nan(gradient, weight)))
         count = ops.sum(ops.cast(ops.not_equal(weight, 0.0), relative.dtype))
-        return ops.sign(relative) * count / (relative + weight_decay * count)
+        return size_over_slope(count, relative, weight_decay)

@@ -1,16 +1,19 @@
 """Learning rates and schedules, scaled to a larger batch and warmed up."""
 
 import inspect
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import keras
 from keras import ops
 
 from keras_bigbatch._arguments import one_of, positive_integer
+from keras_bigbatch._learning_rates import LearningRate, rate_at, rate_dtype
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch.schedules._rescaled_schedule import RescaledSchedule
 from keras_bigbatch.schedules._scale_learning_rate import Rule, scale_learning_rate
-from keras_bigbatch.schedules._schedule import RescaledSchedule, float_dtype
+
+Warmup: TypeAlias = Literal["gradual", "legw"]
 
 
 @serializable
@@ -18,10 +21,10 @@ class LearningRateScaler(RescaledSchedule):
     """Scales a learning rate or schedule from a small batch to a large one, in optimizer updates.
 
     Use it when a recipe was tuned at `small_batch` and now runs at `large_batch`: wrap what the
-    optimizer had, and every rate of it is scaled. With `t` the number of optimizer updates done,
-    `rate(t) = learning_rate(t) * factor(t)`, where the full factor is
-    `sqrt(large_batch / small_batch)` for `rule="sqrt"`. `scale_learning_rate` says which rule is
-    for what. The time axis is not touched; for that, see `RegimeStretch`. They nest in any order.
+    optimizer had, and every rate of it is scaled. After `t` optimizer updates the rate is
+    `learning_rate(t) * factor(t)`, where the full factor is `sqrt(large_batch / small_batch)` for
+    `rule="sqrt"`. `scale_learning_rate` says which rule is for what. The number of updates is
+    `RegimeStretch`'s business; the two nest in any order.
 
     Warm-up, over the first `warmup_updates = W` updates:
 
@@ -30,17 +33,12 @@ class LearningRateScaler(RescaledSchedule):
     | `"gradual"` | `1 + (factor - 1) * t / W` | the unscaled rate | the scaled rate |
     | `"legw"` | `factor * (t + 1) / (W + 1)` | nearly zero | the scaled rate |
 
-    `"gradual"` is Goyal et al.'s. `"legw"` starts from zero, and its length in *updates* is that of
-    the small-batch recipe: `small-batch warm-up epochs * ratio` epochs of the large batch. It
-    counts from `t + 1`, because the published ramp gives the first update a rate of exactly zero.
+    `"gradual"` is Goyal et al.'s. `"legw"` lasts as many *updates* as the small-batch recipe's
+    warm-up, and counts from `t + 1`, since the published one starts with a rate of exactly zero.
 
-    Keras calls a schedule once a micro-step when gradients are accumulated, so that a schedule runs
-    `k` times too fast under `gradient_accumulation_steps=k`. Pass `accumulation_steps=k` to the
-    outermost of nested schedules; all numbers here then stay in optimizer updates. Rates are
-    computed in float32 (float64 if that is Keras's `floatx`).
-
-    Differs from timm, which picks the rule from the optimizer's name and the base batch (256) for
-    you, and from optax and Horovod, where warm-up and scaling are separate pieces.
+    Under `gradient_accumulation_steps=k` Keras calls a schedule once a micro-step. Pass
+    `accumulation_steps=k` to the outermost of nested schedules; all numbers here then stay in
+    optimizer updates. Rates are float32 (float64 if that is Keras's `floatx`).
 
     Args:
         learning_rate: A positive float, or a `LearningRateSchedule` in updates.
@@ -83,13 +81,13 @@ class LearningRateScaler(RescaledSchedule):
 
     def __init__(
         self,
-        learning_rate: Any,
+        learning_rate: LearningRate,
         small_batch: int,
         large_batch: int,
         rule: Rule = "sqrt",
         warmup_updates: int = 0,
         accumulation_steps: int = 1,
-        warmup: str = "gradual",
+        warmup: Warmup = "gradual",
         name: str = "LearningRateScaler",
     ) -> None:
         super().__init__(learning_rate, small_batch, large_batch, accumulation_steps, name)
@@ -101,7 +99,8 @@ class LearningRateScaler(RescaledSchedule):
             "It counts optimizer updates; 0 is no warm-up.",
             zero_allowed=True,
         )
-        self.warmup = one_of("warmup", warmup, ("gradual", "legw"))
+        one_of("warmup", warmup, get_args(Warmup))
+        self.warmup = warmup
         if self.warmup == "legw" and self.warmup_updates == 0:
             raise ValueError(
                 "`warmup='legw'` needs a positive `warmup_updates` (`warmup_epochs` in "
@@ -121,7 +120,7 @@ class LearningRateScaler(RescaledSchedule):
         """
         with keras.name_scope(self.name):
             update = self._update(step)
-            return self._base_rate(update) * self._factor(update)
+            return rate_at(self.learning_rate, update) * self._factor(update)
 
     def _factor(self, update: Tensor) -> Tensor | float:
         """The factor at an update: the full one, or on the way to it."""
@@ -129,7 +128,7 @@ class LearningRateScaler(RescaledSchedule):
         if length == 0:
             return self.factor
         # Cut off in integers: a large update count would lose digits as a float.
-        done = ops.cast(ops.minimum(update, length), float_dtype())
+        done = ops.cast(ops.minimum(update, length), rate_dtype())
         if self.warmup == "legw":
             return self.factor * ((done + 1) / (length + 1))
         progress = done / length

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler
 from keras_bigbatch.schedules._scale_learning_rate import Rule
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Plan:
     epochs: int
     steps_per_epoch: int
     updates: int
-    learning_rate: Any
+    learning_rate: LearningRateScaler
     accumulation_steps: int
     micro_batch: int
     warmup_updates: int
@@ -100,9 +101,9 @@ def _size_rows(plan: Plan) -> list[_Row]:
         ("batch", _number(regime.batch), _number(plan.batch)),
     ]
     if plan.accumulation_steps > 1:
-        times = f"{_number(plan.accumulation_steps)} x {_number(plan.micro_batch)}"
+        micro_batches = f"{_number(plan.accumulation_steps)} x {_number(plan.micro_batch)}"
         rows += [
-            ("micro-batches", "-", times),
+            ("micro-batches", "-", micro_batches),
             ("fit steps per epoch", "-", _number(plan.steps_per_epoch)),
         ]
     rows += [
@@ -127,6 +128,7 @@ def _rate_rows(plan: Plan) -> list[_Row]:
         large += [("", "", "")] * (len(small) - len(large))
         labels = ["learning rate from"] + [""] * len(small)
         return [(labels[0], head, head), *zip(labels[1:], small, large, strict=True)]
+    schedule: Any = regime.learning_rate
     rows: list[_Row] = [("learning rate at", head, head)]
     for quarters, label in enumerate(("the start", "1/4", "1/2", "3/4", "the end")):
         before = (regime.updates - 1) * quarters // 4
@@ -135,7 +137,7 @@ def _rate_rows(plan: Plan) -> list[_Row]:
         small_cells = (
             _number(before),
             _number(Fraction(before, regime.steps_per_epoch)),
-            f"{float(regime.learning_rate(before)):.4g}",
+            f"{float(schedule(before)):.4g}",
         )
         large_cells = (
             _number(after),
@@ -148,8 +150,8 @@ def _rate_rows(plan: Plan) -> list[_Row]:
 
 def _scaling(plan: Plan) -> str:
     name = getattr(plan.rule, "__name__", "custom") if callable(plan.rule) else plan.rule
-    ratio = _times(Fraction(plan.batch, plan.regime.batch))
-    return f"Batch x {ratio}, rates x {_times(plan.learning_rate.factor)} (rule: {name})."
+    ratio = _factor(Fraction(plan.batch, plan.regime.batch))
+    return f"Batch x {ratio}, rates x {_factor(plan.learning_rate.factor)} (rule: {name})."
 
 
 def _warmup(plan: Plan) -> str:
@@ -176,7 +178,7 @@ def _remainder(plan: Plan) -> str:
 
 def _cost(plan: Plan) -> str:
     regime = plan.regime
-    samples = f"{_times(Fraction(plan.samples, regime.samples))} times the small batch's samples"
+    samples = f"{_factor(Fraction(plan.samples, regime.samples))} times the small batch's samples"
     if plan.samples == regime.samples:
         samples = "as many samples as the small batch"
     more = plan.updates - regime.updates
@@ -188,7 +190,7 @@ def _cost(plan: Plan) -> str:
     return f"Cost: {samples}, and {updates}."
 
 
-def _times(factor: float | Fraction) -> str:
+def _factor(factor: float | Fraction) -> str:
     """A factor, to four digits."""
     return f"{float(factor):.4g}" if factor < 1000 else f"{float(factor):,.0f}"
 

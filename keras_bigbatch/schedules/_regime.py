@@ -9,15 +9,16 @@ from typing import Any
 import keras
 
 from keras_bigbatch._arguments import positive_integer, positive_number
-from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler
-from keras_bigbatch.schedules._plan import Plan
-from keras_bigbatch.schedules._regime_stretch import RegimeStretch
-from keras_bigbatch.schedules._scale_learning_rate import Rule
-from keras_bigbatch.schedules._schedule import (
+from keras_bigbatch._learning_rates import (
+    LearningRate,
     LearningRateSchedule,
     checked_learning_rate,
-    plain_fraction,
 )
+from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler, Warmup
+from keras_bigbatch.schedules._plan import Plan
+from keras_bigbatch.schedules._regime_stretch import RegimeStretch
+from keras_bigbatch.schedules._rescaled_schedule import plain_fraction
+from keras_bigbatch.schedules._scale_learning_rate import Rule
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Regime:
     batch: int
     epochs: int
     examples: int
-    learning_rate: Any
+    learning_rate: LearningRate | dict[int, float]
     drop_remainder: bool = True
 
     def __post_init__(self) -> None:
@@ -83,10 +84,7 @@ class Regime:
             value = positive_integer(name, getattr(self, name), f"It counts {unit}.")
             object.__setattr__(self, name, value)
         _steps_per_epoch(self.examples, self.batch, self.drop_remainder)
-        rate = self.learning_rate
-        is_by_epoch = isinstance(rate, dict)
-        rate = _checked_rates(rate, self.epochs) if is_by_epoch else checked_learning_rate(rate)
-        object.__setattr__(self, "learning_rate", rate)
+        object.__setattr__(self, "learning_rate", _checked_rates(self.learning_rate, self.epochs))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -116,7 +114,7 @@ class Regime:
         stretch: float | None = None,
         warmup_epochs: float = 0,
         accumulation_steps: int = 1,
-        warmup: str = "gradual",
+        warmup: Warmup = "gradual",
     ) -> Plan:
         """Returns the recipe for a larger batch, in the same model, loss and optimizer.
 
@@ -211,7 +209,7 @@ class Regime:
             ),
         )
 
-    def _paced(self, starts: dict[int, float], pace: Fraction, batch: int) -> Any:
+    def _paced(self, starts: dict[int, float], pace: Fraction, batch: int) -> LearningRate:
         """The unscaled rate in large-batch updates."""
         if isinstance(self.learning_rate, LearningRateSchedule):
             if pace == 1:
@@ -238,8 +236,10 @@ def _steps_per_epoch(examples: int, batch: int, drop_remainder: bool) -> int:
     return examples // batch if drop_remainder else -(-examples // batch)
 
 
-def _checked_rates(rates: dict[Any, Any], epochs: int) -> dict[int, float]:
-    """The rates by epoch, in order, or a `ValueError`."""
+def _checked_rates(rates: Any, epochs: int) -> LearningRate | dict[int, float]:
+    """A rate, a schedule, or the rates by epoch in order; or a `ValueError`."""
+    if not isinstance(rates, dict):
+        return checked_learning_rate(rates)
     for epoch in rates:
         is_integer = isinstance(epoch, numbers.Integral) and not isinstance(epoch, bool)
         if not is_integer or not 0 <= epoch < epochs:

@@ -7,9 +7,10 @@ import keras
 from keras import ops
 
 from keras_bigbatch._arguments import positive_number
+from keras_bigbatch._learning_rates import LearningRate, rate_at, rate_dtype
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch.schedules._schedule import RescaledSchedule, float_dtype, plain_fraction
+from keras_bigbatch.schedules._rescaled_schedule import RescaledSchedule, plain_fraction
 
 
 @serializable
@@ -17,8 +18,8 @@ class RegimeStretch(RescaledSchedule):
     """Reads a schedule written in small-batch updates at the pace of a run of large-batch updates.
 
     Use it when a schedule was tuned at `small_batch` and the run at `large_batch` lasts `stretch`
-    times as many *epochs*. With `ratio = large_batch / small_batch` and `t` the number of optimizer
-    updates done, `rate(t) = learning_rate(t * ratio / stretch)`. You set `epochs` in `fit`:
+    times as many *epochs* (which you set in `fit`). With `ratio = large_batch / small_batch` and
+    `t` the number of optimizer updates done, `rate(t) = learning_rate(t * ratio / stretch)`:
 
     | `stretch` | `epochs` in `fit` | updates, against the small batch | `rate(t)` |
     |---|---|---|---|
@@ -27,22 +28,14 @@ class RegimeStretch(RescaledSchedule):
     | `1` | as they were | `1 / ratio` times as many | `ratio` times as fast |
 
     So `stretch=None` leaves the schedule as it is: at the same number of updates a schedule in
-    updates needs no change. The rates themselves are not scaled either; wrap or be wrapped in a
-    `LearningRateScaler` for that. This class knows the batches, not the data set, and a batch that
-    does not divide it makes an epoch a little longer or shorter than the ratio says (50 000 samples
-    at 128 and 4096: 391 and 13 updates, so 32 times the epochs are 6.4 % more updates).
-    `Regime` knows both and is exact.
+    updates needs no change. The rates are not scaled either; wrap or be wrapped in a
+    `LearningRateScaler` for that. This class does not know the size of the data set, so a batch
+    that does not divide it makes the counts inexact by an update an epoch. `Regime` is exact.
 
-    Where `ratio / stretch` is a whole number, `learning_rate` is called with an integer, exact to
-    2^31. Elsewhere it is called with a float32, so one that you wrote must take steps that are not
-    whole. With `ratio / stretch = p / q` in whole numbers it is computed in integers and rounded
-    once, so that a drop comes at the right update as long as `q` times its small-batch update is
-    under 2^24 (16 million), and in no case before it. Under `gradient_accumulation_steps=k` pass
-    `accumulation_steps=k` to the outermost of nested schedules, since Keras calls schedules once a
-    micro-step.
-
-    Differs from Composer's `scale_schedule_ratio` and the `epochs` factor of bigBatch (the code of
-    Hoffer et al.), which count in epochs and round the ratio up.
+    Where `ratio / stretch` is a whole number, `learning_rate` is called with an integer. Elsewhere
+    it is called with a float32, so that one you wrote yourself must take fractions of an update.
+    With `ratio / stretch = p / q` in whole numbers, a drop comes at the right update as long as
+    `q` times its small-batch update is under 2^24 (16 million), and never before it.
 
     Args:
         learning_rate: A positive float, or a `LearningRateSchedule` in small-batch updates.
@@ -51,7 +44,8 @@ class RegimeStretch(RescaledSchedule):
             micro-batches together.
         stretch: How many times as many epochs the large-batch run has. `None` is the ratio. Any
             positive number is allowed; above the ratio there are more updates than before.
-        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1.
+        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1; for the outermost
+            of nested schedules only, since Keras calls that one once a micro-step.
         name: The name of the schedule.
 
     Raises:
@@ -77,7 +71,7 @@ class RegimeStretch(RescaledSchedule):
 
     def __init__(
         self,
-        learning_rate: Any,
+        learning_rate: LearningRate,
         small_batch: int,
         large_batch: int,
         stretch: float | None = None,
@@ -98,7 +92,7 @@ class RegimeStretch(RescaledSchedule):
         self._speed = speed
 
     def __call__(self, step: Tensor) -> Tensor:
-        """Returns the rate that the small-batch recipe has at the same point of its way.
+        """Returns the rate that the small-batch recipe has at the same point of its training.
 
         Args:
             step: Optimizer updates done (micro-steps under accumulation), as Keras passes them:
@@ -108,21 +102,22 @@ class RegimeStretch(RescaledSchedule):
             The rate, a scalar tensor.
         """
         with keras.name_scope(self.name):
-            return self._base_rate(self._small_update(self._update(step)))
+            return rate_at(self.learning_rate, self._small_update(self._update(step)))
 
     def _small_update(self, update: Tensor) -> Tensor:
         """The small-batch update that a large-batch update corresponds to."""
-        times, parts = self._speed.numerator, self._speed.denominator
-        if parts == 1:
-            return update * times
-        dtype = float_dtype()
-        if times * parts >= 2**31:
+        numerator, denominator = self._speed.numerator, self._speed.denominator
+        if denominator == 1:
+            return update * numerator
+        dtype = rate_dtype()
+        if numerator * denominator >= 2**31:
             # Not a fraction of small numbers: the products below would overflow.
             return ops.cast(update, dtype) * float(self._speed)
-        # The whole part in integers, as a product of floats may land just past a drop.
-        rest = ops.mod(update, parts) * times
-        whole = ops.floor_divide(update, parts) * times + ops.floor_divide(rest, parts)
-        return ops.cast(whole, dtype) + ops.cast(ops.mod(rest, parts), dtype) / parts
+        # The integer part in integers, as a product of floats may land just past a drop.
+        rest = ops.mod(update, denominator) * numerator
+        integer = ops.floor_divide(update, denominator) * numerator
+        integer = integer + ops.floor_divide(rest, denominator)
+        return ops.cast(integer, dtype) + ops.cast(ops.mod(rest, denominator), dtype) / denominator
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stretch": self.stretch}

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Literal, TypeAlias
 
 from keras_bigbatch._arguments import one_of, positive_integer, positive_number
 
-Rule = str | Callable[[float], float]
+RuleName: TypeAlias = Literal["sqrt", "linear", "none"]
+Rule: TypeAlias = RuleName | Callable[[float], float]
 
-_RULES: dict[str, Callable[[float], float]] = {
+_RULES: dict[RuleName, Callable[[float], float]] = {
     "sqrt": math.sqrt,
     "linear": lambda ratio: ratio,
     "none": lambda _: 1.0,
@@ -16,7 +17,7 @@ _RULES: dict[str, Callable[[float], float]] = {
 
 
 def scale_learning_rate(
-    learning_rate: Any, small_batch: int, large_batch: int, rule: Rule = "sqrt"
+    learning_rate: float, small_batch: int, large_batch: int, rule: Rule = "sqrt"
 ) -> float:
     """Returns the learning rate for a large batch that belongs to one tuned at a small batch.
 
@@ -76,6 +77,6 @@ def scale_learning_rate(
             "A rule takes the ratio of the batches and returns the factor of the learning rate.",
         )
     else:
-        name = one_of("rule", rule, _RULES, "Or pass a function of large_batch / small_batch.")
-        factor = _RULES[name](large / small)
+        one_of("rule", rule, _RULES, "Or pass a function of large_batch / small_batch.")
+        factor = _RULES[rule](large / small)
     return rate * factor

@@ -1,28 +1,24 @@
 """One stage of a training: a batch size, and for how long."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from keras_bigbatch._arguments import positive_integer
-from keras_bigbatch.schedules._schedule import checked_learning_rate
+from keras_bigbatch._learning_rates import LearningRate, checked_learning_rate
 
 
 @dataclass(frozen=True)
 class BatchStage:
     """A batch size in samples, the epochs that it lasts, and its learning rate.
 
-    Use it to say to `fit_stages` what comes after what: a small batch at the start and a large one
+    Use it to tell `fit_stages` what comes after what: a small batch at the start and a large one
     later, or the other way round. `warm_start`, `small_first_epoch` and `increase_on_plateau` make
-    the stages of the papers.
+    the stages of the papers. No rule couples a stage's rate to its batch:
+    `schedules.scale_learning_rate` has the usual ones.
 
     An epoch of a stage has `ceil(samples / batch)` steps with arrays, as in `fit`, or
     `steps_per_epoch`. A stage with `patience` ends when `monitor` has not improved for so many
     epochs, as `keras.callbacks.EarlyStopping` would end a training; the epochs that it has left go
     to the stage after it, so that the training has the same number of epochs in all.
-
-    Differs from AdaBatch and from bigBatch's code, where the rate is a list of its own: here a
-    stage has its batch and its rate together. No rule couples the two behind your back.
-    (`schedules.scale_learning_rate` has the usual ones.)
 
     Args:
         batch: Samples in one step of `fit`, its `batch_size`: all replicas together. With
@@ -62,7 +58,7 @@ class BatchStage:
 
     batch: int
     epochs: int
-    learning_rate: Any = None
+    learning_rate: LearningRate | None = None
     patience: int | None = None
     monitor: str = "val_loss"
     steps_per_epoch: int | None = None

@@ -1,15 +1,15 @@
 """One training in stages of different batch sizes."""
 
-import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 
 from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._private_api import keras as private_keras
 from keras_bigbatch.training._batch_stage import BatchStage
-from keras_bigbatch.training._stage_callbacks import StageCallbacks
+from keras_bigbatch.training._stage_callbacks import Callbacks, StageCallbacks, Verbose
 from keras_bigbatch.training._stage_data import StageData
 from keras_bigbatch.training._stage_rates import StageRates
 
@@ -20,55 +20,40 @@ def fit_stages(
     y: Any,
     stages: Iterable[BatchStage],
     validation_data: Any = None,
-    callbacks: Any = None,
+    callbacks: Callbacks = None,
     *,
     sample_weight: Any = None,
-    class_weight: Any = None,
+    class_weight: dict[int, float] | None = None,
     validation_split: float = 0.0,
     validation_batch_size: int | None = None,
     validation_steps: int | None = None,
-    validation_freq: Any = 1,
-    shuffle: Any = True,
+    validation_freq: int | Sequence[int] = 1,
+    shuffle: bool = True,
     seed: int | None = None,
     initial_epoch: int = 0,
-    verbose: Any = "auto",
+    verbose: Verbose = "auto",
 ) -> keras.callbacks.History:
     """Trains a compiled model in stages, each with a batch size and a learning rate of its own.
 
     Use it to begin with small batches and go on with large ones, or to increase the batch where a
-    recipe would decrease the rate. An epoch of a stage has `ceil(samples / batch)` updates with
-    arrays. A `PyDataset` that changes its batch within `fit` does not give that: Keras calls its
-    `on_epoch_end` once before the first epoch, and then keeps the number of batches.
+    recipe would decrease the rate. Each stage is one call of `model.fit`, but the training is one:
+    one `History` with continuous epochs, one optimizer state and count of updates, and callbacks
+    that begin and end once. (`EarlyStopping` waits across stages, ends the whole training and
+    restores the best of all weights.) An epoch of a stage has `ceil(samples / batch)` steps with
+    arrays. Averaged weights (`use_ema`) replace the weights at the end only.
 
-    Each stage is one call of `model.fit`, but the training is one. There is one `History` with
-    continuous epochs. The optimizer goes on with its momenta and its count of updates. Callbacks
-    begin and end once: `EarlyStopping` waits across stages, ends the whole training and restores
-    the best of all weights; `ModelCheckpoint`, `ReduceLROnPlateau`, `LearningRateScheduler` and
-    `WeightDistance` go on. Averaged weights (`use_ema`) replace the weights at the end only.
+    If the rates of the optimizer and of all stages are floats, a stage sets the optimizer's rate
+    once, when it begins; callbacks may change it. With a schedule among them, callbacks that set
+    the rate are refused. A stage's schedule counts updates from the stage's beginning.
 
-    **Learning rates.** If the rates of the optimizer and of all stages are floats, a stage sets the
-    optimizer's rate once, when it begins; callbacks may change it. With a schedule among them, the
-    optimizer has schedules throughout, which such callbacks refuse, and it keeps the last one
-    afterwards. A stage's schedule counts updates from the stage's beginning; the one that the
-    optimizer was compiled with counts all updates.
-
-    **Interrupted trainings.** `BackupAndRestore` finds its stage again, and `initial_epoch` starts
-    in the stage that it falls into, with that stage's rate. (A backup brings its own rate.) The
-    weights are then those of an uninterrupted training if the order of the samples is. With
-    `shuffle=True`, Keras takes that order from global random numbers, which nothing restores: pass
-    a `seed`, and the order depends on seed and epoch alone. (TensorFlow then reads the batches
-    from Python, which is slower than its own way for arrays.) Keras saves neither the random
-    numbers of `Dropout` nor what `EarlyStopping` and its kin have seen.
-
-    With gradient accumulation a stage's `batch` is a micro-batch, and as in `fit` an update may
-    begin at the end of one epoch, or stage, and end in the next. JAX, and all backends with
-    `jit_compile=True`, compile the training step anew for each batch size.
+    `BackupAndRestore` and `initial_epoch` go on within the right stage, at its rate; pass a `seed`
+    for the samples' order to be that of an uninterrupted training.
 
     Args:
         model: A compiled model.
         x: Arrays as in `fit`; or a function of the batch size that returns a data set of that
-            batch size, of any kind that `fit` takes. A `tf.data.Dataset` must know its length
-            (`assert_cardinality`), or Keras warns at the end of every epoch.
+            batch size, of any kind that `fit` takes, for instance a subclass of `PyDataset`. A
+            `tf.data.Dataset` must know its length (`assert_cardinality`).
         y: Arrays as in `fit`. None if `x` is a function.
         stages: The stages, in order.
         validation_data: As in `fit`.
@@ -80,8 +65,7 @@ def fit_stages(
         validation_steps: As in `fit`.
         validation_freq: As in `fit`; epochs are counted from the beginning of the training.
         shuffle: As in `fit`.
-        seed: Makes the order of the samples in each epoch a function of the seed and the epoch.
-            Arrays only. None leaves the order to Keras.
+        seed: Makes the order of the samples depend on seed and epoch alone. Arrays only.
         initial_epoch: The epoch to start with, to go on with a training.
         verbose: As in `fit`.
 
@@ -89,11 +73,9 @@ def fit_stages(
         The `History` of all stages, which is `model.history` too.
 
     Raises:
-        ValueError: If the model is not compiled; if there is no stage, or one has a batch larger
-            than the data; if `x` is a data set instead of a function that makes one, or what needs
-            arrays is passed with a function; if a stage with `patience` monitors the validation
-            and there is none, or is to be interrupted and resumed, since nothing saves when it
-            ended.
+        ValueError: If the model is not compiled, a batch is larger than the data, an argument does
+            not go with the kind of data, or a stage with `patience` monitors a validation that
+            there is not, or is to be resumed, since nothing saves when it ended.
 
     Example:
 
@@ -110,21 +92,6 @@ def fit_stages(
     ]
     fit_stages(model, x, y, stages, verbose=0)
     print(int(model.optimizer.iterations))  # 10 + 2 + 2 = 14
-
-    # Any other data: a function of the batch size.
-    class Batches(keras.utils.PyDataset):
-        def __init__(self, batch):
-            super().__init__()
-            self.batch = batch
-
-        def __len__(self):
-            return len(x) // self.batch
-
-        def __getitem__(self, i):
-            rows = slice(i * self.batch, (i + 1) * self.batch)
-            return x[rows], y[rows]
-
-    fit_stages(model, Batches, None, stages, verbose=0)
     ```
 
     References:
@@ -142,10 +109,10 @@ def fit_stages(
         validation_data = data.validation()
     rates = StageRates(model, stages, lambda index: data.of(stages[index])[1])
     ends = list(itertools.accumulate(stage.epochs for stage in stages))
-    together = StageCallbacks(callbacks, model, ends[-1], verbose)
+    stage_callbacks = StageCallbacks(callbacks, model, ends[-1], verbose)
 
     epoch, index, restored, started = initial_epoch, 0, False, False
-    with _one_training(model):
+    with private_keras.averages_held_back(model.optimizer):
         while index < len(stages):
             if ends[index] <= epoch:
                 index += 1
@@ -156,12 +123,12 @@ def fit_stages(
             else:
                 rates.start(index, epoch - (ends[index] - stage.epochs), restored)
             arguments, steps = data.of(stage)
-            together.enter(stage, epoch, steps, arguments["x"])
+            stage_callbacks.enter(stage, epoch, steps, arguments["x"])
             model.fit(
                 **arguments,
                 initial_epoch=epoch,
                 epochs=ends[index],
-                callbacks=together,
+                callbacks=stage_callbacks,
                 verbose=verbose,
                 class_weight=class_weight,
                 validation_data=validation_data,
@@ -169,25 +136,25 @@ def fit_stages(
                 validation_steps=validation_steps,
                 validation_freq=validation_freq,
             )
-            if not started and not restored and together.restored_epoch is not None:
+            if not started and not restored and stage_callbacks.restored_epoch is not None:
                 # That `fit` has only begun the training: it starts where the backup is.
-                model._initial_epoch = None
-                epoch, index, restored = together.restored_epoch, 0, True
+                private_keras.set_restored_epoch(model, None)
+                epoch, index, restored = stage_callbacks.restored_epoch, 0, True
                 continue
             started = True
-            epoch = together.next_epoch
-            if together.stopped:
+            epoch = stage_callbacks.next_epoch
+            if stage_callbacks.stopped:
                 break
             index += 1
     model.optimizer.finalize_variable_values(model.trainable_weights)
-    together.finish()
+    stage_callbacks.finish()
     return model.history
 
 
 def _check(
     model: keras.Model,
     stages: tuple[BatchStage, ...],
-    callbacks: Any,
+    callbacks: Callbacks,
     validation_data: Any,
     validation_split: float,
     initial_epoch: int,
@@ -222,14 +189,3 @@ def _check(
                 f"says when the stage ended. Received: {stage} with initial_epoch="
                 f"{initial_epoch} or a `BackupAndRestore`. Leave those out, or `patience`."
             )
-
-
-@contextlib.contextmanager
-def _one_training(model: keras.Model) -> Iterator[None]:
-    """Keeps the end of each `fit` from replacing the weights by their averages (`use_ema`)."""
-    optimizer = model.optimizer
-    optimizer.finalize_variable_values = lambda _: None
-    try:
-        yield
-    finally:
-        del optimizer.finalize_variable_values

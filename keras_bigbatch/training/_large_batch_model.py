@@ -1,7 +1,7 @@
 """A model whose training loss has the noise of a small batch, or only its larger losses."""
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -10,60 +10,47 @@ from keras_bigbatch import _backend
 from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._updates import steps_an_update
 from keras_bigbatch.training._sample_losses import SampleLosses
 
 
 @serializable
 class LargeBatchModel(keras.Model):
-    """A functional model that weighs the samples of a training batch.
+    """A functional model that weights the samples of a training batch.
 
     Use it to try two remedies of the papers inside `compile` and `fit`. Both multiply sample n's
     part of the training loss by a weight, of a batch of M samples:
 
     - `gradient_noise` gives a large batch the gradient noise of a small one, at an unchanged rate:
-      `z_n ~ N(1, sigma^2)`, so that the gradient is `1/M * sum(z_n * g_n)`: unbiased, and with
-      `sigma^2 = B_L / B_S - 1` of the same covariance as a batch of B_S. That is noise per update.
-      It cannot replace the updates that a large batch does not make.
+      the weights are drawn from `N(1, sigma^2)`, and with `sigma^2 = B_L / B_S - 1` the gradient
+      has the covariance of a batch of B_S. It cannot replace the updates that a large batch does
+      not make.
     - `discard_small_loss` leaves out the `floor(fraction * M)` samples with the smallest losses of
-      each batch, and multiplies the others by `M / kept`, so that the gradient is the mean over the
-      kept samples. The layers have still seen the others: batch norm's statistics include them.
+      each batch, and the loss is the mean over the others. The layers have still seen all of them:
+      batch norm's statistics include those that are left out.
 
-    With both, the kept samples have noise. `evaluate`, `validation_data` and `predict` are those of
-    the plain model to the bit, and metrics do not see the weights; only the `loss` that `fit`
-    reports is the weighted one. The layers are shared with the model that they come from, which is
-    trained along.
+    With both, the kept samples have noise. `evaluate`, `validation_data`, `predict` and the metrics
+    are those of the plain model; only the `loss` that `fit` reports is the weighted one. The
+    layers are shared with the model that they come from, which is trained along.
 
-    Regularization losses are never weighed. Sample and class weights multiply; a sample's loss, by
-    which it is kept or not, is the sum over the outputs of its weighted losses, each times the
-    output's loss weight.
-
-    Sizes are in samples; `discard_updates` counts optimizer updates: under accumulation
-    `gradient_accumulation_steps` micro-steps are one, and the fraction is discarded from each
-    micro-batch. (Steps that a `LossScaleOptimizer` skips count.) The counter is a weight of the
-    model, first in `get_weights()`, and saved with it. The state of the random numbers is not
-    saved, as Keras does not save it for `Dropout`: a loaded model starts them from `seed` again.
-
-    On many devices, each replica of TensorFlow and each rank of torch discards from its own part of
-    the batch; on JAX it is the global batch. Each has noise of its own.
-
-    Differs from the papers: Hoffer et al. say that sigma^2 is proportional to M, which is its limit
-    for large M. Gao & Zhong do not say whether the loss is divided by M or by the kept samples;
-    divided by M, discarding also lowers the learning rate. From Composer's SelectiveBackprop:
-    no second forward pass, a hard cut instead of random draws.
+    Regularization losses are never weighted. Sample and class weights multiply. With several
+    outputs a sample's loss is the sum of its losses, each times the output's loss weight.
 
     Args:
         inputs: Input tensors of a functional model, for instance `model.inputs`.
         outputs: Its output tensors, for instance `model.outputs`.
-        gradient_noise: sigma^2, 0 for none; `large_batch / small_batch - 1` for the noise of
+        gradient_noise: sigma^2, 0 for no noise; `large_batch / small_batch - 1` for the noise of
             `small_batch`.
-        discard_small_loss: Fraction of the samples to leave out, at least 0 and less than 1.
-        discard_updates: Discard in this many first updates only, or None for always.
-        seed: Seed of the noise.
+        discard_small_loss: Fraction of the samples to leave out, at least 0 and less than 1; under
+            accumulation of each micro-batch.
+        discard_updates: Discard in this many first optimizer updates only, or None for always. The
+            counter is a weight of the model, first in `get_weights()`.
+        seed: Seed of the noise. Its state is not saved: a loaded model starts from `seed` again.
         name: Name of the model.
         trainable: Whether the weights are trainable.
 
     Raises:
-        ValueError: If an argument is not as above. In `compile`: if there is no loss to weigh, or
+        ValueError: If an argument is not as above. In `compile`: if there is no loss to weight, or
             if a loss's reduction is `"mean_with_sample_weight"`, which would divide by the sum of
             the weights and so undo them.
 
@@ -140,9 +127,13 @@ class LargeBatchModel(keras.Model):
             )
 
     def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, **kwargs: Any
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        **kwargs: Any,
     ) -> None:
-        """As `keras.Model.compile`, with a `loss` that has a value for each sample."""
+        """As `keras.Model.compile`; the `loss` must have a value for each sample."""
         outputs = self.output
         # Dictionaries are flattened by their sorted keys.
         names = sorted(outputs) if isinstance(outputs, dict) else self.output_names
@@ -169,23 +160,23 @@ class LargeBatchModel(keras.Model):
             values = self._sample_losses.values(y, y_pred)
             if self.discard_small_loss:
                 losses = self._sample_losses.of_samples(values, sample_weight)
-                weight = self._kept(ops.stop_gradient(losses), batch)
+                weight = self._kept_weight(ops.stop_gradient(losses), batch)
             if self.gradient_noise:
-                weight = weight * self._noise(batch)
+                weight = weight * self._noise_weight(batch)
             weights = self._sample_losses.weights(values, sample_weight, weight)
             sample_weight = keras.tree.pack_sequence_as(y_pred, weights)
         return super().compute_loss(x, y, y_pred, sample_weight, training=training)
 
-    def _noise(self, batch: Tensor) -> Tensor:
-        """Per sample a draw from N(1, gradient_noise)."""
-        replica, replicas = _backend.active().replicas.place()
-        # Replicas have the same state of the random numbers: each takes its own of all draws.
+    def _noise_weight(self, batch: Tensor) -> Tensor:
+        """For each sample a draw from N(1, gradient_noise)."""
+        replica, replicas = _backend.active().replicas.rank_and_count()
+        # Replicas have the same random state, so all of them draw for all and take their own row.
         shape = (replicas, batch)
         draws = keras.random.normal(shape, seed=self.seed_generator, dtype="float32")
         return 1.0 + math.sqrt(self.gradient_noise) * ops.take(draws, replica, axis=0)
 
-    def _kept(self, losses: Tensor, batch: Tensor) -> Tensor:
-        """Per sample 0, or the batch over the number of the kept ones."""
+    def _kept_weight(self, losses: Tensor, batch: Tensor) -> Tensor:
+        """For each sample 0, or the batch size over the number of samples that are kept."""
         if isinstance(batch, int):
             discarded = math.floor(self.discard_small_loss * batch)
             factor = batch / (batch - discarded)
@@ -199,8 +190,7 @@ class LargeBatchModel(keras.Model):
         weight = ops.where(kept, factor, 0.0)
         if self.discard_updates is None:
             return weight
-        optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        steps = self.discard_updates * (optimizer.gradient_accumulation_steps or 1)
+        steps = self.discard_updates * steps_an_update(self.optimizer)
         discards = self.training_steps < steps
         self.training_steps.assign_add(1)
         return ops.where(discards, weight, ops.ones_like(weight))
@@ -219,7 +209,7 @@ class LargeBatchModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "LargeBatchModel":
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The model that `get_config` described."""
         config = dict(config)
         functional = keras.saving.deserialize_keras_object(
@@ -228,6 +218,6 @@ class LargeBatchModel(keras.Model):
         return cls(functional.input, functional.output, **config)
 
 
-def _single(tensors: Any) -> Any:
+def _single(tensors: Tensor) -> Tensor:
     """A list of one tensor, as `model.inputs` is, as that tensor: `fit` is then given an array."""
     return tensors[0] if isinstance(tensors, list | tuple) and len(tensors) == 1 else tensors

@@ -1,41 +1,44 @@
 """The loss of each sample, and weights for each sample, with any number of outputs."""
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
 from keras_bigbatch._typing import Tensor
 
+_LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
 
 class SampleLosses:
     """The losses that `compile` was given, before their reduction.
 
     Args:
-        loss: As in `compile`: one, or a list or dictionary with one an output, some of them None.
+        loss: As in `compile`: one, or a list or dictionary with one or None for each output.
         loss_weights: As in `compile`.
         output_names: The names of the model's outputs in the order of the flat outputs.
     """
 
     def __init__(self, loss: Any, loss_weights: Any, output_names: list[str]) -> None:
         self._names = output_names
-        losses = [keras.losses.get(one) for one in self._by_output(loss)]
-        # Keras's own reductions decide how values other than a sample's own are put together.
-        self._sums = [getattr(one, "reduction", None) == "sum" for one in losses]
-        if all(one is None for one in losses):
+        losses = [keras.losses.get(each) for each in self._by_output(loss)]
+        # Keras's reduction decides how the several values of one sample are put together.
+        self._is_sum = [getattr(each, "reduction", None) == "sum" for each in losses]
+        if all(each is None for each in losses):
             raise ValueError(
                 "`LargeBatchModel` weighs the loss of each sample, so `compile` needs a `loss`. "
                 f"Received: loss={loss!r}. A loss from `add_loss` alone has no samples."
             )
-        for one in losses:
-            if getattr(one, "reduction", None) == "mean_with_sample_weight":
+        for each in losses:
+            if getattr(each, "reduction", None) == "mean_with_sample_weight":
                 raise ValueError(
                     "`LargeBatchModel` does its work through sample weights, and "
                     "reduction='mean_with_sample_weight' divides by their sum, which undoes it. "
                     f"Received: loss={loss!r}. Use reduction='sum_over_batch_size'."
                 )
-        self._losses = [None if one is None else _unreduced(one) for one in losses]
+        self._losses = [None if each is None else _unreduced(each) for each in losses]
         weights = self._by_output(loss_weights)
         self._weights = [1.0 if weight is None else weight for weight in weights]
 
@@ -65,15 +68,15 @@ class SampleLosses:
             values: What `values` returned.
             sample_weight: As Keras gives it to `compute_loss`.
         """
-        total: Any = 0.0
+        total: Tensor = 0.0
         given = self._by_output(sample_weight)
         for value, is_sum, weight, samples in zip(
-            values, self._sums, self._weights, given, strict=True
+            values, self._is_sum, self._weights, given, strict=True
         ):
             if value is None:
                 continue
             if samples is not None:
-                value = value * _of_rank(ops.cast(samples, value.dtype), len(value.shape))
+                value = value * _with_rank(ops.cast(samples, value.dtype), len(value.shape))
             axes = tuple(range(1, len(value.shape)))
             if axes:
                 value = ops.sum(value, axis=axes) if is_sum else ops.mean(value, axis=axes)
@@ -98,14 +101,14 @@ class SampleLosses:
                 continue
             rank = len(value.shape)
             # Of the value's own shape: Keras multiplies the mask into it in place.
-            weight = _of_rank(factor, rank) * ops.ones_like(value, dtype=factor.dtype)
+            weight = _with_rank(factor, rank) * ops.ones_like(value, dtype=factor.dtype)
             if samples is not None:
-                weight = weight * _of_rank(ops.cast(samples, factor.dtype), rank)
+                weight = weight * _with_rank(ops.cast(samples, factor.dtype), rank)
             weights.append(weight)
         return weights
 
     def _by_output(self, structure: Any) -> list[Any]:
-        """One entry an output, from what Keras takes: one for all, a list or a dictionary."""
+        """One entry for each output, from what Keras takes: one for all, a list or a dictionary."""
         if isinstance(structure, dict):
             return [structure.get(name) for name in self._names]
         if isinstance(structure, list | tuple):
@@ -118,7 +121,7 @@ class SampleLosses:
         return [structure] * len(self._names)
 
 
-def _unreduced(loss: Any) -> keras.losses.Loss:
+def _unreduced(loss: keras.losses.Loss | _LossFunction) -> keras.losses.Loss:
     """A loss that returns its values, masked as Keras masks them, but not reduced."""
     if isinstance(loss, keras.losses.Loss):
         loss = copy.copy(loss)
@@ -130,7 +133,7 @@ def _unreduced(loss: Any) -> keras.losses.Loss:
 class _FunctionLoss(keras.losses.Loss):
     """A function of (y_true, y_pred), which Keras calls with the same last axis on both."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: _LossFunction) -> None:
         super().__init__(name="function_loss", reduction="none")
         self._function = function
 
@@ -140,7 +143,7 @@ class _FunctionLoss(keras.losses.Loss):
         return self._function(y_true, y_pred)
 
 
-def _of_rank(weight: Tensor, rank: int) -> Tensor:
+def _with_rank(weight: Tensor, rank: int) -> Tensor:
     """`weight` with 1 for the axes that it lacks, or without a last axis of 1 that is too much."""
     given = len(weight.shape)
     if given < rank:

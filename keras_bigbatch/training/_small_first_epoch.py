@@ -1,8 +1,7 @@
 """The stages of a training whose first epoch has a small batch and a small rate."""
 
-from typing import Any
-
 from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._learning_rates import LearningRate
 from keras_bigbatch.training._batch_stage import BatchStage
 from keras_bigbatch.training._warm_start import warm_start
 
@@ -11,8 +10,8 @@ def small_first_epoch(
     epochs: int,
     small_batch: int = 512,
     large_batch: int = 8192,
-    small_learning_rate: Any = 0.005,
-    learning_rate: Any = 0.05,
+    small_learning_rate: LearningRate | None = 0.005,
+    learning_rate: LearningRate | None = 0.05,
 ) -> tuple[BatchStage, BatchStage]:
     """Returns two stages for `fit_stages`: the first epoch at a small batch, the others at a large.
 

@@ -1,11 +1,19 @@
 """The callbacks of a training whose stages are one `fit` each: they see one training."""
 
 import sys
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import keras
 
+from keras_bigbatch._private_api import keras as private_keras
 from keras_bigbatch.training._batch_stage import BatchStage
+
+# What `fit` takes.
+Callbacks: TypeAlias = keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None
+Verbose: TypeAlias = Literal["auto", 0, 1, 2]
+
+Logs: TypeAlias = dict[str, float] | None
 
 
 class StageCallbacks(keras.callbacks.CallbackList):
@@ -22,7 +30,9 @@ class StageCallbacks(keras.callbacks.CallbackList):
         restored_epoch: Where a `BackupAndRestore` wants to go on, or None.
     """
 
-    def __init__(self, callbacks: Any, model: keras.Model, epochs: int, verbose: Any) -> None:
+    def __init__(
+        self, callbacks: Callbacks, model: keras.Model, epochs: int, verbose: Verbose
+    ) -> None:
         self._plateau = _Plateau()
         super().__init__(
             # Last, to see what the others have put into the logs.
@@ -37,13 +47,13 @@ class StageCallbacks(keras.callbacks.CallbackList):
         self.next_epoch = 0
         self.restored_epoch: int | None = None
         self._begun = False
-        self._logs: Any = None
-        self._begin_data: Any = None
+        self._logs: Logs = None
+        self._begin_epoch_of_data: Callable[[int], None] | None = None
 
     def enter(self, stage: BatchStage, epoch: int, steps: int | None, data: Any) -> None:
-        """To be called before the `fit` of a stage, whose first epoch is `epoch`."""
+        """Prepares the `fit` of a stage, whose first epoch is `epoch`."""
         self.next_epoch = epoch
-        self._begin_data = getattr(data, "begin_epoch", None)
+        self._begin_epoch_of_data = getattr(data, "begin_epoch", None)
         self._plateau.watch(stage)
         # The progress bar's length.
         self.set_params({**self.params, "steps": steps})
@@ -51,31 +61,30 @@ class StageCallbacks(keras.callbacks.CallbackList):
     @property
     def stopped(self) -> bool:
         """Whether a callback has ended the training."""
-        return self._model.stop_training and not self._plateau.reached
+        return self.model.stop_training and not self._plateau.reached
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         if self._begun:
             return
         self._begun = True
-        # `BackupAndRestore` has no other way to say where `fit` is to go on, and Keras never takes
-        # it back.
-        self._model._initial_epoch = None
+        # `BackupAndRestore` has no other way to say where `fit` is to go on.
+        private_keras.set_restored_epoch(self.model, None)
         super().on_train_begin(logs)
-        self.restored_epoch = self._model._initial_epoch
+        self.restored_epoch = private_keras.restored_epoch(self.model)
         if self.restored_epoch is not None:
             # It may be in another stage: this `fit` is to do nothing.
-            self._model._initial_epoch = sys.maxsize
+            private_keras.set_restored_epoch(self.model, sys.maxsize)
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self._begin_data is not None:
-            self._begin_data(epoch)
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        if self._begin_epoch_of_data is not None:
+            self._begin_epoch_of_data(epoch)
         super().on_epoch_begin(epoch, logs)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         super().on_epoch_end(epoch, logs)
         self.next_epoch, self._logs = epoch + 1, logs
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Nothing: the end of a stage is not the end of the training."""
 
     def finish(self) -> None:
@@ -88,13 +97,13 @@ class _Plateau(keras.callbacks.Callback):
 
     def watch(self, stage: BatchStage) -> None:
         self.reached = False
-        self._stopping: Any = None
+        self._stopping: keras.callbacks.EarlyStopping | None = None
         if stage.patience is not None:
             self._stopping = keras.callbacks.EarlyStopping(stage.monitor, patience=stage.patience)
-            self._stopping.set_model(self._model)
+            self._stopping.set_model(self.model)
             self._stopping.on_train_begin()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self._stopping is not None and not self.model.stop_training:
             self._stopping.on_epoch_end(epoch, logs)
             self.reached = self.model.stop_training

@@ -34,7 +34,7 @@ class StageData:
         y: Any,
         sample_weight: Any,
         validation_split: float,
-        shuffle: Any,
+        shuffle: bool,
         seed: int | None,
         stages: tuple[BatchStage, ...],
     ) -> None:
@@ -133,7 +133,7 @@ class _SeededBatches(keras.utils.PyDataset):
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Sets the order. A `PyDataset` is not told its epoch, and begins some that never are."""
+        """Sets the order: a `PyDataset` is not told its epoch, and Keras begins too many."""
         order = np.random.default_rng([self._seed, epoch])
         self._order = order.permutation(self._samples)
 

@@ -6,13 +6,17 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from keras_bigbatch._serialization import (
+from keras_bigbatch._learning_rates import (
+    LearningRate,
+    LearningRateSchedule,
     deserialize_learning_rate,
-    serializable,
+    rate_at,
     serialize_learning_rate,
 )
+from keras_bigbatch._private_api import keras as private_keras
+from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch.schedules._schedule import LearningRateSchedule, float_dtype
+from keras_bigbatch._updates import inner_optimizer
 from keras_bigbatch.training._batch_stage import BatchStage
 
 
@@ -20,15 +24,13 @@ from keras_bigbatch.training._batch_stage import BatchStage
 class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """A float or a schedule that starts at step `first` of the optimizer."""
 
-    def __init__(self, learning_rate: Any, first: int = 0) -> None:
+    def __init__(self, learning_rate: LearningRate, first: int = 0) -> None:
         super().__init__()
         self.learning_rate = learning_rate
         self.first = first
 
     def __call__(self, step: Tensor) -> Tensor:
-        if isinstance(self.learning_rate, LearningRateSchedule):
-            return self.learning_rate(ops.convert_to_tensor(step) - self.first)
-        return ops.cast(self.learning_rate, float_dtype())
+        return rate_at(self.learning_rate, ops.convert_to_tensor(step) - self.first)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -68,9 +70,7 @@ class StageRates:
         self._counter: Any = None
         if all(rate is None for rate in self._rates):
             return
-        innermost = model.optimizer
-        while hasattr(innermost, "inner_optimizer"):
-            innermost = innermost.inner_optimizer
+        innermost = inner_optimizer(model.optimizer)
         if hasattr(innermost, "optimizers"):
             rate = next(rate for rate in self._rates if rate is not None)
             raise ValueError(
@@ -78,10 +78,10 @@ class StageRates:
                 f"Received: a stage with learning_rate={rate!r}. Leave it out, and give the parts "
                 "schedules of their own."
             )
-        self._compiled = innermost._learning_rate
+        self._compiled = private_keras.learning_rate_source(innermost)
         if any(isinstance(rate, LearningRateSchedule) for rate in [*self._rates, self._compiled]):
             # What a schedule is called with: micro-steps under accumulation.
-            self._counter = innermost._iterations
+            self._counter = private_keras.step_counter(innermost)
             if not isinstance(self._compiled, LearningRateSchedule):
                 self._compiled = StageSchedule(float(model.optimizer.learning_rate))
 
@@ -119,7 +119,6 @@ class StageRates:
             first -= epochs * steps
         return StageSchedule(rate, first)
 
-    def _use(self, schedule: Any) -> None:
+    def _use(self, schedule: LearningRate) -> None:
         self._model.optimizer.learning_rate = schedule
-        # The compiled training step holds the schedule before.
-        self._model.train_function = None
+        private_keras.forget_training_step(self._model)

@@ -1,7 +1,6 @@
 """The stages of a training that is warm-started with a small batch."""
 
-from typing import Any
-
+from keras_bigbatch._learning_rates import LearningRate
 from keras_bigbatch.training._batch_stage import BatchStage
 
 
@@ -10,8 +9,8 @@ def warm_start(
     large_batch: int,
     small_epochs: int,
     large_epochs: int,
-    learning_rate: Any = None,
-    large_learning_rate: Any = None,
+    learning_rate: LearningRate | None = None,
+    large_learning_rate: LearningRate | None = None,
 ) -> tuple[BatchStage, BatchStage]:
     """Returns two stages for `fit_stages`: some epochs at a small batch, then a large one.
 

@@ -67,3 +67,25 @@ def test_tensorflow_keeps_the_input_alone(dtype):
     full = np.asarray(x).nbytes
     assert kept.pop(np.asarray(tf.bitcast(x, "uint8")).ctypes.data) == full
     assert sum(kept.values()) <= 0.1 * full
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="torch alone reports what it keeps")
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_nothing_of_full_size_is_kept_but_the_input(dtype):
+    import torch
+
+    x = ops.cast(np.random.default_rng(0).normal(size=(64, 8, 8, 16)), dtype).requires_grad_()
+    layer = GhostBatchNormalization(16, dtype="float32" if dtype == "float32" else "mixed_bfloat16")
+    layer.build(x.shape)
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer(x, training=True)
+    own = x.untyped_storage()
+    assert kept.pop(own.data_ptr()) == own.nbytes()
+    assert sum(kept.values()) <= 0.1 * own.nbytes()

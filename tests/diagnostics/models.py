@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 import keras_bigbatch as kbb
+from keras_bigbatch._measuring.batches import Batches
+from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(50, 4)).astype("float32")
@@ -92,6 +94,10 @@ def subclassed():
     model(X[:2])
     model.compile("sgd", "mse")
     return model
+
+
+def dataset_loss(model, x, y=None, *, mode="inference", **options):
+    return DatasetLoss(model, Batches(x, y, **options), mode)
 
 
 def everything_of(model):

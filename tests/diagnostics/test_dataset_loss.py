@@ -1,20 +1,17 @@
-"""The loss over a data set as a function of the weights, and that the model stays as it was."""
-
-import importlib.util
+"""The loss over a data set as a function of the weights."""
 
 import keras
 import numpy as np
 import pytest
 
-import keras_bigbatch as kbb
-from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from tests import oracles
+from tests.diagnostics.data_sets import WEIGHTS
 from tests.diagnostics.models import (
     RNG,
     X,
     Y,
+    dataset_loss,
     dense,
-    everything_of,
     flat_weights,
     normalized,
     numpy_gradient,
@@ -23,34 +20,6 @@ from tests.diagnostics.models import (
     two_headed,
     two_headed_data,
 )
-
-WEIGHTS = RNG.uniform(0.2, 3, len(X)).astype("float32")
-
-
-class Sequence(keras.utils.PyDataset):
-    def __init__(self, batches):
-        super().__init__()
-        self.batches = batches
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __getitem__(self, index):
-        return self.batches[index]
-
-
-def loader_of(*parts, size=16, **options):
-    import torch
-    from torch.utils.data import DataLoader, TensorDataset
-
-    data = TensorDataset(*(torch.as_tensor(part) for part in parts))
-    return DataLoader(data, batch_size=size, **options)
-
-
-def dataset_of(*parts, size=16):
-    import tensorflow as tf
-
-    return tf.data.Dataset.from_tensor_slices(parts).batch(size)
 
 
 def evaluated(model, *arguments, **options):
@@ -63,7 +32,7 @@ def evaluated(model, *arguments, **options):
 @pytest.mark.parametrize("batch_size", [None, 20])
 def test_loss_and_derivatives_are_those_of_numpy(batch_size):
     model = dense()
-    loss = DatasetLoss(model, X, Y, sample_weight=WEIGHTS, batch_size=batch_size)
+    loss = dataset_loss(model, X, Y, sample_weight=WEIGHTS, batch_size=batch_size)
     start = flat_weights(model)
     np.testing.assert_array_equal(loss.weights, start.astype("float32"))
     at = start + RNG.normal(size=len(start)) * 0.1
@@ -82,7 +51,7 @@ def test_loss_and_derivatives_are_those_of_numpy(batch_size):
 
 def test_gradients_of_each_batch():
     model = dense()
-    loss = DatasetLoss(model, X, Y, batch_size=16)
+    loss = dataset_loss(model, X, Y, batch_size=16)
     at = flat_weights(model) * 1.1
     found = list(loss.batch_gradients(at))
     assert [samples for samples, _, _ in found] == [16, 16, 16, 2]
@@ -97,7 +66,7 @@ def test_gradients_of_each_batch():
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_loss_is_that_of_evaluate(make, weights):
     model = make()
-    loss = DatasetLoss(model, X, Y, sample_weight=weights, batch_size=16).loss()
+    loss = dataset_loss(model, X, Y, sample_weight=weights, batch_size=16).loss()
     expected = evaluated(model, X, Y, sample_weight=weights, batch_size=16)
     assert loss == pytest.approx(expected, rel=1e-5)
 
@@ -106,7 +75,7 @@ def test_many_inputs_and_outputs():
     model = two_headed()  # never evaluated: its trackers are not made yet
     x, y = two_headed_data()
     for weights in (None, {"value": WEIGHTS, "kind": WEIGHTS[::-1].copy()}):
-        loss = DatasetLoss(model, x, y, sample_weight=weights, batch_size=25)
+        loss = dataset_loss(model, x, y, sample_weight=weights, batch_size=25)
         value, gradient = loss.gradient()
         expected = evaluated(model, x, y, sample_weight=weights, batch_size=25)
         assert value == pytest.approx(expected, rel=1e-5)
@@ -127,7 +96,7 @@ def test_embeddings_and_attention_have_second_derivatives():
     model = keras.Model(inputs, outputs)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     x = RNG.integers(0, 7, size=(12, 5)).astype("int32")
-    loss = DatasetLoss(model, x, RNG.integers(0, 3, 12))
+    loss = dataset_loss(model, x, RNG.integers(0, 3, 12))
     vector = RNG.normal(size=loss.size).astype("float32")
     step = 1e-2
     ahead, behind = (loss.gradient(loss.weights + sign * step * vector)[1] for sign in (1, -1))
@@ -139,7 +108,7 @@ def test_embeddings_and_attention_have_second_derivatives():
 def test_only_trainable_variables_count():
     model = dense()
     model.layers[0].trainable = False
-    loss = DatasetLoss(model, X, Y)
+    loss = dataset_loss(model, X, Y)
     assert loss.size == 12 * 2 + 2
     _, gradient = numpy_gradient(np.concatenate([v.numpy().ravel() for v in model.weights]))
     np.testing.assert_allclose(loss.gradient()[1], gradient[-26:], rtol=1e-4, atol=1e-6)
@@ -154,7 +123,7 @@ def test_other_precisions(policy):
     model = dense()
     for variable, value in zip(model.variables, dense_weights(), strict=True):
         variable.assign(value)
-    loss = DatasetLoss(model, X, Y)
+    loss = dataset_loss(model, X, Y)
     assert loss.weights.dtype == ("float64" if policy == "float64" else "float32")
     found = loss.gradient()[1]
     tolerance = 1e-5 if policy == "float64" else 0.05
@@ -192,7 +161,7 @@ def test_ghost_norm_in_training_mode():
     model = normalized(dropout=0.0)
     model.layers[2].activity_regularizer = None
     start = flat_weights(model) + RNG.normal(size=len(flat_weights(model))) * 0.1
-    loss = DatasetLoss(model, X, Y, batch_size=20, mode="training")
+    loss = dataset_loss(model, X, Y, batch_size=20, mode="training")
     assert loss.loss(start) == pytest.approx(numpy_ghost_loss(start, model, 20), rel=1e-5)
     vector = RNG.normal(size=len(start))
     step = 1e-4
@@ -209,16 +178,16 @@ def test_ghost_norm_in_training_mode():
 
 def test_modes_differ_only_where_layers_do():
     plain = dense()
-    assert DatasetLoss(plain, X, Y, mode="training").loss() == DatasetLoss(plain, X, Y).loss()
+    assert dataset_loss(plain, X, Y, mode="training").loss() == dataset_loss(plain, X, Y).loss()
     model = normalized(dropout=0.0)
-    stored, batch = (DatasetLoss(model, X, Y, mode=m).loss() for m in ("inference", "training"))
+    stored, batch = (dataset_loss(model, X, Y, mode=m).loss() for m in ("inference", "training"))
     assert abs(stored - batch) > 1e-3
 
 
 def test_random_layers_draw_the_same_in_every_pass():
     model = normalized()
-    loss = DatasetLoss(model, X, Y, batch_size=16, mode="training")
-    assert loss.loss() == loss.loss() != DatasetLoss(model, X, Y, batch_size=16).loss()
+    loss = dataset_loss(model, X, Y, batch_size=16, mode="training")
+    assert loss.loss() == loss.loss() != dataset_loss(model, X, Y, batch_size=16).loss()
     np.testing.assert_array_equal(loss.gradient()[1], loss.gradient()[1])
 
 
@@ -230,18 +199,18 @@ def test_random_layers_draw_the_same_for_every_batch(seed):
     model.compile("sgd", "mse")
     x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
     y = np.ones((16, 1), "float32")
-    loss = DatasetLoss(model, np.concatenate([x, x]), y, batch_size=8, mode="training")
+    loss = dataset_loss(model, np.concatenate([x, x]), y, batch_size=8, mode="training")
     (_, first, one), (_, second, other) = loss.batch_gradients()
     assert first == second
     np.testing.assert_array_equal(one, other)
-    plain = DatasetLoss(model, x, y[:8], batch_size=8)
+    plain = dataset_loss(model, x, y[:8], batch_size=8)
     assert plain.loss() != first
 
 
 def test_state_can_be_given():
     model = normalized(dropout=0.0)
     state = [v.numpy() for v in model.non_trainable_variables]
-    loss = DatasetLoss(model, X, Y)
+    loss = dataset_loss(model, X, Y)
     assert loss.loss(state=state) == loss.loss()
     moved = [value + np.asarray(1, value.dtype) for value in state]
     found = loss.loss(state=moved)
@@ -250,165 +219,14 @@ def test_state_can_be_given():
     assert found == pytest.approx(evaluated(model, X, Y, batch_size=len(X)), rel=1e-5)
 
 
-# --- data ------------------------------------------------------------------------------------
-
-
-def streams():
-    batches = [(X[i : i + 16], Y[i : i + 16], WEIGHTS[i : i + 16]) for i in range(0, 50, 16)]
-    yield "list-like", Sequence(batches)
-    # The oldest Keras is tested beside JAX alone.
-    if importlib.util.find_spec("tensorflow"):
-        yield "dataset", dataset_of(X, Y, WEIGHTS)
-    if importlib.util.find_spec("torch"):
-        yield "loader", loader_of(X, Y, WEIGHTS)
-        yield "shuffled loader", loader_of(X, Y, WEIGHTS, shuffle=True)
-
-
-def test_data_sets_are_as_arrays():
-    model = normalized()
-    expected = DatasetLoss(model, X, Y, sample_weight=WEIGHTS, batch_size=16).loss()
-    for name, data in streams():
-        assert DatasetLoss(model, data).loss() == pytest.approx(expected, rel=1e-5), name
-
-
-def test_tensors_and_wide_arrays():
-    model = dense()
-    expected = DatasetLoss(model, X, Y).loss()
-    tensors = (keras.ops.convert_to_tensor(X), keras.ops.convert_to_tensor(Y))
-    for x, y in (tensors, (X.astype("float64"), Y.astype("float64"))):
-        assert DatasetLoss(model, x, y, batch_size=16).loss() == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "options", "says"),
-    [
-        ((X, Y[:-1]), {}, r"same number.*\[49, 50\]"),
-        ((X[:0], Y[:0]), {}, "one or more"),
-        ((X, Y.tolist()), {}, "np.asarray"),
-        ((X, Y), {"batch_size": 0}, "batch_size"),
-        ((X, Y), {"mode": "train"}, "'inference', 'training'"),
-        ((iter([(X, Y)]),), {}, "only once"),
-        ((Sequence([(X, Y)]), Y), {}, "`y` must not be passed"),
-        ((Sequence([(X, Y)]),), {"batch_size": 8}, "`batch_size` must not be passed"),
-        ((Sequence([]),), {}, "no batches"),
-        ((3.0, Y), {}, "must be arrays"),
-    ],
-)
-def test_bad_arguments(arguments, options, says):
-    with pytest.raises(ValueError, match=says):
-        DatasetLoss(dense(), *arguments, **options)
-
-
-def test_endless_data_is_refused():
-    pytest.importorskip("tensorflow")
-    with pytest.raises(ValueError, match="never ends"):
-        DatasetLoss(dense(), dataset_of(X, Y).repeat())
-
-
 def test_models_without_a_loss_or_weights_are_refused():
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="not compiled"):
-        DatasetLoss(plain, X, Y)
+        dataset_loss(plain, X, Y)
     unbuilt = keras.Sequential([keras.layers.Dense(2)])
     unbuilt.compile("sgd", "mse")
     with pytest.raises(ValueError, match="no trainable variables"):
-        DatasetLoss(unbuilt, X, Y)
-    loss = DatasetLoss(dense(), X, Y)
+        dataset_loss(unbuilt, X, Y)
+    loss = dataset_loss(dense(), X, Y)
     with pytest.raises(ValueError, match=r"86 trainable values.*\(85,\)"):
         loss.loss(np.zeros(85))
-
-
-# --- the model stays as it was ---------------------------------------------------------------
-
-
-class Interrupted(Sequence):
-    """Raises in the middle of a reading, once it is told to."""
-
-    error = None
-
-    def __getitem__(self, index):
-        if self.error is not None and index == 1:
-            raise self.error("in the middle")
-        return super().__getitem__(index)
-
-
-def exercise(loss):
-    loss.loss(loss.weights * 1.5)
-    loss.gradient(loss.weights + 1)
-    list(loss.batch_gradients())
-    loss.hessian_vector_product(np.ones(loss.size))
-
-
-@pytest.mark.parametrize(
-    ("mode", "error"),
-    [
-        ("inference", None),
-        ("training", None),
-        ("training", OSError),
-        ("training", KeyboardInterrupt),
-    ],
-)
-def test_model_stays_as_it_was(mode, error):
-    model = normalized()
-    model.fit(X, Y, epochs=2, verbose=0)
-    model.layers[0].trainable = False
-    before = everything_of(model)
-    data = Interrupted([(X[:25], Y[:25]), (X[25:], Y[25:])])
-    loss = DatasetLoss(model, data, mode=mode)
-    data.error = error
-    if error is None:
-        exercise(loss)
-    else:
-        with pytest.raises(error):
-            loss.gradient()
-    assert everything_of(model) == before
-
-
-def test_training_goes_on_as_if_nothing_was_measured():
-    """With Dropout, momenta and metrics, to the last bit."""
-    results = []
-    for measured in (False, True):
-        model = normalized()
-        weights = []
-        for _ in range(2):
-            model.fit(X, Y, epochs=1, verbose=0, shuffle=False, batch_size=25)
-            if measured:
-                loss = DatasetLoss(model, X, Y, mode="training", batch_size=25)
-                loss.hessian_vector_product(loss.gradient()[1])
-                if keras.backend.backend() == "torch":  # whose global random state it draws from
-                    DatasetLoss(model, loader_of(X, Y, shuffle=True)).loss()
-            weights.append(np.concatenate([w.ravel() for w in model.get_weights()]))
-        results.append(np.concatenate(weights))
-    np.testing.assert_array_equal(*results)
-
-
-def test_measures_in_the_middle_of_training():
-    """As callbacks do: what is compiled is kept, the weights are those of the moment."""
-
-    class Measure(keras.callbacks.Callback):
-        losses = []
-
-        def on_train_begin(self, logs=None):
-            self.measured = DatasetLoss(self.model, X, Y)
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.model  # noqa: B018  On JAX this fills the variables with the trainer's values.
-            self.losses.append((self.measured.gradient()[0], flat_weights(self.model)))
-
-    model = dense()
-    model.fit(X, Y, batch_size=10, epochs=1, verbose=0, callbacks=[Measure()])
-    assert len(Measure.losses) == 5
-    for value, weights in Measure.losses:
-        assert value == pytest.approx(numpy_gradient(weights)[0], rel=1e-5)
-
-
-def test_large_batch_model():
-    plain = dense()
-    model = kbb.training.LargeBatchModel(plain.inputs, plain.outputs, gradient_noise=2.0, seed=1)
-    model.compile("sgd", "mse")
-    before = everything_of(model)
-    clean = DatasetLoss(model, X, Y)
-    noisy = DatasetLoss(model, X, Y, mode="training")
-    assert clean.loss() == pytest.approx(numpy_gradient(flat_weights(model))[0], rel=1e-5)
-    assert noisy.loss() == noisy.loss() != clean.loss()
-    assert everything_of(model) == before

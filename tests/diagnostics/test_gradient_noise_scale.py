@@ -5,16 +5,12 @@ import math
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from keras_bigbatch._measuring.sampled_batches import SampledBatches
-from keras_bigbatch.diagnostics import NoiseScale, gradient_noise_scale
-from keras_bigbatch.diagnostics._noise_scale import (
-    mean_and_covariance,
-    noise_scale_of,
+from keras_bigbatch._measuring.noise_scale import (
     two_batch_estimates,
 )
+from keras_bigbatch._measuring.sampled_batches import SampledBatches
+from keras_bigbatch.diagnostics import NoiseScale, gradient_noise_scale
 from tests.diagnostics.models import (
     X,
     Y,
@@ -26,6 +22,7 @@ from tests.diagnostics.models import (
     two_headed,
     two_headed_data,
 )
+from tests.diagnostics.test_noise_scale_estimator import Gradients
 
 rng = np.random.default_rng(3)
 TRUE = np.array([1, 2, -1, 0.5, 0])
@@ -51,19 +48,6 @@ def trace_and_square(gradients):
     """Of the covariance and of the mean, by their definitions."""
     mean = gradients.mean(0)
     return ((gradients - mean) ** 2).sum(1).mean(), (mean**2).sum()
-
-
-class Gradients:
-    """What `two_batch_estimates` needs of a `DatasetLoss`, with gradients at will."""
-
-    dtype = np.dtype(np.float64)
-
-    def __init__(self, gradients, samples=1):
-        self.gradients, self.samples = gradients, samples
-        self.size = gradients.shape[1]
-
-    def batch_gradients(self):
-        return ((self.samples, 0.0, gradient) for gradient in self.gradients)
 
 
 # --- the estimate ----------------------------------------------------------------------------
@@ -105,39 +89,6 @@ def test_is_that_of_a_network_in_numpy():
     assert found.value == pytest.approx(trace.mean() / square.mean(), rel=1e-4)
 
 
-def test_numerator_and_denominator_are_unbiased():
-    """Also where the mean is small beside the noise, and the ratio of a draw is useless."""
-    random = np.random.default_rng(0)
-    gradients = random.normal(size=(60_000, 10)) * 3 + 0.2
-    found = two_batch_estimates(Gradients(gradients, samples=4), 6)
-    assert found.shape == (10_000, 2)
-    error = found.std(axis=0) / 100
-    # Each row is the gradient of a batch of 4: the variance of a sample's is 4 times as large.
-    expected = np.array([4 * 9 * 10, 0.04 * 10])
-    assert (np.abs(found.mean(0) - expected) < 4 * error).all()
-    assert found[:, 1].min() < 0
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(2, 9), st.floats(1e-3, 1e3), st.integers(0, 999))
-def test_does_not_depend_on_the_scale_of_the_loss(batches, scale, seed):
-    gradients = np.random.default_rng(seed).normal(1, 1, size=(10 * batches, 4))
-    plain, scaled = (
-        noise_scale_of(*mean_and_covariance(two_batch_estimates(Gradients(g), batches)), 9, 10)
-        for g in (gradients, scale * gradients)
-    )
-    assert scaled.value == pytest.approx(plain.value, rel=1e-6, nan_ok=True)
-    assert scaled.interval == pytest.approx(plain.interval, rel=1e-6)
-    assert scaled.trace == pytest.approx(scale**2 * plain.trace, rel=1e-6)
-
-
-def test_same_gradients_have_no_noise():
-    same = np.ones((12, 3))
-    found = noise_scale_of(*mean_and_covariance(two_batch_estimates(Gradients(same), 3)), 3, 4)
-    assert (found.value, found.trace, found.gradient_norm_squared) == (0, 0, 3)
-    assert found.interval == (0, 0)
-
-
 def test_seed():
     results = [
         gradient_noise_scale(linear(), INPUTS, TARGETS, 8, 64, draws=5, seed=s) for s in (1, 1, 2)
@@ -145,50 +96,7 @@ def test_seed():
     assert results[0] == results[1] != results[2]
 
 
-# --- the interval ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("square", "finite"), [(10.0, 1.0), (3.0, 0.8), (0.0, 0.03)])
-def test_interval_holds_the_truth_as_often_as_it_says(square, finite):
-    random = np.random.default_rng(1)
-    covariance = np.array([[4.0, 1.5], [1.5, 9.0]])
-    held, known, trials, draws = 0, 0, 1000, 8
-    for _ in range(trials):
-        estimates = random.multivariate_normal([20, square], covariance, draws)
-        found = noise_scale_of(*mean_and_covariance(estimates), draws - 1, draws)
-        low, high = found.interval
-        held += low <= (20 / square if square else math.inf) <= high
-        known += math.isfinite(found.value)
-        assert math.isfinite(high) == math.isfinite(found.value)
-        assert 0 <= low <= high
-        if math.isfinite(found.value):
-            assert low <= found.value <= high
-    # 95 %, and where the ratio is infinite the part of its interval that is too small to be one.
-    assert 0.93 < held / trials < 0.99
-    assert known / trials == pytest.approx(finite, abs=0.15 if 0.5 < finite < 1 else 0.02)
-
-
-def test_interval_beside_its_definition():
-    """All ratios r for which the mean of `trace - r * square` is within its error of zero."""
-    estimates = np.random.default_rng(5).multivariate_normal([20, 10], [[4, -3], [-3, 9]], 10)
-    found = noise_scale_of(*mean_and_covariance(estimates), 9, 10)
-    for end in found.interval:
-        difference = estimates[:, 0] - end * estimates[:, 1]
-        student = difference.mean() / (difference.std(ddof=1) / np.sqrt(10))
-        assert abs(student) == pytest.approx(2.262157, rel=1e-5)
-
-
 # --- where it is unknown ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("square", [0.5, -0.5])
-def test_lower_bound_is_the_least_trace_over_the_largest_square(square):
-    estimates = np.array([[18, square - 3], [20, square + 3], [22, square + 1], [24, square - 1]])
-    found = noise_scale_of(*mean_and_covariance(estimates), 3, 4)
-    errors = 3.182446 * estimates.std(axis=0, ddof=1) / 2
-    assert math.isnan(found.value)
-    expected = (21 - errors[0]) / (max(square, 0) + errors[1])
-    assert found.interval == pytest.approx((expected, math.inf), rel=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:__array__")  # Keras's on torch, which pytest.warns lets through

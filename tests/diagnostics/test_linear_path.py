@@ -64,8 +64,8 @@ def test_estimated_statistics_are_those_that_training_settles_at(momentum):
     """With one batch of all data they are its moments, and the loss is that of the batch's."""
     model = normalized(keras.layers.BatchNormalization(momentum=momentum), dropout=0.0)
     start, end = two_sets(model)
-    of_batch = linear_path(model, start, end, X, Y, [0, 0.4, 1], statistics="batch")
-    found = linear_path(model, start, end, X, Y, [0, 0.4, 1], statistics="estimated")
+    of_batch = linear_path(model, start, end, X, Y, [0, 0.4, 1], mode="training")
+    found = linear_path(model, start, end, X, Y, [0, 0.4, 1], mode="estimated")
     np.testing.assert_allclose(found.loss, of_batch.loss, rtol=1e-4)
     stored = linear_path(model, start, end, X, Y, [0, 0.4, 1])
     assert np.abs(stored.loss - found.loss).max() > 1e-3
@@ -73,7 +73,7 @@ def test_estimated_statistics_are_those_that_training_settles_at(momentum):
     for each in model.layers:
         if isinstance(each, keras.layers.BatchNormalization):
             each.moving_mean.assign(each.moving_mean + 3)
-    again = linear_path(model, start, end, X, Y, [0, 0.4, 1], statistics="estimated")
+    again = linear_path(model, start, end, X, Y, [0, 0.4, 1], mode="estimated")
     np.testing.assert_allclose(again.loss, found.loss, rtol=1e-5)
 
 
@@ -81,7 +81,7 @@ def test_estimated_statistics_of_ghost_norm_beside_training():
     """Sixty steps at a rate of zero come to the same."""
     model = normalized(dropout=0.0)
     weights = two_sets(model)[1]
-    found = linear_path(model, weights, weights, X, Y, [0.0], statistics="estimated")
+    found = linear_path(model, weights, weights, X, Y, [0.0], mode="estimated")
     optimizer = keras.optimizers.SGD(0.0)
     model.compile(optimizer, "mse")
     model.fit(X, Y, batch_size=50, epochs=60, shuffle=False, verbose=0)
@@ -94,18 +94,18 @@ def test_frozen_norm_layers_keep_their_statistics():
     model.layers[1].trainable = False
     model.compile("sgd", "mse")
     stored, estimated = (
-        linear_path(model, start, end, X, Y, [0, 0.5], statistics=statistics).loss
-        for statistics in ("interpolated", "estimated")
+        linear_path(model, start, end, X, Y, [0, 0.5], mode=mode).loss
+        for mode in ("inference", "estimated")
     )
     np.testing.assert_allclose(stored, estimated, rtol=1e-6)
 
 
-@pytest.mark.parametrize("statistics", ["interpolated", "estimated", "batch"])
-def test_model_stays_as_it_was(statistics):
+@pytest.mark.parametrize("mode", ["inference", "estimated", "training"])
+def test_model_stays_as_it_was(mode):
     model = normalized()
     start, end = two_sets(model)
     before = everything_of(model)
-    linear_path(model, start, end, X, Y, [0.2, 0.7], statistics=statistics, batch_size=16)
+    linear_path(model, start, end, X, Y, [0.2, 0.7], mode=mode, batch_size=16)
     assert everything_of(model) == before
 
 
@@ -125,7 +125,7 @@ def test_plot_and_table():
         ({"weights_b": []}, "`weights_b` must be weights of this model"),
         ({"alphas": []}, "alphas"),
         ({"alphas": [np.nan]}, "alphas"),
-        ({"statistics": "stored"}, "'interpolated', 'estimated', 'batch'"),
+        ({"mode": "stored"}, "'inference', 'estimated', 'training'"),
     ],
 )
 def test_bad_arguments(change, says):

@@ -32,12 +32,12 @@ def test_loss_is_that_of_numpy():
     assert plane.betas.tolist() == betas
 
 
-@pytest.mark.parametrize("statistics", ["interpolated", "estimated", "batch"])
-def test_edges_are_paths_and_the_model_stays(statistics):
+@pytest.mark.parametrize("mode", ["inference", "estimated", "training"])
+def test_edges_are_paths_and_the_model_stays(mode):
     model = normalized(keras.layers.BatchNormalization(momentum=0.8), dropout=0.0)
     a, b, c = three_sets(model)
     before = everything_of(model)
-    options = {"statistics": statistics, "batch_size": 16}
+    options = {"mode": mode, "batch_size": 16}
     points = [0.0, 0.5, 1.0]
     plane = loss_plane(model, a, b, c, X, Y, points, points, **options)
     assert everything_of(model) == before
@@ -72,7 +72,7 @@ def test_plot_and_text():
     [
         ({"weights_c": []}, "`weights_c` must be weights of this model"),
         ({"betas": [[0.0]]}, "`betas` must be a flat list"),
-        ({"statistics": "stored"}, "'interpolated', 'estimated', 'batch'"),
+        ({"mode": "stored"}, "'inference', 'estimated', 'training'"),
     ],
 )
 def test_bad_arguments(change, says):

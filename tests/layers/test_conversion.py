@@ -32,15 +32,10 @@ def images(size, samples=2):
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "size"),
-    [
-        ("ResNet50", 53, 32),
-        ("MobileNetV2", 52, 32),
-        ("DenseNet121", 121, 32),
-        ("EfficientNetB0", 49, 32),
-    ],
+    ("name", "count"),
+    [("ResNet50", 53), ("MobileNetV2", 52), ("DenseNet121", 121), ("EfficientNetB0", 49)],
 )
-def test_applications_there_and_back(monkeypatch, name, count, size, tmp_path):
+def test_applications_there_and_back(monkeypatch, name, count, tmp_path):
     def draw(self, shape, dtype=None):
         """By NumPy: JAX would compile a program for each shape."""
         return 0.05 * np.random.default_rng(math.prod(shape)).normal(size=shape)
@@ -49,31 +44,44 @@ def test_applications_there_and_back(monkeypatch, name, count, size, tmp_path):
     make = getattr(keras.applications, name)
     # Logits: probabilities would be 0 and 1 whatever the weights, as ResNet50's are.
     options = {"classes": 10, "classifier_activation": None}
-    model = disturbed(make(weights=None, input_shape=(size, size, 3), **options))
-    x = images(size)
-
-    def predictions(model):
-        # JAX compiles a whole model faster than all of its operations; TensorFlow traces slowly.
-        call = model.predict_on_batch if keras.backend.backend() == "jax" else model
-        return keras.ops.convert_to_numpy(call(x))
-
-    wanted = predictions(model)
+    model = disturbed(make(weights=None, input_shape=(32, 32, 3), **options))
+    # A copy is made by the same Python code on every backend, and with the same layers and weights
+    # it predicts the same. So all four predict on the backend that does it fastest, one elsewhere.
+    predicts = keras.backend.backend() == "torch" or name == "MobileNetV2"
+    wanted = predictions(model) if predicts else None
 
     ghost = to_ghost(model, 32)
     assert len(norms(ghost, GhostBatchNormalization)) == count
     assert not norms(ghost, PLAIN)
     assert len(norms(model, PLAIN)) == count
-    np.testing.assert_allclose(predictions(ghost), wanted, rtol=1e-5, atol=1e-5)
-    assert [w.path for w in ghost.weights] == [w.path for w in model.weights]
-
-    path = tmp_path / "ghost.keras"
-    ghost.save(path)
-    loaded = keras.models.load_model(path)
-    np.testing.assert_allclose(predictions(loaded), wanted, rtol=1e-5, atol=1e-5)
-    plain = to_plain(loaded)
+    assert_same_graph_and_weights(ghost, model)
+    if predicts:
+        np.testing.assert_allclose(predictions(ghost), wanted, rtol=1e-5, atol=1e-5)
+        path = tmp_path / "ghost.keras"
+        ghost.save(path)
+        ghost = keras.models.load_model(path)
+        np.testing.assert_allclose(predictions(ghost), wanted, rtol=1e-5, atol=1e-5)
+    plain = to_plain(ghost)
     assert len(norms(plain, PLAIN)) == count
     assert not norms(plain, GhostBatchNormalization)
-    np.testing.assert_allclose(predictions(plain), wanted, rtol=1e-5, atol=1e-5)
+    assert_same_graph_and_weights(plain, model)
+    if predicts:
+        np.testing.assert_allclose(predictions(plain), wanted, rtol=1e-5, atol=1e-5)
+
+
+def predictions(model):
+    # JAX compiles a whole model faster than all of its operations; TensorFlow traces slowly.
+    call = model.predict_on_batch if keras.backend.backend() == "jax" else model
+    return keras.ops.convert_to_numpy(call(images(32)))
+
+
+def assert_same_graph_and_weights(model, other):
+    layers, others = (each.get_config()["layers"] for each in (model, other))
+    for layer, same in zip(layers, others, strict=True):
+        assert (layer["name"], layer["inbound_nodes"]) == (same["name"], same["inbound_nodes"])
+    for weight, same in zip(model.weights, other.weights, strict=True):
+        assert weight.path == same.path
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (weight, same)))
 
 
 def small_model(**options):

@@ -1,36 +1,37 @@
-"""JAX: derivatives of pure functions. See `gradients`."""
+"""Derivatives of pure functions on JAX."""
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
+import keras
 
+from keras_bigbatch._backend._protocol import F
 from keras_bigbatch._typing import Tensor
 
-Function = Callable[..., Tensor]
 
-
-def compiled(function: Callable[..., Any], model: Any) -> Callable[..., Any]:
-    """As everywhere."""
+def compiled(function: F, model: keras.Model) -> F:
+    """By `jax.jit`, if the model is."""
     return jax.jit(function) if model.jit_compile and not model.run_eagerly else function
 
 
-def trace(function: Callable[..., Any], *arguments: Any) -> None:
-    """As everywhere. Operation by operation, XLA would compile each of them."""
+def trace(function: Callable[..., object], *arguments: object) -> None:
+    """On shapes alone. Operation by operation, XLA would compile each of them."""
     jax.eval_shape(function, *arguments)
 
 
-def value_and_gradient(function: Function) -> Callable[..., Any]:
-    """As everywhere."""
+def value_and_gradient(
+    function: Callable[..., Tensor],
+) -> Callable[..., tuple[Tensor, list[Tensor]]]:
+    """JAX's own."""
     return jax.value_and_grad(function)
 
 
-def hessian_vector_product(function: Function) -> Callable[..., Any]:
-    """As everywhere: the gradient's derivative along the vector, forward over reverse."""
+def hessian_vector_product(function: Callable[..., Tensor]) -> Callable[..., list[Tensor]]:
+    """The gradient's derivative along the vector, forward over reverse."""
 
-    def product(values: Sequence[Tensor], vector: Sequence[Tensor], *rest: Any) -> Any:
-        def gradient(at: Sequence[Tensor]) -> Any:
+    def product(values: Sequence[Tensor], vector: Sequence[Tensor], *rest: object) -> list[Tensor]:
+        def gradient(at: Sequence[Tensor]) -> list[Tensor]:
             return jax.grad(function)(at, *rest)
 
         return jax.jvp(gradient, (values,), (vector,))[1]
@@ -38,7 +39,7 @@ def hessian_vector_product(function: Function) -> Callable[..., Any]:
     return product
 
 
-def refuse(model: Any) -> None:
+def check_differentiable(model: keras.Model) -> None:
     """Nothing: layers made from Flax or Haiku modules keep their weights in Keras variables."""
 
 

@@ -14,38 +14,38 @@ from keras_bigbatch._typing import Tensor
 
 
 def median_magnitude(tensor: Tensor) -> Tensor:
-    """As everywhere, two bits at a time: 16 passes for the lower middle value, one for the other.
+    """Two bits at a time: 16 passes for the lower middle value, one for the other.
 
     Each pass is a sum, so split weights stay split; a sort would gather them on every device.
     """
     width = jnp.finfo(tensor.dtype).bits
-    whole = jnp.dtype(f"int{width}").type
-    largest, none = whole(jnp.iinfo(whole).max), jnp.int32(0)
+    integer = jnp.dtype(f"int{width}").type
+    largest, zero = integer(jnp.iinfo(integer).max), jnp.int32(0)
     # Integers are in the order of the magnitudes that have the same bits; NaN is above infinity.
-    magnitudes = lax.bitcast_convert_type(tensor, whole) & largest
+    magnitudes = lax.bitcast_convert_type(tensor, integer) & largest
     axes = tuple(range(tensor.ndim))
     middle = (tensor.size + 1) // 2
 
     def two_bits(step: Tensor, lower: Tensor) -> Tensor:
         # The last bit has no partner: it is taken with the one before, which is known.
-        unit = whole(1) << jnp.maximum(width - 3 - 2 * step, 0).astype(whole)
+        unit = integer(1) << jnp.maximum(width - 3 - 2 * step, 0).astype(integer)
         # XLA makes vector code of several sums in one reduction, but not of one sum.
         counts = lax.reduce(
             tuple((magnitudes < lower + digit * unit).astype("int32") for digit in (1, 2, 3)),
-            (none, none, none),
+            (zero, zero, zero),
             lambda sums, terms: tuple(a + b for a, b in zip(sums, terms, strict=True)),
             axes,
         )
-        return lower + unit * sum((count < middle).astype(whole) for count in counts)
+        return lower + unit * sum((count < middle).astype(integer) for count in counts)
 
-    lower = lax.fori_loop(0, width // 2, two_bits, whole(0))
+    lower = lax.fori_loop(0, width // 2, two_bits, integer(0))
     up_to, above, top = lax.reduce(
         (
             (magnitudes <= lower).astype("int32"),
             jnp.where(magnitudes > lower, magnitudes, largest),
             magnitudes,
         ),
-        (none, largest, whole(0)),
+        (zero, largest, integer(0)),
         lambda a, b: (a[0] + b[0], jnp.minimum(a[1], b[1]), jnp.maximum(a[2], b[2])),
         axes,
     )

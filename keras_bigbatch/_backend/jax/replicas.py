@@ -12,7 +12,7 @@ def replicas() -> int:
     return 1
 
 
-def place() -> tuple[int, int]:
+def rank_and_count() -> tuple[int, int]:
     """This replica's index and the number of replicas: one that draws for the global batch."""
     return 0, 1
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch._backend.reference import weights
+from keras_bigbatch._private_api.keras import trainer_state
 from keras_bigbatch._typing import Tensor
 
 
@@ -34,7 +35,7 @@ class WeightMeter(weights.WeightMeter):
     """
 
     def updates(self) -> int:
-        """As on every backend; accumulated updates are computed from a synchronized variable."""
+        """As held; accumulated updates are computed from a synchronized variable."""
         held = self._held("optimizer_variables") if self.steps_an_update == 1 else None
         if held is None:
             self.model.jax_state_sync()
@@ -44,7 +45,7 @@ class WeightMeter(weights.WeightMeter):
         return int(held[at])
 
     def squared_distances(self, references: Sequence[Tensor]) -> npt.NDArray[np.float64]:
-        """As on every backend, in one compiled call and one copy to the host."""
+        """In one compiled call and one copy to the host."""
         values = self._held("trainable_variables")
         if values is None:
             self.model.jax_state_sync()
@@ -53,10 +54,8 @@ class WeightMeter(weights.WeightMeter):
 
     def _held(self, kind: str) -> list[Tensor] | None:
         """The trainer's present values, None where the variables have them."""
-        state = getattr(self.model, "_jax_state", None)
-        if not state or getattr(self.model, "_jax_state_synced", True):
-            return None
-        return list(state[kind])
+        state = trainer_state(self.model)
+        return None if state is None else list(state[kind])
 
 
 # At module level, so that its compilations outlive a `fit`.

@@ -6,11 +6,11 @@ groups, so the traced program is the same for 4 groups and for 512.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import keras
 from keras import ops
 
+from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._typing import Tensor
 
 
@@ -49,7 +49,7 @@ class GhostGroups:
         self._head = (self.count - 1) * virtual_batch
         self._single = static and self.count == 1
         self._even = static and self._batch == self.count * virtual_batch
-        self._whole = bool(self.positions) or self._single
+        self._uncut = bool(self.positions) or self._single
 
     def sizes(self, dtype: str) -> Tensor:
         """Elements of a channel in each group, [G, 1]."""
@@ -60,7 +60,7 @@ class GhostGroups:
 
     def split(self, x: Tensor) -> list[Tensor]:
         """The parts of the input, or of a mask of its rank."""
-        if self._whole:
+        if self._uncut:
             return [x]
         channels = x.shape[1]
         if self._even:
@@ -72,7 +72,7 @@ class GhostGroups:
 
     def sum(self, parts: list[Tensor]) -> Tensor:
         """Sums over the elements of each group: parts to [G, C]."""
-        if self._whole:
+        if self._uncut:
             return self._sum_rows(self._rows(parts[0]) if self.positions else parts[0])
         groups, *tail = (ops.sum(part, axis=1) for part in parts)
         # Padded, not added to the last group alone: that would put slices into the gradient, which
@@ -111,7 +111,7 @@ class GhostGroups:
 
     def _spread(self, groups: Tensor) -> list[Tensor]:
         """A tensor for each part."""
-        if not self._whole:
+        if not self._uncut:
             wide = ops.expand_dims(groups, 1)
             return [wide] if self._even else [wide, wide[-1:]]
         if self._even and not self.cuts_known:
@@ -135,18 +135,10 @@ class GhostGroups:
 
     def join(self, parts: list[Tensor]) -> Tensor:
         """The inverse of `split`."""
-        if self._whole:
+        if self._uncut:
             return parts[0]
         rows = [ops.reshape(part, (-1, part.shape[-1])) for part in parts]
         return rows[0] if self._even else ops.concatenate(rows, axis=0)
-
-
-class GhostMoments(NamedTuple):
-    """Moments of each group: `count` [G, 1] of its elements a channel, the others [G, C]."""
-
-    count: Tensor
-    mean: Tensor
-    variance: Tensor
 
 
 def ghost_normalize(
@@ -159,22 +151,7 @@ def ghost_normalize(
     mask: Tensor | None = None,
     grouping: type[GhostGroups] = GhostGroups,
 ) -> tuple[Tensor, GhostMoments]:
-    """Normalizes each group by its own moments.
-
-    Args:
-        x: Input, the batch on axis 0.
-        gamma: Scale, [C] in the precision of the statistics, or None.
-        beta: Offset, likewise.
-        virtual_batch: Samples in a group; the tail joins the last.
-        axis: The channels' axis, positive.
-        epsilon: Added to the variance inside the root.
-        mask: Boolean, of x's rank, 1 along `axis`; False leaves a position out.
-        grouping: How the groups are summed and reached.
-
-    Returns:
-        The output and the groups' moments, in the precision of the statistics or, for the output,
-        in x's own.
-    """
+    """By `grouping`, which is how the groups are summed and reached."""
     groups = grouping(x, virtual_batch, axis)
     # Half precision overflows in the squares.
     precision = keras.backend.result_type(x.dtype, "float32")

@@ -1,97 +1,116 @@
-"""What layer-wise optimizers need of a whole tensor, in `keras.ops`: the reference.
+"""What layer-wise optimizers need of a whole tensor, in `keras.ops`: the reference."""
 
-Squares are summed in float32 or wider, whatever the tensor's type is.
-"""
-
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import keras
 from keras import ops
 
-from keras_bigbatch import _backend
+from keras_bigbatch._backend._protocol import MomentumOptimizer
 from keras_bigbatch._typing import Tensor
+
+SquaredNorm = Callable[[Tensor], Tensor]
 
 
 def dense(gradient: Tensor) -> Tensor:
-    """The gradient as a plain tensor: TensorFlow has a form of its own for embeddings."""
+    """The gradient: only TensorFlow and torch have other forms of it."""
     return gradient
 
 
 def squared_norm(tensor: Tensor) -> Tensor:
-    """The sum of all squares, a scalar on the tensor's device."""
+    """By a tensor of squares."""
     wide = keras.backend.result_type(tensor.dtype, "float32")
     return ops.sum(ops.square(ops.cast(tensor, wide)))
 
 
 def norm(tensor: Tensor) -> Tensor:
-    """The root of the sum of all squares."""
-    return ops.sqrt(_backend.active().optimizer.squared_norm(tensor))
+    """By `squared_norm`."""
+    return ops.sqrt(squared_norm(tensor))
 
 
 def median_magnitude(tensor: Tensor) -> Tensor:
-    """The median of all absolute values; of two in the middle their mean."""
+    """By a sort."""
     return ops.median(ops.abs(tensor))
 
 
 def usable_factor(ratio: Tensor, coefficient: float) -> Tensor:
-    """`coefficient * ratio`, or 1 where the ratio is not positive and finite."""
+    """By a choice that keeps both values."""
     usable = ops.logical_and(ratio > 0, ratio < float("inf"))
     return ops.where(usable, coefficient * ratio, ops.ones_like(ratio))
 
 
-def clip_where(first: Tensor, gradients: Sequence[Tensor], global_clipnorm: float) -> Any:
-    """Clips the global norm if `first`. The norm is computed only then.
+def clip_by_product(
+    condition: Tensor,
+    gradients: Sequence[Tensor],
+    global_clipnorm: float,
+    squared_norm: SquaredNorm,
+) -> list[Tensor]:
+    """Clips by a factor that is 1 if the condition does not hold.
 
     XLA copies whatever passes through a branch, but it merges a product into what follows.
     """
     factor = ops.cond(
-        first, lambda: _clip_factor(gradients, global_clipnorm), lambda: ops.ones((), "float32")
+        condition,
+        lambda: _clip_factor(gradients, global_clipnorm, squared_norm),
+        lambda: ops.ones((), "float32"),
     )
     return [gradient * ops.cast(factor, gradient.dtype) for gradient in gradients]
 
 
-def clip_by_branch(first: Tensor, gradients: Sequence[Tensor], global_clipnorm: float) -> Any:
+def clip_by_branch(
+    condition: Tensor,
+    gradients: Sequence[Tensor],
+    global_clipnorm: float,
+    squared_norm: SquaredNorm,
+) -> list[Tensor]:
     """The same where branches are free and products are not."""
 
     def clipped() -> list[Tensor]:
-        factor = _clip_factor(gradients, global_clipnorm)
+        factor = _clip_factor(gradients, global_clipnorm, squared_norm)
         return [gradient * ops.cast(factor, gradient.dtype) for gradient in gradients]
 
-    return ops.cond(first, clipped, lambda: list(gradients))
+    found: list[Tensor] = ops.cond(condition, clipped, lambda: list(gradients))
+    return found
 
 
-def _clip_factor(gradients: Sequence[Tensor], global_clipnorm: float) -> Tensor:
-    squares = [
-        ops.cast(_backend.active().optimizer.squared_norm(gradient), "float32")
-        for gradient in gradients
-    ]
+def _clip_factor(
+    gradients: Sequence[Tensor], global_clipnorm: float, squared_norm: SquaredNorm
+) -> Tensor:
+    squares = [ops.cast(squared_norm(gradient), "float32") for gradient in gradients]
     length = ops.sqrt(ops.sum(ops.stack(squares)))
     return global_clipnorm / ops.maximum(length, global_clipnorm)
 
 
-def momentum_step(
-    optimizer: Any,  # noqa: ARG001
-    variable: Any,  # noqa: ARG001
-    velocity: Any,  # noqa: ARG001
-    rate: Tensor,  # noqa: ARG001
-    update: Tensor,  # noqa: ARG001
-) -> bool:
-    """Makes one variable's step with a scalar rate and returns True, or returns False.
+clip_where = partial(clip_by_product, squared_norm=squared_norm)
 
-    Where steps are fused by the compiler, there is nothing to gain.
-    """
-    return False
+
+def momentum_step(
+    optimizer: MomentumOptimizer,
+    variable: keras.Variable,
+    velocity: keras.Variable | None,
+    factor: Tensor,
+    rate: Tensor,
+    update: Tensor,
+) -> None:
+    """In the update's precision, whatever the variable's is."""
+    step = factor * rate * update if optimizer.rate_in_momentum else factor * update
+    if velocity is None:
+        move = -step
+    else:
+        move = optimizer.momentum * ops.cast(velocity, update.dtype) - step
+        optimizer.assign(velocity, ops.cast(move, velocity.dtype))
+        if optimizer.nesterov:
+            move = optimizer.momentum * move - step
+    if not optimizer.rate_in_momentum:
+        move = rate * move
+    optimizer.assign_add(variable, ops.cast(move, variable.dtype))
 
 
 def update_together(
-    optimizer: Any,  # noqa: ARG001
+    optimizer: MomentumOptimizer,  # noqa: ARG001
     gradients: Sequence[Tensor],  # noqa: ARG001
-    variables: Sequence[Any],  # noqa: ARG001
+    variables: Sequence[keras.Variable],  # noqa: ARG001
     learning_rate: Tensor,  # noqa: ARG001
 ) -> bool:
-    """Makes the whole update and returns True, or returns False: one variable at a time will do.
-
-    Where everything is compiled together, there is nothing to gain.
-    """
+    """False: where everything is compiled together, there is nothing to gain."""
     return False

@@ -7,16 +7,19 @@ another, which is its default on a CPU, has faster operations here than under XL
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
-from tensorflow.python.distribute.tpu_util import enclosing_tpu_context
-from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
+from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
-from keras_bigbatch._backend.reference.ghost_norm import GhostGroups, GhostMoments
+from keras_bigbatch._backend.reference.ghost_norm import GhostGroups
+from keras_bigbatch._private_api import tensorflow as private
 from keras_bigbatch._typing import Tensor
+
+# What `tf.custom_gradient` asks for: outputs, and the function that differentiates them.
+_WithGradient: TypeAlias = tuple[tuple[Tensor, ...], Callable[..., Sequence[Tensor]]]
 
 # Elements of a tile: half a megabyte of float32, which a core's cache holds beside another operand.
 _TILE = 2**17
@@ -31,7 +34,7 @@ def ghost_normalize(
     epsilon: float,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, GhostMoments]:
-    """As `ghost_norm.ghost_normalize`."""
+    """With the gradient in closed form; under a mask by the reference."""
     if mask is not None:
         return ghost_norm.ghost_normalize(x, gamma, beta, virtual_batch, axis, epsilon, mask)
     precision = keras.backend.result_type(x.dtype, "float32")
@@ -45,13 +48,13 @@ def ghost_normalize(
     options = (virtual_batch, 1 + (axis > 1), epsilon)
 
     @tf.custom_gradient
-    def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> Any:
+    def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> _WithGradient:
         if _one_by_one():
             y, moments = _normalize(x, gamma, beta, options)
         else:
             y, moments = ghost_norm.ghost_normalize(x, gamma, beta, *options, grouping=_TiledGroups)
 
-        def gradient(dy: Tensor, *_: Tensor) -> Any:
+        def gradient(dy: Tensor, *_: Tensor) -> Sequence[Tensor]:
             return _differentiable_gradient(x, gamma, dy, moments, options)
 
         return (y, *moments), gradient
@@ -82,12 +85,15 @@ class _Groups(GhostGroups):
         if len(parts) == 1 or parts[1].shape[1] is not None or not _one_by_one():
             return super().join(parts)
         # The tail may be empty, and to concatenate with nothing copies everything.
-        whole = tf.reshape(parts[0], (-1, parts[0].shape[-1]))
+        groups = tf.reshape(parts[0], (-1, parts[0].shape[-1]))
         empty = tf.equal(tf.shape(parts[1])[1], 0)
-        return tf.cond(empty, lambda: whole, lambda: super(_Groups, self).join(parts))
+        return tf.cond(empty, lambda: groups, lambda: super(_Groups, self).join(parts))
 
-    def _cut(self, rows: Tensor, head: Tensor) -> Any:
-        return tf.split(rows, tf.stack([tf.minimum(head, tf.shape(rows)[0]), -1]))
+    def _cut(self, rows: Tensor, head: Tensor) -> Sequence[Tensor]:
+        parts: Sequence[Tensor] = tf.split(
+            rows, tf.stack([tf.minimum(head, tf.shape(rows)[0]), -1])
+        )
+        return parts
 
     def spread(self, *groups: Tensor) -> list[tuple[Tensor, ...]]:
         if not self.positions or len(groups) == 1:
@@ -107,7 +113,7 @@ class _TiledGroups(_Groups):
 
     def _rows(self, part: Tensor) -> Tensor:
         rows = super()._rows(part)
-        if not (_on_cpu() and _under_xla()):
+        if not (_on_cpu() and private.may_be_under_xla()):
             return rows
         # XLA would make one sum of these and of those of a group's samples, one element after
         # another: after 131072 of mean 1e4 their mean is 0.1 off. But not of what may be replaced.
@@ -115,7 +121,7 @@ class _TiledGroups(_Groups):
 
     def sum_of(self, function: Callable[..., Tensor], *operands: Sequence[Tensor]) -> Tensor:
         """In tiles that fit in the cache, where XLA would write products out in full."""
-        if not self.positions or not (_on_cpu() and _under_xla()):
+        if not self.positions or not (_on_cpu() and private.may_be_under_xla()):
             return super().sum_of(function, *operands)
         batch, *shape = tf.unstack(tf.shape(operands[0][0]))
         # The values of a single group are not there for each sample.
@@ -143,16 +149,12 @@ class _TiledGroups(_Groups):
 
 def _on_cpu() -> bool:
     devices = {device.device_type for device in tf.config.list_physical_devices()}
-    return devices == {"CPU"} and enclosing_tpu_context() is None
-
-
-def _under_xla() -> bool:
-    return bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
+    return devices == {"CPU"} and not private.may_be_for_a_tpu()
 
 
 def _one_by_one() -> bool:
     """Whether operations are run as they are, each on its own, by TensorFlow's runtime of a CPU."""
-    return _on_cpu() and not _under_xla()
+    return _on_cpu() and not private.may_be_under_xla()
 
 
 def _normalize(
@@ -197,12 +199,12 @@ def _sums_of_squares(parts: list[Tensor], groups: _Groups) -> list[Tensor]:
 
 def _differentiable_gradient(
     x: Tensor, gamma: Tensor, dy: Tensor, moments: GhostMoments, options: tuple[int, int, float]
-) -> Any:
+) -> Sequence[Tensor]:
     """The gradients to x, gamma and beta; differentiated again, they recompute the moments."""
 
     @tf.custom_gradient
-    def first(x: Tensor, gamma: Tensor, dy: Tensor) -> Any:
-        def second(*upstream: Tensor) -> Any:
+    def first(x: Tensor, gamma: Tensor, dy: Tensor) -> _WithGradient:
+        def second(*upstream: Tensor) -> Sequence[Tensor]:
             with tf.GradientTape() as tape:
                 tape.watch((x, gamma, dy))
                 groups = _Groups(x, *options[:2])
@@ -236,16 +238,16 @@ def _gradient(
     upstream = groups.split(dy)
     r = tf.math.rsqrt(variance + epsilon)
     means = [m for (m,) in groups.spread(mean)]
-    whole = groups.sum(upstream)
-    along = groups.sum_of(lambda x, m, dy: dy * (x - m), inputs, means, upstream) * r
-    share = -1.0 / tf.maximum(count, 1.0)
-    tilt = along * r * share
-    shift = whole * share - mean * tilt
-    spread = groups.spread(r * gamma, tilt, shift)
+    dbeta = groups.sum(upstream)
+    dgamma = groups.sum_of(lambda x, m, dy: dy * (x - m), inputs, means, upstream) * r
+    minus_one_over_n = -1.0 / tf.maximum(count, 1.0)
+    slope = dgamma * r * minus_one_over_n
+    offset = dbeta * minus_one_over_n - mean * slope
+    spread = groups.spread(r * gamma, slope, offset)
     # In this order TensorFlow writes all four results into one buffer.
     terms = zip(inputs, upstream, spread, strict=True)
     dx = groups.join([(part * b + c + dy) * a for part, dy, (a, b, c) in terms])
     # A variance is not negative. But XLA does not know that, and so does not turn this sum of sums
     # into one sum over dy, which would read all of it once more.
-    whole = tf.where(variance < 0, tf.zeros_like(whole), whole)
-    return tf.cast(dx, x.dtype), tf.reduce_sum(along, 0), tf.reduce_sum(whole, 0)
+    dbeta = tf.where(variance < 0, tf.zeros_like(dbeta), dbeta)
+    return tf.cast(dx, x.dtype), tf.reduce_sum(dgamma, 0), tf.reduce_sum(dbeta, 0)

@@ -1,35 +1,35 @@
-"""TensorFlow: derivatives of pure functions. See `gradients`."""
+"""Derivatives of pure functions on TensorFlow."""
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
+import keras
 import tensorflow as tf
 
+from keras_bigbatch._backend._protocol import F
 from keras_bigbatch._typing import Tensor
 
-Function = Callable[..., Tensor]
 
-
-def compiled(function: Callable[..., Any], model: Any) -> Callable[..., Any]:
-    """As everywhere."""
+def compiled(function: F, model: keras.Model) -> F:
+    """As Keras compiles a training step."""
     if model.run_eagerly:
         return function
-    # As Keras compiles a training step.
     return tf.function(
         function, autograph=False, jit_compile=bool(model.jit_compile), reduce_retracing=True
     )
 
 
-def trace(function: Callable[..., Any], *arguments: Any) -> None:
-    """As everywhere."""
+def trace(function: Callable[..., object], *arguments: object) -> None:
+    """A call."""
     function(*arguments)
 
 
-def value_and_gradient(function: Function) -> Callable[..., Any]:
-    """As everywhere."""
+def value_and_gradient(
+    function: Callable[..., Tensor],
+) -> Callable[..., tuple[Tensor, list[Tensor]]]:
+    """On a tape."""
 
-    def both(values: Sequence[Tensor], *rest: Any) -> tuple[Tensor, list[Tensor]]:
+    def both(values: Sequence[Tensor], *rest: object) -> tuple[Tensor, list[Tensor]]:
         inputs = _inputs(values)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(inputs)
@@ -39,20 +39,21 @@ def value_and_gradient(function: Function) -> Callable[..., Any]:
     return both
 
 
-def hessian_vector_product(function: Function) -> Callable[..., Any]:
-    """As everywhere: the gradient of `gradient . vector`, reverse over reverse.
+def hessian_vector_product(function: Callable[..., Tensor]) -> Callable[..., list[Tensor]]:
+    """The gradient of `gradient . vector`, reverse over reverse.
 
     More operations have a second derivative on a tape than on a `ForwardAccumulator`.
     """
     with_gradient = value_and_gradient(function)
 
-    def product(values: Sequence[Tensor], vector: Sequence[Tensor], *rest: Any) -> list[Tensor]:
+    def product(values: Sequence[Tensor], vector: Sequence[Tensor], *rest: object) -> list[Tensor]:
         inputs = _inputs(values)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(inputs)
             _, gradients = with_gradient(inputs, *rest)
-            along = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(gradients, vector, strict=True)])
-        return _gradients(tape, along, inputs)
+            pairs = zip(gradients, vector, strict=True)
+            slope = tf.add_n([tf.reduce_sum(g * v) for g, v in pairs])
+        return _gradients(tape, slope, inputs)
 
     return product
 
@@ -62,13 +63,13 @@ def _inputs(values: Sequence[Tensor]) -> list[Tensor]:
     return [tf.convert_to_tensor(value) for value in values]
 
 
-def _gradients(tape: Any, value: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+def _gradients(tape: tf.GradientTape, value: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     gradients = tape.gradient(value, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     # Embeddings have gradients of selected rows.
     return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
-def refuse(model: Any) -> None:
+def check_differentiable(model: keras.Model) -> None:
     """Nothing: a layer of TensorFlow variables has no weights that Keras trains."""
 
 

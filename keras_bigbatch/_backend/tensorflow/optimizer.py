@@ -1,17 +1,15 @@
 """What layer-wise optimizers need of a whole tensor, on TensorFlow, and a step in one pass."""
 
-from typing import Any
+from functools import partial
 
 import keras
 import tensorflow as tf
 
+from keras_bigbatch._backend._protocol import MomentumOptimizer
 from keras_bigbatch._backend.reference import optimizer as reference
-from keras_bigbatch._backend.reference.optimizer import norm as norm
 from keras_bigbatch._backend.reference.optimizer import update_together as update_together
 from keras_bigbatch._backend.reference.optimizer import usable_factor as usable_factor
 from keras_bigbatch._typing import Tensor
-
-clip_where = reference.clip_by_branch
 
 
 def dense(gradient: Tensor) -> Tensor:
@@ -20,19 +18,27 @@ def dense(gradient: Tensor) -> Tensor:
 
 
 def squared_norm(tensor: Tensor) -> Tensor:
-    """As everywhere. `l2_loss` is half of it in one operation, without a tensor of squares."""
+    """By `l2_loss`, half of it in one operation without a tensor of squares."""
     wide = tf.float64 if tensor.dtype == tf.float64 else tf.float32
     return 2.0 * tf.nn.l2_loss(tf.cast(tensor, wide))
 
 
+clip_where = partial(reference.clip_by_branch, squared_norm=squared_norm)
+
+
+def norm(tensor: Tensor) -> Tensor:
+    """By `squared_norm`."""
+    return tf.sqrt(squared_norm(tensor))
+
+
 def median_magnitude(tensor: Tensor) -> Tensor:
-    """As everywhere; on a CPU bit by bit, in 31 passes (63 for float64), which beat a sort."""
+    """On a CPU bit by bit, in 31 passes (63 for float64), which beat a sort."""
     if any(device.device_type != "CPU" for device in tf.config.list_physical_devices()):
         # There TensorFlow sorts fast, and keeps much of what is done with int32 on the host.
         return reference.median_magnitude(tensor)
-    whole = tf.int64 if tensor.dtype == tf.float64 else tf.int32
+    integer = tf.int64 if tensor.dtype == tf.float64 else tf.int32
     # Integers are in the order of the magnitudes that have the same bits; NaN is above infinity.
-    magnitudes = tf.bitcast(tf.abs(tensor), whole)
+    magnitudes = tf.bitcast(tf.abs(tensor), integer)
     size = tf.size(magnitudes)
 
     def count(condition: Tensor) -> Tensor:
@@ -42,9 +48,9 @@ def median_magnitude(tensor: Tensor) -> Tensor:
         is_less = count(magnitudes < lower + unit) < (size + 1) // 2
         return unit // 2, tf.where(is_less, lower + unit, lower)
 
-    start = tf.constant(whole.max // 2 + 1, whole), tf.constant(0, whole)
+    start = tf.constant(integer.max // 2 + 1, integer), tf.constant(0, integer)
     _, lower = tf.while_loop(lambda unit, _: unit > 0, one_bit, start)
-    above = tf.reduce_min(tf.where(magnitudes > lower, magnitudes, whole.max))
+    above = tf.reduce_min(tf.where(magnitudes > lower, magnitudes, integer.max))
     upper = tf.where(count(magnitudes <= lower) > size // 2, lower, above)
     top = tf.reduce_max(magnitudes)
     lower, upper, top = (tf.bitcast(each, tensor.dtype) for each in (lower, upper, top))
@@ -52,20 +58,25 @@ def median_magnitude(tensor: Tensor) -> Tensor:
 
 
 def momentum_step(
-    optimizer: Any, variable: Any, velocity: Any, rate: Tensor, update: Tensor
-) -> bool:
-    """As everywhere, in TensorFlow's own operation: one pass instead of five."""
-    rate = tf.convert_to_tensor(rate)
+    optimizer: MomentumOptimizer,
+    variable: keras.Variable,
+    velocity: keras.Variable | None,
+    factor: Tensor,
+    rate: Tensor,
+    update: Tensor,
+) -> None:
+    """In TensorFlow's own operation where it fits: one pass instead of five."""
+    scaled = tf.convert_to_tensor(factor * rate)
     weight = variable.value if isinstance(variable, keras.Variable) else variable
-    fits = optimizer.rate_in_momentum and velocity is not None and weight.dtype == update.dtype
-    if not fits or rate.shape.rank != 0:
-        return False
+    fits = optimizer.rate_in_momentum and weight.dtype == update.dtype and scaled.shape.rank == 0
+    if velocity is None or not fits:
+        reference.momentum_step(optimizer, variable, velocity, factor, rate, update)
+        return
     tf.raw_ops.ResourceApplyKerasMomentum(
         var=weight.handle,
         accum=velocity.value.handle,
-        lr=rate,
+        lr=scaled,
         grad=update,
         momentum=tf.constant(optimizer.momentum, update.dtype),
         use_nesterov=optimizer.nesterov,
     )
-    return True

@@ -14,7 +14,7 @@ def replicas() -> int:
     return 1 if context is None else int(context.num_replicas_in_sync)
 
 
-def place() -> tuple[Tensor, int]:
+def rank_and_count() -> tuple[Tensor, int]:
     """This replica's index and the number of replicas, whose random states are the same."""
     context = tf.distribute.get_replica_context()
     return (0, 1) if context is None else (context.replica_id_in_sync_group, replicas())
@@ -27,10 +27,10 @@ def gather_rows(row: Tensor) -> Tensor:
     all-reduce, and its shape is static for XLA whatever the replicas' batches are.
     """
     context = tf.distribute.get_replica_context()
-    place = tf.one_hot(
+    own = tf.one_hot(
         context.replica_id_in_sync_group, context.num_replicas_in_sync, dtype=row.dtype
     )
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, place[:, None] * row[None])
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, own[:, None] * row[None])
 
 
 def on_all_devices(vector: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """A model's weights on TensorFlow: copies of them, and their distance from a reference."""
 
 from collections.abc import Sequence
-from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -27,7 +27,7 @@ def restored(arrays: Sequence[npt.NDArray[np.generic]], like: Sequence[Tensor]) 
 class WeightMeter(weights.WeightMeter):
     """Measures in one graph call, traced when this is made."""
 
-    def __init__(self, model: Any, variables: Sequence[Any]) -> None:
+    def __init__(self, model: keras.Model, variables: Sequence[keras.Variable]) -> None:
         super().__init__(model, variables)
         values = [variable.value for variable in variables]
 
@@ -46,5 +46,5 @@ class WeightMeter(weights.WeightMeter):
         ).get_concrete_function(*[tf.TensorSpec(value.shape, value.dtype) for value in values])
 
     def squared_distances(self, references: Sequence[Tensor]) -> npt.NDArray[np.float64]:
-        """As on every backend, in one copy to the host."""
+        """In one call and one copy to the host."""
         return np.asarray(self._squared_distances(*references))

@@ -1,40 +1,42 @@
-"""PyTorch: derivatives of pure functions. See `gradients`."""
+"""Derivatives of pure functions on PyTorch."""
 
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import keras
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from keras_bigbatch._backend._protocol import F
+from keras_bigbatch._private_api.keras import flatten_layers
 from keras_bigbatch._typing import Tensor
 
-Function = Callable[..., Tensor]
 
+def compiled(function: F, model: keras.Model) -> F:  # noqa: ARG001
+    """Eager, as Keras is on torch, whose compiler has no double backward."""
 
-def compiled(function: Callable[..., Any], model: Any) -> Callable[..., Any]:  # noqa: ARG001
-    """As everywhere, but eager: as Keras does on torch, and its compiler has no double backward."""
-
-    def detached(*arguments: Any) -> Any:
+    def detached(*arguments: object) -> object:
         # Derivatives ask for gradients themselves; everything else needs no graph.
         # Dropout without a seed draws from the global state: the same numbers for each call.
         with random_state_kept(), torch.no_grad():
             return function(*arguments)
 
-    return detached
+    return cast(F, detached)
 
 
 @torch.no_grad()
-def trace(function: Callable[..., Any], *arguments: Any) -> None:
-    """As everywhere."""
+def trace(function: Callable[..., object], *arguments: object) -> None:
+    """A call without a graph."""
     function(*arguments)
 
 
-def value_and_gradient(function: Function) -> Callable[..., Any]:
-    """As everywhere."""
+def value_and_gradient(
+    function: Callable[..., Tensor],
+) -> Callable[..., tuple[Tensor, list[Tensor]]]:
+    """By autograd."""
 
-    def both(values: Sequence[Tensor], *rest: Any) -> tuple[Tensor, list[Tensor]]:
+    def both(values: Sequence[Tensor], *rest: object) -> tuple[Tensor, list[Tensor]]:
         with torch.enable_grad():
             inputs = _inputs(values)
             value = function(inputs, *rest)
@@ -43,17 +45,17 @@ def value_and_gradient(function: Function) -> Callable[..., Any]:
     return both
 
 
-def hessian_vector_product(function: Function) -> Callable[..., Any]:
-    """As everywhere: the gradient of `gradient . vector`, reverse over reverse."""
+def hessian_vector_product(function: Callable[..., Tensor]) -> Callable[..., list[Tensor]]:
+    """The gradient of `gradient . vector`, reverse over reverse."""
 
-    def product(values: Sequence[Tensor], vector: Sequence[Tensor], *rest: Any) -> list[Tensor]:
+    def product(values: Sequence[Tensor], vector: Sequence[Tensor], *rest: object) -> list[Tensor]:
         # The fused kernels of attention have no second derivative.
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             inputs = _inputs(values)
             gradients = _gradients(function(inputs, *rest), inputs, create_graph=True)
             pairs = zip(gradients, vector, strict=True)
-            along = torch.stack([torch.sum(g * v) for g, v in pairs]).sum()
-            return _gradients(along, inputs)
+            slope = torch.stack([torch.sum(g * v) for g, v in pairs]).sum()
+            return _gradients(slope, inputs)
 
     return product
 
@@ -73,9 +75,9 @@ def _gradients(value: Tensor, inputs: list[Tensor], create_graph: bool = False) 
     )
 
 
-def refuse(model: Any) -> None:
+def check_differentiable(model: keras.Model) -> None:
     """Raises for a torch module in a Keras layer: it reads its parameters past Keras."""
-    for layer in model._flatten_layers():
+    for layer in flatten_layers(model):
         if isinstance(layer, keras.layers.TorchModuleWrapper):
             raise ValueError(
                 f"The layer {layer.name!r} is a `TorchModuleWrapper`, whose weights can only be "
@@ -84,7 +86,7 @@ def refuse(model: Any) -> None:
 
 
 @contextlib.contextmanager
-def random_state_kept() -> Any:
+def random_state_kept() -> Iterator[None]:
     """A `DataLoader` draws a seed from torch's global state, even if it does not shuffle.
 
     So does Dropout without a seed.

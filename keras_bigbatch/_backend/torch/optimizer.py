@@ -6,19 +6,23 @@ others, small and many, go together.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TypeAlias
 
+import keras
 import torch
 
+from keras_bigbatch._backend._protocol import MomentumOptimizer
 from keras_bigbatch._backend.reference import optimizer as reference
 from keras_bigbatch._backend.reference.optimizer import momentum_step as momentum_step
+from keras_bigbatch._private_api.torch import has_foreach
 from keras_bigbatch._typing import Tensor
 
 # Values in one dot product on a CPU: with more of them float32 would lose digits.
 _DOT = 2**19
 
-
-clip_where = reference.clip_by_branch
+# A variable that does not adapt: weight, velocity or None, gradient.
+_Plain: TypeAlias = tuple[Tensor, Tensor | None, Tensor]
 
 
 def dense(gradient: Tensor) -> Tensor:
@@ -27,7 +31,7 @@ def dense(gradient: Tensor) -> Tensor:
 
 
 def squared_norm(tensor: Tensor) -> Tensor:
-    """As everywhere, by dot products, in one pass.
+    """By dot products, in one pass.
 
     They are closer than torch's norm, which is off by up to 1e-4 for a large tensor on a CPU.
     """
@@ -38,13 +42,16 @@ def squared_norm(tensor: Tensor) -> Tensor:
     return torch.stack([torch.dot(part, part) for part in flat.split(_DOT)]).sum()
 
 
+clip_where = partial(reference.clip_by_branch, squared_norm=squared_norm)
+
+
 def norm(tensor: Tensor) -> Tensor:
-    """As everywhere."""
+    """By `squared_norm`."""
     return squared_norm(tensor).sqrt()
 
 
 def median_magnitude(tensor: Tensor) -> Tensor:
-    """As everywhere. `torch.median` selects the lower middle value; NaN if there is one."""
+    """By `torch.median`, which selects the lower middle value; NaN if there is one."""
     magnitudes = tensor.abs()
     size = magnitudes.numel()
     if size == 0:
@@ -56,7 +63,7 @@ def median_magnitude(tensor: Tensor) -> Tensor:
 
 
 def usable_factor(ratio: Tensor, coefficient: float) -> Tensor:
-    """As everywhere."""
+    """By Python's numbers on a CPU, where there is nothing to wait for."""
     if ratio.device.type == "cpu" and not torch.compiler.is_compiling():
         return coefficient * ratio if 0 < ratio.item() < float("inf") else torch.ones_like(ratio)
     return torch.where((ratio > 0) & (ratio < float("inf")), coefficient * ratio, 1.0)
@@ -64,30 +71,31 @@ def usable_factor(ratio: Tensor, coefficient: float) -> Tensor:
 
 @torch.no_grad()
 def update_together(
-    optimizer: Any,
+    optimizer: MomentumOptimizer,
     gradients: Sequence[Tensor],
-    variables: Sequence[Any],
+    variables: Sequence[keras.Variable],
     learning_rate: Tensor,
 ) -> bool:
-    """As everywhere: the same arithmetic as `LayerwiseOptimizer.update_step`, in place."""
+    """In place; half precision is left to single steps."""
     weights = [variable.value for variable in variables]
     # Half-precision steps are computed in float32: that is left to `update_step`.
     types = {weight.dtype for weight in weights}
-    if torch.compiler.is_compiling() or not types <= {torch.float32, torch.float64}:
+    fits = types <= {torch.float32, torch.float64}
+    if torch.compiler.is_compiling() or not fits or not has_foreach():
         return False
     rate = torch.as_tensor(getattr(learning_rate, "value", learning_rate))
     rates = {dtype: rate.to(weights[0].device, dtype) for dtype in types}
     on_cpu = weights[0].device.type == "cpu"
     kept, shown = [], []
-    plain: dict[torch.dtype, list[Any]] = {dtype: [] for dtype in types}
+    plain: dict[torch.dtype, list[_Plain]] = {dtype: [] for dtype in types}
     for gradient, variable, weight in zip(gradients, variables, weights, strict=True):
         gradient = dense(gradient).to(weight.dtype)
-        velocity, ratio = optimizer.slots_of(variable)
+        velocity, ratio = optimizer._velocity_and_ratio(variable)
         velocity = None if velocity is None else velocity.value
         if ratio is None:
             plain[weight.dtype].append((weight, velocity, gradient))
             continue
-        factor, scalar, decay = optimizer.factor_of(variable, weight, gradient)
+        factor, scalar, decay = optimizer._factor(variable, weight, gradient)
         kept.append(ratio.value)
         shown.append(scalar)
         scale = rates[weight.dtype]
@@ -104,18 +112,18 @@ def update_together(
 
 
 def _step(
-    optimizer: Any,
+    optimizer: MomentumOptimizer,
     weight: Tensor,
     velocity: Tensor | None,
     gradient: Tensor,
-    factor: Any,
-    rate: Any,
+    factor: float | Tensor,
+    rate: float | Tensor,
     decay: float,
 ) -> None:
     """One variable's step: `factor` and `rate` are floats, scalars, or a tensor like the weight."""
+    inside, nesterov = optimizer.rate_in_momentum, optimizer.nesterov
     scaled = factor * rate
     if velocity is not None:
-        inside, nesterov = optimizer.rate_in_momentum, optimizer.nesterov
         first = scaled if inside else factor
         _add(velocity.mul_(optimizer.momentum), gradient, first, -1)
         if decay:
@@ -129,14 +137,14 @@ def _step(
         _add(weight, velocity, 1.0 if inside else rate, optimizer.momentum if nesterov else 1)
 
 
-def _add(tensor: Tensor, other: Tensor, factor: Any, sign: float) -> Tensor:
+def _add(tensor: Tensor, other: Tensor, factor: float | Tensor, sign: float) -> Tensor:
     """Adds `sign * factor * other` in place."""
     if isinstance(factor, float):
         return tensor.add_(other, alpha=sign * factor)
     return tensor.addcmul_(other, factor, value=sign)
 
 
-def _plain_steps(optimizer: Any, triples: Sequence[Any], rate: Tensor) -> None:
+def _plain_steps(optimizer: MomentumOptimizer, triples: Sequence[_Plain], rate: Tensor) -> None:
     """The steps of variables that do not adapt."""
     weights, velocities, gradients = (list(column) for column in zip(*triples, strict=True))
     steps = torch._foreach_mul(gradients, -rate)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 import torch
 from torch import distributed
-from torch.nn.parallel import DistributedDataParallel
 
+from keras_bigbatch._private_api.torch import active_data_parallel_module
 from keras_bigbatch._typing import Tensor
 
 
@@ -20,7 +20,7 @@ def replicas() -> int:
     return 1 if group is None else int(distributed.get_world_size(group))
 
 
-def place() -> tuple[int, int]:
+def rank_and_count() -> tuple[int, int]:
     """This rank and the number of ranks, whose random states are the same if their seeds are."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
@@ -61,6 +61,5 @@ def _group() -> object | None:
         return None
     if torch.compiler.is_compiling():
         return None
-    # Torch's own name for "inside DDP's forward", which its compiler reads too; no public one.
-    module = DistributedDataParallel._get_active_ddp_module()
+    module = active_data_parallel_module()
     return None if module is None else module.process_group

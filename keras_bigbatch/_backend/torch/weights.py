@@ -28,7 +28,7 @@ class WeightMeter(weights.WeightMeter):
 
     @torch.no_grad()
     def squared_distances(self, references: Sequence[Tensor]) -> npt.NDArray[np.float64]:
-        """As on every backend, in one copy to the host.
+        """One variable after the other.
 
         Not `torch._foreach_norm`: on the CPU it loses up to 1e-4 of the norm of a large float32
         tensor, and it is no faster there.

@@ -5,25 +5,17 @@ be mapped, written and read back. This writes piece by piece into outputs that a
 Nothing of full size but the input is kept for the backward pass.
 """
 
-import ctypes
-import mmap
-import sys
 from types import ModuleType
 from typing import Any
 
 import torch
 
+from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
-from keras_bigbatch._backend.reference.ghost_norm import GhostMoments
 from keras_bigbatch._backend.torch.ghost_norm import kernel, tiles
 from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk
+from keras_bigbatch._private_api import torch as private
 from keras_bigbatch._typing import Tensor
-
-# A huge page's bytes on most machines.
-_HUGE_PAGE = 2**21
-if sys.platform == "linux":
-    _madvise = ctypes.CDLL(None).madvise
-    _madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
 
 def ghost_normalize(
@@ -35,7 +27,7 @@ def ghost_normalize(
     epsilon: float,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, GhostMoments]:
-    """As `ghost_norm.ghost_normalize`, in x's precision, by the walk where that is possible."""
+    """In tiles or by torch's kernel where that is possible, else by the reference."""
     if mask is not None or not _is_plain(x):
         return ghost_norm.ghost_normalize(x, gamma, beta, virtual_batch, axis, epsilon, mask)
     channels = x.shape[axis]
@@ -54,8 +46,7 @@ def _is_plain(x: Tensor) -> bool:
         and x.numel() > 0
         and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and type(x) in (torch.Tensor, torch.nn.Parameter)
-        # Torch has no public word for "inside torch.func": its transforms cannot see the walk.
-        and not torch._C._are_functorch_transforms_active()
+        and not private.function_transforms_may_be_active()
     )
 
 
@@ -91,12 +82,9 @@ def _form(walk: Walk) -> ModuleType:
 
 
 def _empty_like(x: Tensor) -> Tensor:
-    """Memory for an output. Linux maps huge pages, where it has them, in a third of the time."""
+    """Memory for an output."""
     y = torch.empty_like(x)
-    begin = -(-y.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    size = y.data_ptr() + y.nbytes - begin
-    if sys.platform == "linux" and size >= _HUGE_PAGE:
-        _madvise(begin, size, mmap.MADV_HUGEPAGE)  # refused or not, the memory is there
+    private.ask_for_huge_pages(y)
     return y
 
 

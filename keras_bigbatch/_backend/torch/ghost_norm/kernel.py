@@ -8,12 +8,13 @@ tenth, and lose digits.
 import torch
 
 from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk
+from keras_bigbatch._private_api.torch import batch_norm_backward
 from keras_bigbatch._typing import Tensor
 
 # Elements of a group, for each thread. Of fewer, the calls take longer than the walk.
 _LEAST = 2**14
 
-_backward = torch.ops.aten.native_batch_norm_backward.out
+_BACKWARD = batch_norm_backward()
 
 
 def suits(walk: Walk) -> bool:
@@ -21,9 +22,13 @@ def suits(walk: Walk) -> bool:
 
     It adds up the elements of a channel one by one in float32. At a large mean that would lose
     digits, were the sum not exact: float32 has 16 binary digits more than bfloat16, and so takes
-    2**16 elements, and 13 more than float16.
+    2**16 elements, and 13 more than float16. That makes the mean exact. The squared deviations are
+    rounded as they are added up: a variance of 2**16 elements with a mean of 100 deviations was off
+    by 1.7e-4 in the median of 40 draws and by 4e-4 at most with one thread, by less with more.
     """
-    if walk.x.dtype == torch.float32 or torch.jit.is_tracing():  # in a trace it has no gradient
+    if _BACKWARD is None or walk.x.dtype == torch.float32:
+        return False
+    if torch.jit.is_tracing():  # in a trace it has no gradient
         return False
     group = walk.largest_group()
     channel = group // walk.channels
@@ -55,6 +60,6 @@ def differentiate(
     gamma = gamma.float()
     options = {"train": True, "eps": 0.0, "output_mask": [True, True, True]}
     groups = zip(walk.groups(walk.x, dy, dx), mean, root, dgamma, dbeta, strict=True)
-    for (xg, dyg, dxg), m, r, along, whole in groups:
+    for (xg, dyg, dxg), m, r, dgammag, dbetag in groups:
         inputs = (dyg, xg, gamma, None, None, m, r)
-        _backward(*inputs, **options, out0=dxg, out1=along, out2=whole)
+        _BACKWARD(*inputs, **options, out0=dxg, out1=dgammag, out2=dbetag)

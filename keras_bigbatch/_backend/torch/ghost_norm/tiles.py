@@ -84,9 +84,10 @@ class Walk:
             if len(tiles) > 1:
                 sums.append(self.sum(d))
             squares.append(self.sum(d.mul_(d)))
-        torch.mul(reduce(torch.add, squares), share := 1 / self.size(*tiles), out=variance)
+        per_element = 1 / self.size(*tiles)
+        torch.mul(reduce(torch.add, squares), per_element, out=variance)
         if len(tiles) > 1:
-            shift = reduce(torch.add, sums).mul_(share)
+            shift = reduce(torch.add, sums).mul_(per_element)
             mean += shift
             variance.addcmul_(shift, shift, value=-1).clamp_(min=0)
 
@@ -158,20 +159,20 @@ def differentiate(
     """Writes dx, and each group's dgamma and dbeta. `root` is 1 / sqrt(variance + epsilon)."""
     dx, dgamma, dbeta = outputs
     statistics = (mean, root, dgamma, dbeta)
-    for tiles, m, r, along, whole in walk.blocks((walk.x, dy, dx), statistics):
+    for tiles, m, r, dgammag, dbetag in walk.blocks((walk.x, dy, dx), statistics):
         products, sums = [], []
         for xt, dyt, _ in tiles:
             d = torch.sub(walk.load(xt, 0), m, out=walk.workspace(xt, 0))
             dyt = walk.load(dyt, 1)
             products.append(walk.sum(d.mul_(dyt)))
             sums.append(walk.sum(dyt))
-        torch.mul(reduce(torch.add, products), r, out=along)
-        whole.copy_(reduce(torch.add, sums))
+        torch.mul(reduce(torch.add, products), r, out=dgammag)
+        dbetag.copy_(reduce(torch.add, sums))
         # dx = scale * (dy - sum(dy) / n - d * r * sum(dy * d * r) / n)
         scale = r * walk.per_channel(gamma)
-        share = scale / -walk.size(*(xt for xt, *_ in tiles))
-        slope = along * share * r
-        offset = torch.addcmul(whole * share, m, slope, value=-1)
+        minus_scale_over_n = scale / -walk.size(*(xt for xt, *_ in tiles))
+        slope = dgammag * minus_scale_over_n * r
+        offset = torch.addcmul(dbetag * minus_scale_over_n, m, slope, value=-1)
         for xt, dyt, dxt in reversed(tiles):
             d = walk.affine(walk.load(xt, 0), slope, offset, dxt)
             walk.store(d.addcmul_(walk.load(dyt, 1), scale), dxt)

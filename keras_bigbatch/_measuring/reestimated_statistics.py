@@ -1,7 +1,6 @@
-"""Batch norm's moving statistics as they would settle at other weights, without a change."""
+"""Batch norm's moving statistics, estimated anew at other weights; the model is not changed."""
 
 import contextlib
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,10 +10,11 @@ from keras import ops
 from keras_bigbatch import _backend, _parameters
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._measuring.stateless_loss import stateless_update
-from keras_bigbatch._typing import Tensor, Vector
+from keras_bigbatch._private_api.keras import flatten_layers
+from keras_bigbatch._typing import Tensor, Vector, Weights
 
 
-class MovingStatistics:
+class ReestimatedStatistics:
     """Estimates the moving statistics that training at fixed weights would come to.
 
     A layer's statistic moves to `rho * old + rest` in a training step, whatever its momentum and
@@ -30,39 +30,39 @@ class MovingStatistics:
         self._loss = loss
         self._state = _parameters.state_variables(loss.model)
         statistics = set()
-        for layer in loss.model._flatten_layers():
+        for layer in flatten_layers(loss.model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 statistics |= {id(layer.moving_mean), id(layer.moving_variance)}
-        self._at = [i for i, v in enumerate(self._state) if id(v) in statistics]
+        self._positions = [i for i, v in enumerate(self._state) if id(v) in statistics]
         update = stateless_update(loss.model)
 
         def settled(values: Any, zeros: list[Tensor], batch: Any) -> list[Tensor]:
             once = update(values, zeros, batch)
-            moved = [once[i] if i in self._at else each for i, each in enumerate(zeros)]
+            moved = [once[i] if i in self._positions else each for i, each in enumerate(zeros)]
             twice = update(values, moved, batch)
-            return [_limit(once[i], twice[i]) for i in self._at]
+            return [_limit(once[i], twice[i]) for i in self._positions]
 
         self._settled = _backend.active().gradients.compiled(settled, loss.model)
 
-    def __call__(self, weights: Vector, state: Sequence[Any]) -> list[Any]:
+    def __call__(self, weights: Vector, state: Weights) -> Weights:
         """The state at `weights`, with the statistics replaced, in one pass over the data."""
         loss = self._loss
         state = list(state)
-        if not self._at:
+        if not self._positions:
             return state
         values = loss.tensors(weights)
         zeros = list(state)
-        for i in self._at:
+        for i in self._positions:
             zeros[i] = np.zeros_like(np.asarray(state[i]))
         start = loss.state_tensors(zeros)
-        sums = [np.zeros(self._state[i].shape) for i in self._at]
+        sums = [np.zeros(self._state[i].shape) for i in self._positions]
         count = 0
         with contextlib.closing(loss.tensor_batches()) as batches:
             for samples, batch in batches:
                 count += samples
                 for total, found in zip(sums, self._settled(values, start, batch), strict=True):
                     total += samples * np.asarray(ops.convert_to_numpy(found), np.float64)
-        for i, total in zip(self._at, sums, strict=True):
+        for i, total in zip(self._positions, sums, strict=True):
             mean = total / count
             state[i] = np.where(np.isfinite(mean), mean, state[i])
         return state

@@ -1,4 +1,4 @@
-"""What `LearningRateScaler` and `RegimeStretch` share: arguments, nesting, clock and config."""
+"""What `LearningRateScaler` and `RegimeStretch` share: arguments, nesting, count and config."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -7,36 +7,23 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from keras_bigbatch._arguments import positive_integer, positive_number
-from keras_bigbatch._serialization import deserialize_learning_rate, serialize_learning_rate
+from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._learning_rates import (
+    LearningRate,
+    LearningRateSchedule,
+    checked_learning_rate,
+    deserialize_learning_rate,
+    serialize_learning_rate,
+)
 from keras_bigbatch._typing import Tensor
-
-LearningRateSchedule: Any = keras.optimizers.schedules.LearningRateSchedule
-
-
-def checked_learning_rate(learning_rate: Any) -> Any:
-    """A positive `float` or a schedule, or a `ValueError` that says how to make it one."""
-    if isinstance(learning_rate, LearningRateSchedule):
-        return learning_rate
-    return positive_number(
-        "learning_rate",
-        learning_rate,
-        "Or pass a `keras.optimizers.schedules.LearningRateSchedule`: make a function of the step "
-        "one by subclassing it, and take a variable's value with `float(...)`.",
-    )
 
 
 def plain_fraction(number: float | Fraction) -> Fraction:
-    """The fraction that was meant: 12/5 for 2.4, whose binary value is a hair away from it."""
+    """The fraction that was meant: 12/5 for 2.4, whose binary value is a little off."""
     exact = Fraction(number)
     near = exact.limit_denominator(1_000_000)
     # Two roundings of a double; two fractions with such denominators are much further apart.
     return near if abs(near - exact) <= exact / 10**15 else exact
-
-
-def float_dtype() -> str:
-    """The type of rates: never less than float32, whatever the default of Keras is."""
-    return str(keras.backend.result_type(keras.config.floatx(), "float32"))
 
 
 def _with_nested(schedule: Any) -> Iterator[Any]:
@@ -52,7 +39,7 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(
         self,
-        learning_rate: Any,
+        learning_rate: LearningRate,
         small_batch: int,
         large_batch: int,
         accumulation_steps: int,
@@ -84,13 +71,6 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
         """The optimizer update that `step` belongs to: Keras counts accumulated micro-steps."""
         step = ops.convert_to_tensor(step)
         return ops.floor_divide(step, self.accumulation_steps)
-
-    def _base_rate(self, update: Tensor) -> Tensor:
-        """The unchanged rate at an update of its own clock."""
-        rate = self.learning_rate
-        if isinstance(rate, LearningRateSchedule):
-            rate = rate(update)
-        return ops.cast(rate, float_dtype())
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,226 @@
+"""What every backend has: five modules of the same names, whose contracts stand here.
+
+A backend's module says only what is special to it.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_bigbatch._typing import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
+Variables = Sequence[keras.Variable]
+
+
+class GhostMoments(NamedTuple):
+    """Moments of each group: `count` [G, 1] of its elements a channel, the others [G, C]."""
+
+    count: Tensor
+    mean: Tensor
+    variance: Tensor
+
+
+class GhostNorm(Protocol):
+    """Ghost batch norm."""
+
+    def ghost_normalize(
+        self,
+        x: Tensor,
+        gamma: Tensor | None,
+        beta: Tensor | None,
+        virtual_batch: int,
+        axis: int,
+        epsilon: float,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, GhostMoments]:
+        """Normalizes each group by its own moments.
+
+        Args:
+            x: Input, the batch on axis 0.
+            gamma: Scale, [C] in the precision of the statistics, or None.
+            beta: Offset, likewise.
+            virtual_batch: Samples in a group; the tail joins the last.
+            axis: The channels' axis, positive.
+            epsilon: Added to the variance inside the root.
+            mask: Boolean, of x's rank, 1 along `axis`; False leaves a position out.
+
+        Returns:
+            The output and the groups' moments, in the precision of the statistics or, for the
+            output, in x's own.
+        """
+
+
+class Gradients(Protocol):
+    """Derivatives of pure functions. Should Keras get a `grad`, the modules shrink to it.
+
+    Where a function does not depend on a value, its gradient is zero.
+    """
+
+    def compiled(self, function: F, model: keras.Model) -> F:
+        """The function compiled as the model is, made once and called often."""
+
+    def trace(self, function: Callable[..., object], *arguments: object) -> None:
+        """Runs through the function once, for what Python does and raises on the way."""
+
+    def value_and_gradient(
+        self, function: Callable[..., Tensor]
+    ) -> Callable[..., tuple[Tensor, list[Tensor]]]:
+        """Of `function(values, *rest) -> scalar`, whose `values` are a list of tensors.
+
+        Returns:
+            A function with the same arguments, of the scalar and the list of gradients.
+        """
+
+    def hessian_vector_product(
+        self, function: Callable[..., Tensor]
+    ) -> Callable[..., list[Tensor]]:
+        """A function of `(values, vector, *rest)`: the Hessian's product with the list `vector`."""
+
+    def check_differentiable(self, model: keras.Model) -> None:
+        """Raises `ValueError` for a model whose layers hide weights from Keras."""
+
+    def random_state_kept(self) -> AbstractContextManager[None]:
+        """A context that leaves the backend's global random state as it was."""
+
+
+class MomentumOptimizer(Protocol):
+    """What the steps below need to know of a `LayerwiseOptimizer`."""
+
+    momentum: float
+    nesterov: bool
+    rate_in_momentum: bool
+
+    def _velocity_and_ratio(
+        self, variable: keras.Variable
+    ) -> tuple[keras.Variable | None, keras.Variable | None]: ...
+    def _factor(
+        self, variable: keras.Variable, weight: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, Tensor, float]: ...
+    def assign(self, variable: keras.Variable, value: Tensor) -> None: ...
+    def assign_add(self, variable: keras.Variable, value: Tensor) -> None: ...
+
+
+class Optimizer(Protocol):
+    """What layer-wise optimizers need of a whole tensor.
+
+    Squares are summed in float32 or wider, whatever the tensor's type is.
+    """
+
+    def dense(self, gradient: Tensor) -> Tensor:
+        """The gradient as a plain tensor; embeddings may have forms of their own."""
+
+    def squared_norm(self, tensor: Tensor) -> Tensor:
+        """The sum of all squares, a scalar on the tensor's device."""
+
+    def norm(self, tensor: Tensor) -> Tensor:
+        """The root of the sum of all squares."""
+
+    def median_magnitude(self, tensor: Tensor) -> Tensor:
+        """The median of all absolute values; of two in the middle their mean. NaN if one is."""
+
+    def usable_factor(self, ratio: Tensor, coefficient: float) -> Tensor:
+        """`coefficient * ratio`, or 1 where the ratio is not positive and finite."""
+
+    def clip_where(
+        self, condition: Tensor, gradients: Sequence[Tensor], global_clipnorm: float
+    ) -> list[Tensor]:
+        """Clips the global norm if the condition holds. The norm is computed only then."""
+
+    def momentum_step(
+        self,
+        optimizer: MomentumOptimizer,
+        variable: keras.Variable,
+        velocity: keras.Variable | None,
+        factor: Tensor,
+        rate: Tensor,
+        update: Tensor,
+    ) -> None:
+        """One variable's step along `factor * update`, with momentum.
+
+        Args:
+            optimizer: Says how: `momentum`, `nesterov`, `rate_in_momentum`.
+            variable: The weight.
+            velocity: Its velocity, None without momentum.
+            factor: On the rate: a scalar, or a tensor like the weight.
+            rate: The learning rate, a scalar in the step's precision.
+            update: The gradient with the decay in it, likewise.
+        """
+
+    def update_together(
+        self,
+        optimizer: MomentumOptimizer,
+        gradients: Sequence[Tensor],
+        variables: Variables,
+        learning_rate: Tensor,
+    ) -> bool:
+        """Makes the whole update, or returns False: one variable at a time will do.
+
+        The arithmetic is that of `LayerwiseOptimizer.update_step`.
+        """
+
+
+class Replicas(Protocol):
+    """The devices or processes that run one step on parts of a batch."""
+
+    def replicas(self) -> int:
+        """How many run this step on parts of one batch; 1 outside such a step."""
+
+    def rank_and_count(self) -> tuple[Tensor, int]:
+        """This replica's index and the number of replicas that draw the same random numbers."""
+
+    def gather_rows(self, row: Tensor) -> Tensor:
+        """The replicas' rows in their order: [n] to [replicas, n], the same on each of them."""
+
+    def on_all_devices(self, vector: Tensor) -> Tensor:
+        """A small vector, whole on every device."""
+
+    def average_variables(self, variables: Variables) -> None:
+        """Gives each variable the mean of the replicas' own values, outside a step."""
+
+
+class Meter(Protocol):
+    """How far a model's variables are from a reference, and after how many updates."""
+
+    @property
+    def steps_an_update(self) -> int:
+        """The optimizer's `gradient_accumulation_steps`, or 1."""
+
+    def updates(self) -> int:
+        """Updates made, which under accumulation or skipped steps are fewer than steps."""
+
+    def squared_distances(self, references: Sequence[Tensor]) -> npt.NDArray[np.float64]:
+        """The sum of squared differences of each variable, in one copy to the host."""
+
+
+class Weights(Protocol):
+    """A model's weights: copies of them, and their distance from a reference."""
+
+    def snapshot(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Copies on the same devices, which do not follow the originals."""
+
+    def restored(self, arrays: Sequence[npt.NDArray[Any]], like: Sequence[Tensor]) -> list[Tensor]:
+        """The arrays as tensors with the types and places of `like`."""
+
+    def WeightMeter(self, model: keras.Model, variables: Variables) -> Meter:  # noqa: N802
+        """A meter of some of a compiled model's variables."""
+
+
+class Backend(Protocol):
+    """A backend's package."""
+
+    # Properties, so that a module may be the more special one.
+    @property
+    def ghost_norm(self) -> GhostNorm: ...
+    @property
+    def gradients(self) -> Gradients: ...
+    @property
+    def optimizer(self) -> Optimizer: ...
+    @property
+    def replicas(self) -> Replicas: ...
+    @property
+    def weights(self) -> Weights: ...

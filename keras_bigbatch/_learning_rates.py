@@ -1,0 +1,52 @@
+"""Learning rates that are a number or a schedule: checked, evaluated and saved."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import keras
+from keras import ops
+
+from keras_bigbatch._arguments import positive_number
+from keras_bigbatch._typing import Tensor
+
+# Keras has no type information: a class that is `Any` could not be asked for with `isinstance`.
+LearningRateSchedule: Any = keras.optimizers.schedules.LearningRateSchedule
+LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
+# An optimizer takes a function too.
+OptimizerLearningRate: TypeAlias = LearningRate | Callable[[], Tensor]
+
+
+def checked_learning_rate(learning_rate: Any) -> LearningRate:
+    """A positive `float` or a schedule, or a `ValueError` that says how to make it one."""
+    if isinstance(learning_rate, LearningRateSchedule):
+        return learning_rate
+    return positive_number(
+        "learning_rate",
+        learning_rate,
+        "Or pass a `keras.optimizers.schedules.LearningRateSchedule`: make a function of the step "
+        "one by subclassing it, and take a variable's value with `float(...)`.",
+    )
+
+
+def rate_dtype() -> str:
+    """The type of rates: never less than float32, whatever the default of Keras is."""
+    return str(keras.backend.result_type(keras.config.floatx(), "float32"))
+
+
+def rate_at(learning_rate: LearningRate, step: Tensor) -> Tensor:
+    """The rate at a step of the schedule's own count, a scalar tensor."""
+    if isinstance(learning_rate, LearningRateSchedule):
+        learning_rate = learning_rate(step)
+    return ops.cast(learning_rate, rate_dtype())
+
+
+def serialize_learning_rate(learning_rate: LearningRate) -> Any:
+    """The config entry of a learning rate: a float as it is, a schedule as Keras serializes it."""
+    if isinstance(learning_rate, LearningRateSchedule):
+        return keras.optimizers.schedules.serialize(learning_rate)
+    return learning_rate
+
+
+def deserialize_learning_rate(config: Any) -> LearningRate:
+    """The inverse of `serialize_learning_rate`."""
+    return keras.optimizers.schedules.deserialize(config) if isinstance(config, dict) else config

@@ -1,0 +1,1 @@
+"""What is not public in Keras, TensorFlow and torch, a file each."""

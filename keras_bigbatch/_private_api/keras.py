@@ -1,0 +1,130 @@
+"""What the package needs of Keras and Keras does not promise: one function for each name.
+
+`tests/test_private_api.py` holds Keras to what is said here, on the newest version and the oldest.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+
+# Methods of `keras.optimizers.Optimizer` that `LayerwiseOptimizer` overrides. Under another name
+# Keras would call its own, without an error:
+# - `_apply_weight_decay`: its decoupled weight decay would come on top of the coupled one;
+# - `_backend_update_step`: variables would be updated one by one, which is slower on torch.
+OVERRIDDEN = ("_apply_weight_decay", "_backend_update_step")
+
+
+def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layer and all layers inside it, in the order of their making: `Layer._flatten_layers`.
+
+    `Model.layers` does not look into layers that are not models. There is no replacement.
+    """
+    return list(layer._flatten_layers())
+
+
+def trainer_state(model: Any) -> dict[str, Any] | None:
+    """What JAX's trainer holds in the middle of an epoch, by kind: `Trainer._jax_state`.
+
+    None if the variables have their values; also if Keras has none of the names, and then the
+    caller falls back to `jax_state_sync`, which is slower.
+    """
+    if getattr(model, "_jax_state_synced", True):
+        return None
+    return getattr(model, "_jax_state", None) or None
+
+
+def restored_epoch(model: keras.Model) -> int | None:
+    """Where a `BackupAndRestore` wants `fit` to go on: `Trainer._initial_epoch`."""
+    return model._initial_epoch
+
+
+def set_restored_epoch(model: keras.Model, epoch: int | None) -> None:
+    """Lets a running or the next `fit` start at `epoch`, or with None where its caller says.
+
+    Keras itself never takes back what a `BackupAndRestore` has set.
+    """
+    # Read first: under another name Keras would start at 0 without an error.
+    restored_epoch(model)
+    model._initial_epoch = epoch
+
+
+def forget_training_step(model: keras.Model) -> None:
+    """Makes the next `fit` compile its step anew, by `Trainer.train_function = None`.
+
+    A compiled step holds the schedule that was the learning rate then. `Model.compile` does the
+    same, and forgets the optimizer and the metrics too.
+    """
+    model.train_function = None
+
+
+@contextlib.contextmanager
+def uncompiled(models: Sequence[keras.Model]) -> Iterator[None]:
+    """Lets Keras take the models for not compiled, by `Trainer.compiled = False`.
+
+    `clone_model` compiles the copy of a compiled model, which fails for a loss that is not
+    registered. Keras has no option for it.
+    """
+    compiled = [model.compiled for model in models]
+    try:
+        for model in models:
+            model.compiled = False
+        yield
+    finally:
+        for model, was_compiled in zip(models, compiled, strict=True):
+            model.compiled = was_compiled
+
+
+@contextlib.contextmanager
+def averages_held_back(optimizer: Any) -> Iterator[None]:
+    """Keeps the end of a `fit` from replacing the weights by their averages (`use_ema`).
+
+    The method `finalize_variable_values` is public, that `fit` calls it is not. If `fit` no longer
+    does, the averages come too early.
+    """
+    optimizer.finalize_variable_values = lambda _: None
+    try:
+        yield
+    finally:
+        del optimizer.finalize_variable_values
+
+
+def replace_clipping(optimizer: Any, clip: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes `clip` the optimizer's `_clip_gradients`, and returns the one before.
+
+    It is the one place where gradients are unscaled and averaged already: an optimizer's `apply`
+    sees micro-steps and scaled gradients.
+    """
+    before: Callable[..., Any] = optimizer._clip_gradients
+    optimizer._clip_gradients = clip
+    return before
+
+
+def learning_rate_source(optimizer: Any) -> Any:
+    """The variable, schedule or function behind the rate: `Optimizer._learning_rate`.
+
+    `Optimizer.learning_rate` is a schedule's present value.
+    """
+    return optimizer._learning_rate
+
+
+def step_counter(optimizer: Any) -> Any:
+    """What a schedule is called with, micro-steps under accumulation: `Optimizer._iterations`.
+
+    `Optimizer.iterations` counts updates.
+    """
+    return optimizer._iterations
+
+
+def variable_index(optimizer: Any, variable: Any) -> int:
+    """The variable's place among those the optimizer was built for: `_get_variable_index`.
+
+    Keras's own documentation tells authors of optimizers to use it.
+    """
+    return int(optimizer._get_variable_index(variable))
+
+
+def uses_weight_decay(optimizer: Any, variable: Any) -> bool:
+    """Whether `exclude_from_weight_decay` has left the variable in: `_use_weight_decay`."""
+    return bool(optimizer._use_weight_decay(variable))
