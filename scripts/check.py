@@ -33,17 +33,18 @@ PACKAGE = [
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
 # `keras.applications`, the longest tests.
 FLOOR_PARTS = [
-    ["tests/diagnostics", "tests/contract", "tests/optimizers"],
+    ["tests/diagnostics", "tests/contract", "tests/optimizers", "tests/backend"],
     [
         *("-k", "not applications"),
         *("tests/layers", "tests/schedules", "tests/callbacks", "tests/training"),
-        "tests/test_golden.py",
+        *("tests/test_golden.py", "tests/test_private_api.py"),
     ],
 ]
 # What a change breaks first, in a minute.
 QUICK = [
-    *("tests/test_public_api.py", "tests/test_golden.py", "tests/backend", "tests/schedules"),
-    *("tests/layers/test_ghost_batch_normalization.py", "tests/optimizers/test_rules.py"),
+    *("tests/test_public_api.py", "tests/test_private_api.py", "tests/test_golden.py"),
+    *("tests/backend", "tests/schedules", "tests/optimizers/test_rules.py"),
+    "tests/layers/test_ghost_batch_normalization.py",
 ]
 # The letters of tests that ended, and how many there are in all once a line of them is full.
 PROGRESS = re.compile(r"^([.sFExX]+)(?: +\[ *\d+/(\d+)\])?$", re.MULTILINE)
