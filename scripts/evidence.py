@@ -13,9 +13,10 @@ import os
 import shutil
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "jax")  # not used, but Keras wants one that is installed
+# Not used, but Keras wants one that is installed, and reads it when it is imported.
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
-from reproduction import experiments, report  # noqa: E402 - Keras reads the line above
+from reproduction import experiments, report
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "evidence"
 BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -->"

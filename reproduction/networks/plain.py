@@ -95,43 +95,6 @@ def shallow_bigbatch(shape, classes, norm):
     return model
 
 
-def c2(shape, classes, norm):
-    """C2: VGG with dropout, 13 convolutions in five groups and one hidden layer.
-
-    Keskar et al., appendix B; as in network_zoo.py, `deepnet`: biases, dropout after all but the
-    last convolution of a group, and Keras's default (Glorot) initialization. 14,991,946 parameters
-    on CIFAR-10.
-    """
-    model = keras.Sequential([image_input(shape, "C2")], name="C2")
-    for width, convolutions, rate in (
-        (64, 2, 0.3),
-        (128, 2, 0.4),
-        (256, 3, 0.4),
-        (512, 3, 0.4),
-        (512, 3, 0.4),
-    ):
-        for index in range(convolutions):
-            model.add(layers.Conv2D(width, 3, padding="same"))
-            model.add(norm())
-            model.add(layers.ReLU())
-            if index < convolutions - 1:
-                model.add(layers.Dropout(rate))
-        model.add(layers.MaxPooling2D(2, padding="same"))
-    model.add(layers.Flatten())
-    model.add(layers.Dropout(0.5))
-    model.add(layers.Dense(512))
-    model.add(norm())
-    model.add(layers.ReLU())
-    model.add(layers.Dropout(0.5))
-    model.add(layers.Dense(classes))
-    return model
-
-
-def c4(shape, classes, norm):
-    """C4: C2 on CIFAR-100, where it has 15,038,116 parameters. Keskar et al., appendix B."""
-    return c2(shape, classes, norm)
-
-
 def vgg(shape, classes, norm):
     """VGG, of which Hoffer et al., Table 1, give the name only; it is not in bigBatch.
 
@@ -184,43 +147,14 @@ def alexnet(shape, classes, norm):
     return model
 
 
-def alexnet_cifar(shape, classes, norm):
-    """AlexNet for CIFAR-10, of which Gao & Zhong, section 2, give the name only.
-
-    Our choice: the widths of `alexnet`, 3x3 convolutions, the first with stride 2, and pools of
-    2x2, so that 2x2 positions are left of 32x32; a norm before each ReLU; dropout 0.5 in the two
-    hidden layers; PyTorch's default initialization, as they use PyTorch; and biases, since their
-    Figure 2 shows the curvature of biases. 23,290,954 parameters. They do not speak of norms, and
-    `norm=keras.layers.Identity` is AlexNet without, of 23,272,266 parameters.
-    """
-    model = keras.Sequential([image_input(shape, "AlexNet")], name="AlexNet_CIFAR")
-    for width, strides, pooled in (
-        (64, 2, True),
-        (192, 1, True),
-        (384, 1, False),
-        (256, 1, False),
-        (256, 1, True),
-    ):
-        model.add(layers.Conv2D(width, 3, strides, "same", kernel_initializer=fan_in_uniform()))
-        model.add(norm())
-        model.add(layers.ReLU())
-        if pooled:
-            model.add(layers.MaxPooling2D(2))
-    model.add(layers.Flatten())
-    for _ in range(2):
-        _add_hidden(model, 4096, norm, use_bias=True)
-    model.add(layers.Dense(classes, kernel_initializer=fan_in_uniform()))
-    return model
-
-
 def _convolution(width, kernel, strides=1, padding="same"):
     return layers.Conv2D(
         width, kernel, strides, padding, use_bias=False, kernel_initializer=fan_in_uniform()
     )
 
 
-def _add_hidden(model, width, norm, use_bias=False):
-    model.add(layers.Dense(width, use_bias=use_bias, kernel_initializer=fan_in_uniform()))
+def _add_hidden(model, width, norm):
+    model.add(layers.Dense(width, use_bias=False, kernel_initializer=fan_in_uniform()))
     model.add(norm())
     model.add(layers.ReLU())
     model.add(layers.Dropout(0.5))

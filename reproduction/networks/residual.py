@@ -22,7 +22,7 @@ def resnet44(shape, classes, norm):
     Differs from He et al., whose shortcuts have none: 658,586. Their Table 6 says 0.66 million,
     which is true of both.
     """
-    return _residual_network("ResNet44", image_input(shape, "ResNet44"), classes, norm, 16, 7, 3)
+    return _residual_network("ResNet44", image_input(shape, "ResNet44"), classes, norm, 16, 7)
 
 
 def wrn16_4(shape, classes, norm):
@@ -33,24 +33,14 @@ def wrn16_4(shape, classes, norm):
     Differs from Zagoruyko & Komodakis, whose first convolution has 16 channels, and whose blocks
     have the norm and the ReLU before the convolution: 2,772,020.
     """
-    return _residual_network("WRN16-4", image_input(shape, "WRN16-4"), classes, norm, 64, 2, 3)
+    return _residual_network("WRN16-4", image_input(shape, "WRN16-4"), classes, norm, 64, 2)
 
 
-def resnet18(shape, classes, norm):
-    """ResNet18: four stages of two blocks, 64 to 512 channels.
-
-    He et al. (2016), Table 1. Gao & Zhong, section 4.2, train it on CIFAR-10, and do not say how it
-    begins. Our choice, usual for 32x32 images: a 3x3 convolution with stride 1 and no pool, in
-    place of 7x7 with stride 2 and a pool. 11,173,962 parameters on CIFAR-10.
-    """
-    return _residual_network("ResNet18", image_input(shape, "ResNet18"), classes, norm, 64, 2, 4)
-
-
-def _residual_network(name, inputs, classes, norm, width, blocks, stages):
-    """A 3x3 convolution, then stages; each but the first halves the image, doubles the width."""
+def _residual_network(name, inputs, classes, norm, width, blocks):
+    """A 3x3 convolution, then three stages; each later one halves the image, doubles the width."""
     x = _convolution(inputs, width, 3, 1)
     x = layers.ReLU()(norm()(x))
-    for stage in range(stages):
+    for stage in range(3):
         for block in range(blocks):
             stride = 2 if stage and not block else 1
             x = _block(x, width * 2**stage, stride, norm)

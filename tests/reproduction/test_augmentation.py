@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from reproduction.data import augmentation
 
 if keras.backend.backend() != "tensorflow":

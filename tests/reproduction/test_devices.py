@@ -7,11 +7,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from reproduction.devices import distributed
-from reproduction.data.shares import Shares, ShuffledBatches
 
+from reproduction.data.shares import Shares, ShuffledBatches
+from reproduction.devices import distributed
 from tests.distribution import processes
-from tests.papers import worker_devices
+from tests.reproduction import worker_devices
 
 BACKEND = keras.backend.backend()
 ENGINES = {"jax": "data_parallel", "tensorflow": "mirrored", "torch": "ddp"}

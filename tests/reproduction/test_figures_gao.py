@@ -2,14 +2,14 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
-from reproduction.data import arrays as _data
 import keras
 import numpy as np
 import pytest
-from reproduction import catalogue
-from reproduction import report
+
+import keras_bigbatch as kbb
+from reproduction import figures, report
+from reproduction.data import arrays
 from reproduction.experiment import Setting
 from reproduction.figures.gao_zhong import figure_5 as gao_5
 from reproduction.figures.gao_zhong import figure_11 as gao_11
@@ -17,10 +17,9 @@ from reproduction.figures.gao_zhong import figure_16 as gao_16
 from reproduction.figures.gao_zhong import first_epoch as gao_first_epoch
 from reproduction.figures.gao_zhong import gradients as gao_gradients
 from reproduction.figures.gao_zhong import trainings as gao_trainings
+from reproduction.runs import HERE
 
-import keras_bigbatch as kbb
-
-FIGURES = {figure.name: figure() for figure in catalogue.FIGURES if figure.name.startswith("gao-")}
+FIGURES = {figure.name: figure() for figure in figures.FIGURES if figure.name.startswith("gao-")}
 BATCHES = [10, 20, 40]
 
 
@@ -50,7 +49,7 @@ def small_setting(**more):
     y = np.arange(120, dtype="int32") % 3
     x = random.normal(size=(120, 12, 1)).astype("float32") + y[:, None, None]
     return Setting(
-        data=_data.Data("blobs", 3, "test", x, y, x, y),
+        data=arrays.Data("blobs", 3, "test", x, y, x, y),
         regime=kbb.Regime(10, 4, 120, {0: 0.05, 2: 0.005, 3: 0.0005}, drop_remainder=False),
         large_batch=40,
         virtual_batch=5,
@@ -101,7 +100,7 @@ def test_names_and_sources():
         assert figure.title
         assert figure.claim
         assert "Gao & Zhong" in figure.paper
-        folder = Path(_data.__file__).parent
+        folder = HERE
         assert all((folder / source).exists() for source in figure.sources)
 
 

@@ -4,17 +4,17 @@ import math
 
 import numpy as np
 import pytest
-from reproduction import catalogue
-from reproduction import report
+
+from reproduction import figures, report
 from reproduction.figures.gao_zhong import figure_3 as gao_3
 from reproduction.figures.gao_zhong import figure_8 as gao_8
 from reproduction.figures.gao_zhong import figure_9 as gao_9
 from reproduction.figures.gao_zhong import figure_11 as gao_11
 from reproduction.figures.gao_zhong import figure_16 as gao_16
 from reproduction.figures.gao_zhong import statistics as gao_statistics
-from reproduction.figures.noisy_means import mean_and_noise
+from reproduction.statistics import mean_and_noise
 
-FIGURES = {figure.name: figure() for figure in catalogue.FIGURES if figure.name.startswith("gao-")}
+FIGURES = {figure.name: figure() for figure in figures.FIGURES if figure.name.startswith("gao-")}
 BATCHES = [10, 20, 40]
 
 

@@ -3,34 +3,27 @@
 import dataclasses
 import json
 import math
-import sys
 import types
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "examples"))
-
-from reproduction.data import arrays as _data
-from reproduction import demo as closing_the_gap
-from reproduction.progress import ProgressLine
-from reproduction import report
+from reproduction import report, statistics
+from reproduction.data import arrays
 from reproduction.experiment import Setting
-from reproduction.figures.hoffer import batch_sweep
+from reproduction.figures.hoffer import batch_sweep, short_histories
 from reproduction.figures.hoffer import figure_2 as hoffer_2
 from reproduction.figures.hoffer import figure_4 as hoffer_4
-from reproduction.figures import noisy_means
-from reproduction.figures.hoffer import short_histories
-from reproduction.figures.hoffer import stretches
 from reproduction.figures.hoffer.figure_1 import ErrorByBatch
 from reproduction.figures.hoffer.figure_2 import DistanceOverUpdates
 from reproduction.figures.hoffer.figure_3 import RegimesCompared
 from reproduction.figures.hoffer.figure_4 import RandomPotentialAtStart
 from reproduction.figures.hoffer.figure_6 import NoiseOrRate
 from reproduction.figures.hoffer.figure_7 import DistanceByBatch
-from reproduction.figures.hoffer.stretch import Stretch
+from reproduction.figures.stretch import Stretch, stretches
+from reproduction.recipes.demo import small_batch_regime
+from reproduction.runs import HERE, ProgressLine
 
 FIGURES = {
     figure.name: figure()
@@ -44,7 +37,7 @@ FIGURES = {
         Stretch,
     )
 }
-EXAMPLES = Path(_data.__file__).parent
+EXAMPLES = HERE
 OUTCOMES = ("Reproduced: ", "Partly: ", "Not reproduced: ")
 
 
@@ -63,8 +56,7 @@ def small_network(shape, classes, norm):
 
 def setting_of(examples, epochs, batches, **more):
     """A setting with the demo's recipe: rates 0.05, 0.005, 0.0005 from 1/2 and 3/4 on."""
-    recipe = types.SimpleNamespace(small_batch=batches[0], epochs=epochs, learning_rate=0.05)
-    regime = closing_the_gap.small_batch_regime(recipe, examples)
+    regime = small_batch_regime(batches[0], epochs, examples, 0.05)
     return Setting(
         regime=regime,
         large_batch=batches[-1],
@@ -87,7 +79,7 @@ def made():
     """Every figure's results, by name, at toy size and as they come back from the JSON."""
     if keras.backend.backend() != "torch":
         pytest.skip("whole figures are made on torch, which compiles nothing")
-    data = _data.load("digits", examples=100)
+    data = arrays.load("digits", examples=100)
     # As many to score on: one shape for the evaluations, so one compilation.
     data = dataclasses.replace(data, x_test=data.x_test[:100], y_test=data.y_test[:100])
     setting = setting_of(100, 4, (20, 50), data=data, quick=True, network=small_network)
@@ -207,16 +199,16 @@ def test_a_setting_without_a_larger_batch_is_refused(default):
     with pytest.raises(ValueError, match="above the recipe's own, 40"):
         batch_sweep.swept(alone)
     with pytest.raises(ValueError, match="ratio of 1"):
-        stretches.stretches(1.0)
+        stretches(1.0)
 
 
 # --- pure functions
 
 
 def test_stretches_end_at_the_ratio():
-    assert stretches.stretches(25.0) == [1, 2, 4, 8, 25]
-    assert stretches.stretches(2.0) == [1, 2]
-    assert stretches.stretches(16) == [1, 2, 4, 8, 16]
+    assert stretches(25.0) == [1, 2, 4, 8, 25]
+    assert stretches(2.0) == [1, 2]
+    assert stretches(16) == [1, 2, 4, 8, 16]
 
 
 def test_histories_are_kept_at_equal_ratios_and_six_digits():
@@ -230,15 +222,15 @@ def test_histories_are_kept_at_equal_ratios_and_six_digits():
 
 
 def test_noise_is_two_standard_errors():
-    assert noisy_means.mean_and_noise([1.0, 2.0, 3.0]) == (2, pytest.approx(2 / math.sqrt(3)))
-    assert noisy_means.mean_and_noise([1.5]) == (1.5, 0)
-    assert noisy_means.within([1.0, 2.0, 3.0], 0.8, 3.2)
-    assert not noisy_means.within([1.0, 2.0, 3.0], 0.9, 3.2)
-    assert not noisy_means.within([math.nan], 0, 1)
-    assert noisy_means.with_noise([1.0, 2.0, 3.0]) == "2.00 ± 1.15"
-    assert noisy_means.outcome(True, True) == "Reproduced"
-    assert noisy_means.outcome(True, False) == "Partly"
-    assert noisy_means.outcome(False) == "Not reproduced"
+    assert statistics.mean_and_noise([1.0, 2.0, 3.0]) == (2, pytest.approx(2 / math.sqrt(3)))
+    assert statistics.mean_and_noise([1.5]) == (1.5, 0)
+    assert statistics.within([1.0, 2.0, 3.0], 0.8, 3.2)
+    assert not statistics.within([1.0, 2.0, 3.0], 0.9, 3.2)
+    assert not statistics.within([math.nan], 0, 1)
+    assert report.with_noise([1.0, 2.0, 3.0]) == "2.00 ± 1.15"
+    assert statistics.outcome(True, True) == "Reproduced"
+    assert statistics.outcome(True, False) == "Partly"
+    assert statistics.outcome(False) == "Not reproduced"
 
 
 def test_first_samples_are_the_same_of_arrays_and_of_a_data_set():

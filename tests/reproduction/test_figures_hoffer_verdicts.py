@@ -1,23 +1,17 @@
 """What Hoffer et al.'s figures and the stretch say of results whose right answer is known."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent.parent / "examples"))
-
 from reproduction.figures.hoffer import figure_2 as hoffer_2
 from reproduction.figures.hoffer import figure_4 as hoffer_4
-from reproduction.figures.hoffer import stretches
 from reproduction.figures.hoffer.figure_1 import ErrorByBatch
 from reproduction.figures.hoffer.figure_2 import DistanceOverUpdates
 from reproduction.figures.hoffer.figure_3 import RegimesCompared
 from reproduction.figures.hoffer.figure_4 import RandomPotentialAtStart
 from reproduction.figures.hoffer.figure_6 import NoiseOrRate
 from reproduction.figures.hoffer.figure_7 import DistanceByBatch
-from reproduction.figures.hoffer.stretch import Stretch
+from reproduction.figures.stretch import Stretch, arm_name, share
 
 TIMES = [round(10 ** (i / 10)) for i in range(10, 31)]  # 10 to 1000
 
@@ -195,7 +189,7 @@ def stretched(small=96.0, **series):
     flat = dict.fromkeys(series["ghost"], 90.0)
     every = dict.fromkeys(("+LR", "+GBN, warm-up", "LARS"), flat)
     arms = [("SB", "SB", 1, small)] + [
-        (stretches.arm_name(name, stretch), name, stretch, accuracy)
+        (arm_name(name, stretch), name, stretch, accuracy)
         for name, found in {**every, "+GBN": series["ghost"]}.items()
         for stretch, accuracy in found.items()
     ]
@@ -234,7 +228,7 @@ def test_stretch_tells_of_the_other_series_at_the_longest():
 
 def test_shares_of_the_gain():
     results = stretched(ghost=SATURATED)
-    assert stretches.share(results, "+GBN", 4) == pytest.approx(0.8)
-    assert stretches.share(results, "+GBN", 25) == pytest.approx(1)
-    assert stretches.share(results, "+LR", 4) is None
+    assert share(results, "+GBN", 4) == pytest.approx(0.8)
+    assert share(results, "+GBN", 25) == pytest.approx(1)
+    assert share(results, "+LR", 4) is None
     assert Stretch().table(results).count("no clear gain") == 3 * 5

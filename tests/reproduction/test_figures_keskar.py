@@ -5,20 +5,21 @@ import json
 import math
 import types
 
-from reproduction.data import arrays as _data
-from reproduction import minima_measures as _minima_measures
-from reproduction import demo as closing_the_gap
 import keras
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+
+from reproduction import minima_measures
+from reproduction.data import arrays
 from reproduction.experiment import Setting
-from reproduction.figures.keskar import minima as keskar_minima
+from reproduction.figures.keskar import minima
 from reproduction.figures.keskar.figure_3 import Path as LinePath
 from reproduction.figures.keskar.figure_3 import along, rise
 from reproduction.figures.keskar.figure_4 import BOXES, Sharpness
-from reproduction.figures.keskar.figure_6 import Training, epochs_to_measure
 from reproduction.figures.keskar.figure_5 import WarmStart, stages
+from reproduction.figures.keskar.figure_6 import Training, epochs_to_measure
+from reproduction.recipes.demo import small_batch_regime
 
 FIGURES = {figure.name: figure for figure in (Sharpness(), LinePath(), Training(), WarmStart())}
 SEEDS = (0, 1, 2)
@@ -33,9 +34,8 @@ def network(shape, classes, norm):
 
 @pytest.fixture(scope="module")
 def setting():
-    data = _data.load("digits", examples=60)
-    recipe = types.SimpleNamespace(small_batch=20, epochs=4, learning_rate=0.05)
-    regime = closing_the_gap.small_batch_regime(recipe, data.examples)
+    data = arrays.load("digits", examples=60)
+    regime = small_batch_regime(20, 4, data.examples, 0.05)
     return Setting(data, regime, 30, 10, 3.0, (30, 20), quick=True, network=network)
 
 
@@ -45,7 +45,7 @@ def made(setting):
     if keras.backend.backend() != "torch":
         pytest.skip("whole figures are made on torch, which compiles nothing")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_minima_measures, "network", network)
+        patch.setattr(minima_measures, "network", network)
         return {name: run_all(figure, setting) for name, figure in FIGURES.items()}
 
 
@@ -127,7 +127,7 @@ def test_warm_start_counts_both_stages_and_keeps_the_accuracy_between_them(made)
 
 
 def test_weights_are_kept_at_the_epochs_that_were_asked_for(setting):
-    weights = keskar_minima.Weights([0, 2, 3])
+    weights = minima.Weights([0, 2, 3])
     progress = keras.callbacks.Callback()
     plan = setting.regime.at(30, rule="none", stretch=0.75)
     setting.case("LB", plan, setting.plain).run(1, [weights, progress])
@@ -142,7 +142,7 @@ def test_weights_are_kept_at_the_epochs_that_were_asked_for(setting):
 
 
 def test_accuracies_on_the_line_are_those_of_evaluate(setting, monkeypatch):
-    monkeypatch.setattr(_minima_measures, "network", network)
+    monkeypatch.setattr(minima_measures, "network", network)
     data = setting.data
     model = network(data.shape, data.classes, keras.layers.BatchNormalization)
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -150,7 +150,7 @@ def test_accuracies_on_the_line_are_those_of_evaluate(setting, monkeypatch):
         [rng.uniform(0.1, 1, w.shape).astype("float32") for w in model.get_weights()]
         for rng in map(np.random.default_rng, (1, 2))
     ]
-    path = along(*ends, data, keskar_minima.QUICK_EFFORT)
+    path = along(*ends, data, minima.QUICK_EFFORT)
     for alpha in (0.5, 1.0):
         mixed = [(1 - alpha) * a + alpha * b for a, b in zip(*ends, strict=True)]
         model.set_weights(mixed)
@@ -189,10 +189,10 @@ def test_log_ratio_is_paired_and_its_noise_is_two_standard_errors():
         for name, values in (("a", a), ("b", b))
         for seed, value in enumerate(values)
     ]
-    power, noise = keskar_minima.log_ratio(results, "a", "b", "value")
+    power, noise = minima.log_ratio(results, "a", "b", "value")
     assert power == pytest.approx(4 / 3)
     assert noise == pytest.approx(2 * math.sqrt(1 / 3) / math.sqrt(3))
-    assert keskar_minima.mean_and_noise([2.0]) == (2.0, 0.0)
+    assert minima.mean_and_noise([2.0]) == (2.0, 0.0)
 
 
 def test_a_pipeline_is_refused_with_what_to_pass(setting):

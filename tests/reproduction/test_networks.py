@@ -9,10 +9,10 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
-from reproduction.networks import plain as plain_networks
-from reproduction.networks import residual as residual_networks
 
 import keras_bigbatch as kbb
+from reproduction.networks import plain as plain_networks
+from reproduction.networks import residual as residual_networks
 
 if keras.backend.backend() != "torch":
     pytest.skip(
@@ -37,13 +37,12 @@ def norms(*widths):
 
 VGG = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 ALEXNET = (64, 192, 384, 256, 256)
-# What ResNet44's, WRN16-4's and ResNet18's norms normalize: the stem, each stage, and shortcuts.
+# What ResNet44's and WRN16-4's norms normalize: the stem, each stage, and shortcuts.
 RESNET44 = (16, *14 * [16], *14 * [32], *14 * [64], 32, 64)
 WRN16_4 = (64, *4 * [64], *4 * [128], *4 * [256], 128, 256)
-RESNET18 = (64, *4 * [64], *4 * [128], *4 * [256], *4 * [512], 128, 256, 512)
 
 
-SHALLOW_NORMS, C2_NORMS = (64, 64, 384, 192), (*VGG, 512)
+SHALLOW_NORMS = (64, 64, 384, 192)
 F1_NORMS, ALEXNET_NORMS = 5 * (512,), (*ALEXNET, 4096, 4096)
 
 
@@ -52,19 +51,10 @@ def shallow(positions, classes, bias):
     return convolutions(5, 3, 64, 64, bias=bias) + hidden + norms(*SHALLOW_NORMS)
 
 
-def c2(classes):
-    return convolutions(3, 3, *VGG) + dense(512, 512, classes) + norms(*C2_NORMS)
-
-
 def alexnet():
     first = convolutions(11, 3, 64, bias=False) + convolutions(5, 64, 192, bias=False)
     hidden = dense(6 * 6 * 256, 4096, 4096, bias=False) + dense(4096, 1000)
     return first + convolutions(3, *ALEXNET[1:], bias=False) + hidden + norms(*ALEXNET_NORMS)
-
-
-def alexnet_cifar():
-    hidden = dense(2 * 2 * 256, 4096, 4096, 10)
-    return convolutions(3, 3, *ALEXNET) + hidden + norms(*ALEXNET_NORMS)
 
 
 def residual(norm_widths, stages, convolutions_in_stage, classes):
@@ -82,14 +72,10 @@ NETWORKS = {
     "c1": (CIFAR, 10, SHALLOW_NORMS, shallow(8 * 8, 10, True)),
     "c3": (CIFAR, 100, SHALLOW_NORMS, shallow(8 * 8, 100, True)),
     "shallow_bigbatch": (CIFAR, 100, SHALLOW_NORMS, shallow(7 * 7, 100, False)),
-    "c2": (CIFAR, 10, C2_NORMS, c2(10)),
-    "c4": (CIFAR, 100, C2_NORMS, c2(100)),
     "vgg": (CIFAR, 10, VGG, VGG_COUNT),
     "alexnet": (IMAGENET, 1000, ALEXNET_NORMS, alexnet()),
-    "alexnet_cifar": (CIFAR, 10, ALEXNET_NORMS, alexnet_cifar()),
     "resnet44": (CIFAR, 10, RESNET44, residual(RESNET44, 3, 14, 10)),
     "wrn16_4": (CIFAR, 100, WRN16_4, residual(WRN16_4, 3, 4, 100)),
-    "resnet18": (CIFAR, 10, RESNET18, residual(RESNET18, 4, 4, 10)),
 }
 
 
@@ -160,12 +146,10 @@ HIDDEN, CONVOLUTION = ["Dense", NORM, "ReLU"], ["Conv2D", NORM, "ReLU"]
 POOLED_FIRST, NORM_LAST = ["Conv2D", POOL, NORM, "ReLU"], ["Conv2D", "ReLU", NORM]
 POOLED_LAST = ["Conv2D", POOL, "ReLU", NORM]
 CLASSIFIER = [FLATTEN, *2 * [*HIDDEN, DROPOUT], "Dense"]
-TWO, THREE = ([*(n - 1) * [*CONVOLUTION, DROPOUT], *CONVOLUTION, POOL] for n in (2, 3))
 ORDER = {
     "f1": [FLATTEN, *5 * HIDDEN, "Dense"],
     "c1": [*2 * [*CONVOLUTION, POOL], *CLASSIFIER],
     "shallow_bigbatch": [*2 * POOLED_FIRST, *CLASSIFIER],
-    "c2": [*2 * TWO, *3 * THREE, FLATTEN, DROPOUT, *HIDDEN, DROPOUT, "Dense"],
     "alexnet": ["ZeroPadding2D", *POOLED_FIRST, *POOLED_LAST, *2 * NORM_LAST, *POOLED_LAST],
 }
 ORDER["alexnet"] += CLASSIFIER
@@ -176,12 +160,7 @@ def test_order_of_layers_is_the_authors(name):
     assert [type(layer).__name__ for layer in built(name).layers] == ORDER[name]
 
 
-def test_dropout_rates_of_c2():
-    rates = [layer.rate for layer in of_type(built("c2"), keras.layers.Dropout)]
-    assert rates == [0.3, *7 * [0.4], 0.5, 0.5]
-
-
-@pytest.mark.parametrize(("name", "halvings"), [("resnet44", 2), ("wrn16_4", 2), ("resnet18", 3)])
+@pytest.mark.parametrize(("name", "halvings"), [("resnet44", 2), ("wrn16_4", 2)])
 def test_strided_windows_lie_around_the_positions_of_the_shortcut(name, halvings):
     layers = of_type(built(name), keras.layers.Conv2D)
     strided = [c.padding for c in layers if c.strides == (2, 2) and c.kernel_size == (3, 3)]
@@ -197,13 +176,6 @@ def test_norm_argument_makes_every_norm(name):
     layers = of_type(model, keras.layers.BatchNormalization)
     assert [getattr(layer, "virtual_batch", None) for layer in layers] == len(normalized) * [7]
     assert len({id(layer) for layer in layers}) == len(normalized)
-
-
-def test_alexnet_for_cifar_without_norms():
-    model = outline("alexnet_cifar", keras.layers.Identity)
-    count = NETWORKS["alexnet_cifar"][3] - norms(*ALEXNET_NORMS)
-    assert parameters(model) == count
-    assert f"{count:,}" in plain_networks.alexnet_cifar.__doc__
 
 
 def test_all_arms_of_a_seed_start_from_the_same_weights():
@@ -228,9 +200,9 @@ def variance(kind, kernel):
 
 # of a hidden layer, of the last one
 FIRST_WEIGHTS = {
-    **dict.fromkeys(("f1", "shallow_bigbatch", "alexnet", "alexnet_cifar"), 2 * ("pytorch",)),
-    **dict.fromkeys(("c1", "c2"), 2 * ("glorot",)),
-    **dict.fromkeys(("resnet44", "wrn16_4", "resnet18"), ("he_fan_out", "pytorch")),
+    **dict.fromkeys(("f1", "shallow_bigbatch", "alexnet"), 2 * ("pytorch",)),
+    **dict.fromkeys(("c1",), 2 * ("glorot",)),
+    **dict.fromkeys(("resnet44", "wrn16_4"), ("he_fan_out", "pytorch")),
     "vgg": ("he", "glorot"),
 }
 

@@ -2,12 +2,12 @@
 
 import sys
 
-from reproduction.data import arrays as _data
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from reproduction.data import pipelines
+
+from reproduction.data import arrays, pipelines
 
 tfds = pytest.importorskip("tensorflow_datasets")
 SAMPLES = 23  # of the mock, in each split
@@ -30,8 +30,8 @@ def mock():
 def drawn():
     """MNIST-1D as the examples draw it, with a tenth of the test samples: it takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_data, "MNIST1D_TEST_SAMPLES", 1000)
-        return _data.mnist1d()
+        patch.setattr(arrays, "MNIST1D_TEST_SAMPLES", 1000)
+        return arrays.mnist1d()
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def folder(tmp_path_factory, drawn):
     """The same through the builder, written once."""
     folder = tmp_path_factory.mktemp("tfds")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_data, "mnist1d", lambda: drawn)
+        patch.setattr(arrays, "mnist1d", lambda: drawn)
         pipelines.load("mnist1d", data_dir=folder)
     return folder
 

@@ -7,6 +7,7 @@ import keras
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reproduction.networks import plain as plain_networks
 from reproduction.networks import residual as residual_networks
 from reproduction.recipes import rows

@@ -6,18 +6,15 @@ Arguments: the engine, and the parts of the CPU that TensorFlow is to take for d
 import dataclasses
 import json
 import sys
-import types
-from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "examples"))
-
-from reproduction import demo as closing_the_gap
 import keras
 import numpy as np
+
 from reproduction.data.arrays import Data
+from reproduction.data.shares import Shares
 from reproduction.devices import distributed
 from reproduction.experiment import Setting
-from reproduction.data.shares import Shares
+from reproduction.recipes.demo import small_batch_regime
 
 LARGE_BATCH = 24
 
@@ -28,8 +25,7 @@ def setting(examples=65):
     x = rng.normal(size=(74, 16, 1)) * rng.uniform(0.2, 3, (74, 1, 1))
     x, y = x.astype("float32"), rng.integers(0, 3, 74).astype("int32")
     data = Data("signals", 3, "test", x[:examples], y[:examples], x[65:], y[65:])
-    recipe = types.SimpleNamespace(small_batch=16, epochs=4, learning_rate=0.05)
-    regime = closing_the_gap.small_batch_regime(recipe, data.examples)
+    regime = small_batch_regime(16, 4, data.examples, 0.05)
     return Setting(data, regime, LARGE_BATCH, 4, 1.0, (16, LARGE_BATCH), network=network)
 
 

@@ -11,7 +11,7 @@ import keras
 
 from keras_bigbatch import diagnostics
 from reproduction.minima_measures import BATCH, EPSILON, Effort
-from reproduction.report import cell
+from reproduction.minima_report import cell
 from reproduction.statistics import by_arm, mean_and_noise, spread
 
 PAPER = "Keskar et al. (2017)"
