@@ -1,4 +1,4 @@
-"""A Keras model that trains through DistributedDataParallel; see `distributed/torch_ddp.py`."""
+"""A Keras model that trains through DistributedDataParallel: as in examples/distributed."""
 
 import gc
 
@@ -8,7 +8,6 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 
-# --8<-- [start:model]
 class ReplicatedModel(keras.Model):
     """A model whose training step goes through DDP, so that `fit` synchronizes gradients."""
 
@@ -32,9 +31,6 @@ class ReplicatedModel(keras.Model):
             if metric.name == "loss":
                 metric.update_state(loss.detach(), sample_weight=len(x))
         return self.compute_metrics(x, y, outputs, sample_weight)
-
-
-# --8<-- [end:model]
 
 
 def leave_group():

@@ -84,7 +84,7 @@ def sharpness(
     that does not: the box is `|y_i| <= epsilon * |w_i|`, in a subspace `y = |w| * (A z)` with
     `|z_i| <= epsilon`. Weights that are exactly zero, as new biases are, do not move then; the
     authors' `max_loss - loss` is there too. Neither measure is a law about generalization: in
-    `examples/compare_minima.py` an arm is ten times flatter than another, and no better.
+    `python -m reproduction minima` an arm is ten times flatter than another, and no better.
 
     The maximum is searched, so the value is a lower bound. Two maximizers take turns, each from
     another random point of the box, as at a minimum zero is a stationary point: SciPy's L-BFGS-B,
@@ -121,7 +121,7 @@ def sharpness(
         mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
             `"training"`: they take those of each batch, as in the paper, and random layers draw
             the same numbers for each batch. With batch norm the two differ: 3 to 18
-            times in `examples/compare_minima.py`.
+            times in `python -m reproduction minima`.
         maximizer: `"both"`, `"l-bfgs-b"` or `"ascent"`. All but the last need SciPy.
         starts: Starts that must agree; at least so many of each maximizer if they do not.
         max_iterations: Passes over the data at most, besides the first. Up to

@@ -31,7 +31,7 @@ class CBLR(LayerwiseOptimizer):
     says what weight decay (coupled, not Keras's), `exclude` and growth mean.
 
     Differs from the paper in nothing but two minus signs that its equations 5 and 11 lack. In
-    `examples/large_batch_methods.py` it is the only layer-wise optimizer that ends below SGD.
+    `python -m reproduction methods` it is the only layer-wise optimizer that ends below SGD.
 
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.

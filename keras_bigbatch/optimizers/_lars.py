@@ -44,7 +44,7 @@ class LARS(LayerwiseOptimizer):
 
     *Weight decay* is in the ratio, not Keras's decoupled one, and is what keeps a long training
     alive: without it the weights grow without bound. At a relative step of 0.05 the network of
-    `examples/large_batch_methods.py --collapse` is at chance after 800 updates, even at a rate that
+    `python -m reproduction methods --collapse` is at chance after 800 updates, even at a rate that
     falls to 0; with `weight_decay=1e-4` it is not, and with both it ends best. See
     `LayerwiseOptimizer`, which also says what zeros, `exclude`, `trust_ratios` and precision mean.
 

@@ -26,7 +26,7 @@ class MCLR(LayerwiseOptimizer):
     Differs from the paper, whose medians are of the signed values: those are noise around zero,
     which for a layer of 100 000 Gaussian values and a true ratio of 5 gives anything from 0.3 to 52
     (90 % of draws), where absolute values give 4.95 to 5.04. The authors do not recommend the
-    method above batches of about 8192. In `examples/large_batch_methods.py` it is level with
+    method above batches of about 8192. In `python -m reproduction methods` it is level with
     `LARS`, and at twice its best rate the network does not train.
 
     A median takes longer than a norm. A step over ResNet50's variables on one CPU core takes 8
