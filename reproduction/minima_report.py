@@ -190,8 +190,7 @@ def _paths(axes, paths):
             fontsize=9,
         )
     axes.set_xticks([-0.5, 0, 0.5, 1, 1.5])
-    axes.set_xlabel("place on the straight line from SB (0) to LB (1)")
-    axes.set_ylabel("training loss")
+    axes.set(xlabel="place on the straight line from SB (0) to LB (1)", ylabel="training loss")
     axes.set_title("the loss between the minima; a line a seed", fontsize=9)
     axes.legend(frameon=False, loc="lower right", fontsize=9)
     tidy(axes)
@@ -203,7 +202,6 @@ def _scatter(axes, results, key, label):
         color, marker, _ = STYLES[arm]
         points = [100 * accuracy for accuracy in accuracies[arm]]
         axes.plot(values, points, marker, color=color, markersize=7, alpha=0.8, label=arm)
-    axes.set_xscale("log")
-    axes.set_xlabel(label)
+    axes.set(xscale="log", xlabel=label)
     axes.set_title("a point a training; flatter is left", fontsize=9)
     tidy(axes)

@@ -97,9 +97,7 @@ def _distances(axes, histories):
         distances = [statistics.fmean(column) for column in columns]
         axes.plot(updates, distances, style, color=color, linewidth=1.6, label=arm)
         axes.plot(updates[-1], distances[-1], marker, color=color, markersize=7)
-    axes.set_xscale("log")
-    axes.set_xlabel("optimizer updates")
-    axes.set_ylabel("weight distance from the start")
+    axes.set(xscale="log", xlabel="optimizer updates", ylabel="weight distance from the start")
     axes.set_title("mean over the seeds; the marker is the end of the training", fontsize=9)
     axes.legend(frameon=False, loc="upper left")
     tidy(axes)

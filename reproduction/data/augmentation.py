@@ -9,7 +9,7 @@ So what happens to a sample does not depend on the batch, or the process, that i
 
 # The data sets that each is for: a size, a number of channels and a fill value belong together.
 AUGMENTATIONS = {
-    "none": ("mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet2012", "mnist1d"),
+    "none": ("mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet2012"),
     "mnist_crop_flip": ("mnist", "fashion_mnist"),
     "cifar_crop_flip": ("cifar10", "cifar100"),
     "imagenet": ("imagenet2012",),

@@ -12,7 +12,7 @@ import numpy as np
 from reproduction.data.augmentation import augment, centre_crop, check, random_resized_crop
 
 IMAGENET = "imagenet2012"  # the only one that is not kept in memory
-DATA_SETS = ("mnist", "fashion_mnist", "cifar10", "cifar100", IMAGENET, "mnist1d")
+DATA_SETS = ("mnist", "fashion_mnist", "cifar10", "cifar100", IMAGENET)
 IMAGENET_SIZE = 224
 # ImageNet's published statistics, of pixels from 0 to 255.
 IMAGENET_MEAN = 255 * np.array([0.485, 0.456, 0.406])
@@ -143,7 +143,7 @@ class Pipeline:
 def load(name, augmentation="none", hold_out=0, examples=None, data_dir=None, image_size=None):
     """Load a data set; TensorFlow Datasets downloads it on first use, or says what to do.
 
-    ImageNet must be downloaded by hand, and `"mnist1d"` is drawn. Samples are standardised with the
+    ImageNet must be downloaded by hand. Samples are standardised with the
     mean and deviation of the samples trained on, one each a channel; ImageNet's are the published
     ones. (bigBatch takes ImageNet's for CIFAR as well, and 0.5 for digits.)
 
@@ -220,8 +220,6 @@ def _tensorflow_datasets(name):
             f"the data set {name!r} comes through TensorFlow Datasets, and {error.name} is not "
             "installed: pip install tensorflow-datasets importlib-resources"
         ) from error
-    if name == "mnist1d":
-        from reproduction.data import mnist1d_dataset  # noqa: F401 - registers it
     return tfds
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from reproduction.data import arrays, pipelines
+from reproduction.data import arrays, augmentation, pipelines
 
 tfds = pytest.importorskip("tensorflow_datasets")
 SAMPLES = 23  # of the mock, in each split
@@ -19,6 +19,17 @@ IN_MEMORY = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def mnist1d_is_a_data_set():
+    """MNIST-1D has a builder here, so that files can be read without a network."""
+    from tests.reproduction import mnist1d_dataset  # noqa: F401 - registers it
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipelines, "DATA_SETS", (*pipelines.DATA_SETS, "mnist1d"))
+        patch.setitem(augmentation.AUGMENTATIONS, "none", pipelines.DATA_SETS)
+        yield
+
+
 @pytest.fixture
 def mock():
     """Random samples in place of what would be downloaded; slices of splits are ignored."""
@@ -28,7 +39,7 @@ def mock():
 
 @pytest.fixture(scope="module")
 def drawn():
-    """MNIST-1D as the examples draw it, with a tenth of the test samples: it takes seconds."""
+    """MNIST-1D as the demo draws it, with a tenth of the test samples: it takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrays, "MNIST1D_TEST_SAMPLES", 1000)
         return arrays.mnist1d()
@@ -198,7 +209,7 @@ def test_imagenet_is_cropped_to_the_network_s_size():
 # --- MNIST-1D, through files
 
 
-def test_mnist1d_is_the_examples_own_sample_for_sample(folder, drawn):
+def test_mnist1d_is_the_demo_s_own_sample_for_sample(folder, drawn):
     pipeline = pipelines.load("mnist1d", data_dir=folder)
     (x, y), (x_test, y_test) = drawn
     assert (pipeline.shape, pipeline.classes) == ((40, 1), 10)

@@ -77,8 +77,7 @@ class Figure1(Experiment):
             for number, (rule, label) in enumerate(RULES.items()):
                 values = [_of(accuracies, _arm(rule, batch)) for batch in batches]
                 means(axes, batches, [[100 * v for v in each] for each in values], number, label)
-            axes.set_xscale("log")
-            axes.set_xlabel("batch, samples")
+            axes.set(xscale="log", xlabel="batch, samples")
             axes.set_ylabel(f"{'test' if part == 'test' else 'training'} accuracy, %")
             axes.legend(frameon=False)
             tidy(axes)

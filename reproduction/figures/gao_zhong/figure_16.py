@@ -83,8 +83,7 @@ class Figure16(Experiment):
             curves(left, list(range(1, len(seeds[0]) + 1)), seeds, place, f"{arm}, {RATES[arm]:g}")
             look = {**style(place), "linestyle": "none"}
             right.plot([place] * len(tests[arm]), [100 * v for v in tests[arm]], **look)
-        left.set_xlabel("epochs")
-        left.set_ylabel("training accuracy, %")
+        left.set(xlabel="epochs", ylabel="training accuracy, %")
         left.legend(frameon=False)
         right.set_xticks(range(len(RATES)), list(RATES))
         right.set_xlim(-0.6, len(RATES) - 0.4)

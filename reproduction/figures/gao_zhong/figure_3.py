@@ -113,9 +113,7 @@ class Figure3(Experiment):
         right.set_title("less that; dashed: sigma sqrt(2 / (pi n)), eq. 4 corrected", fontsize=9)
         left.set_ylabel("mean of abs(gradient)")
         for axes in (left, right):
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.set_xlabel("batch, samples")
+            axes.set(xscale="log", yscale="log", xlabel="batch, samples")
             tidy(axes)
         left.legend(frameon=False)
 

@@ -11,6 +11,8 @@ from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.gao_zhong import first_epoch
 from reproduction.figures.gao_zhong.statistics import (
     TOLERANCE,
+    batches_in,
+    by_seed,
     exponent,
     finite,
     number,
@@ -41,7 +43,7 @@ class Figure4(Experiment):
     def table(self, results):
         """A row a batch, and the fitted exponents."""
         rows = []
-        for batch in first_epoch.batches_in(results):
+        for batch in batches_in(results):
             mine = [r for r in results if r["batch"] == batch]
             updates = mine[0]["updates"]
             strides = [_stride(r, False) for r in mine]
@@ -67,7 +69,7 @@ class Figure4(Experiment):
 
     def draw(self, picture, results):
         """An update's on the left, the epoch's on the right."""
-        batches = first_epoch.batches_in(results)
+        batches = batches_in(results)
         for axes, epoch in zip(picture.subplots(1, 2), (False, True), strict=True):
             values = [
                 [_stride(r, epoch) for r in results if r["batch"] == batch] for batch in batches
@@ -78,9 +80,7 @@ class Figure4(Experiment):
                 sum(values[0]) / len(values[0]) * (b / batches[0]) ** predicted for b in batches
             ]
             axes.plot(batches, line, "--", color="0.6", label=f"batch to the power {predicted:g}")
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.set_xlabel("batch, samples")
+            axes.set(xscale="log", yscale="log", xlabel="batch, samples")
             axes.set_ylabel("mean of abs(dw) / rate")
             axes.set_title("summed over the first epoch" if epoch else "an update", fontsize=9)
             axes.legend(frameon=False)
@@ -95,5 +95,5 @@ def _exponents(results, epoch):
     """By seed, of the stride of an update or of the epoch."""
     return [
         exponent([r["batch"] for r in mine], [_stride(r, epoch) for r in mine])
-        for mine in first_epoch.by_seed(results)
+        for mine in by_seed(results)
     ]

@@ -17,6 +17,8 @@ from itertools import pairwise
 from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.gao_zhong.gradients import drawn
 from reproduction.figures.gao_zhong.statistics import (
+    batches_in,
+    by_seed,
     exponent,
     finite,
     number,
@@ -54,7 +56,7 @@ class Figure5(Experiment):
     def table(self, results):
         """A row a batch, and the fitted exponents."""
         rows = []
-        for batch in _batches(results):
+        for batch in batches_in(results):
             mine = [r for r in results if r["batch"] == batch]
             spaces = [number(r["search_space"]) for r in mine]
             rows.append(
@@ -76,7 +78,7 @@ class Figure5(Experiment):
         mean, noise = mean_and_noise(_exponents(results, False))
         an_update = mean_and_noise(_exponents(results, True))
         spaces = by_arm(results, "search_space")
-        sums = [mean_and_noise(list(map(number, spaces[str(b)])))[0] for b in _batches(results)]
+        sums = [mean_and_noise(list(map(number, spaces[str(b)])))[0] for b in batches_in(results)]
         falls = all(after < before for before, after in pairwise(sums))
         clear = mean + noise < 0
         word = "Reproduced" if clear and falls else "Partly" if clear else "Not reproduced"
@@ -91,18 +93,16 @@ class Figure5(Experiment):
     def draw(self, picture, results):
         """Strides along the training on the left, their sums on the right."""
         left, right = picture.subplots(1, 2, width_ratios=(1.3, 1))
-        strides, batches = by_arm(results, "stride"), _batches(results)
+        strides, batches = by_arm(results, "stride"), batches_in(results)
         for place, batch in enumerate(batches):
             seeds = [[number(value) for value in each] for each in strides[str(batch)]]
             curves(left, list(range(1, len(seeds[0]) + 1)), seeds, place, f"{batch:,}")
-        left.set_xlabel("epochs")
-        left.set_ylabel("mean of abs(dw), an update")
+        left.set(xlabel="epochs", ylabel="mean of abs(dw), an update")
         left.legend(frameon=False, title="batch, samples")
         spaces = by_arm(results, "search_space")
         values = [list(map(number, spaces[str(batch)])) for batch in batches]
         means(right, *finite(batches, values))
-        right.set_xscale("log")
-        right.set_xlabel("batch, samples")
+        right.set(xscale="log", xlabel="batch, samples")
         right.set_ylabel("mean of abs(dw), summed over the training")
         for axes in (left, right):
             axes.set_yscale("log")
@@ -147,16 +147,12 @@ def strides(model, layers):
     ]
 
 
-def _batches(results):
-    return sorted({r["batch"] for r in results})
-
-
 def _exponents(results, an_update):
     """By seed, of the searching space or of its mean over the updates."""
-    ordered = sorted(results, key=lambda r: r["batch"])
-    fits = []
-    for seed in sorted({r["seed"] for r in results}):
-        mine = [r for r in ordered if r["seed"] == seed]
-        spaces = [number(r["search_space"]) / (r["updates"] if an_update else 1) for r in mine]
-        fits.append(exponent([r["batch"] for r in mine], spaces))
-    return fits
+    return [
+        exponent(
+            [r["batch"] for r in mine],
+            [number(r["search_space"]) / (r["updates"] if an_update else 1) for r in mine],
+        )
+        for mine in by_seed(results)
+    ]

@@ -13,9 +13,10 @@ import math
 
 from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.gao_zhong import first_epoch
-from reproduction.figures.gao_zhong.first_epoch import batches_in, by_seed
 from reproduction.figures.gao_zhong.statistics import (
     TOLERANCE,
+    batches_in,
+    by_seed,
     exponent,
     finite,
     number,
@@ -88,8 +89,7 @@ class Figure7(Experiment):
                 line = [start * (batch / batches[0]) ** PREDICTED for batch in batches]
                 axes.plot(batches, line, "--", color="0.6", label="1 / batch")
                 axes.legend(frameon=False)
-            axes.set_xlabel("batch, samples")
-            axes.set_ylabel("fall of the loss in an update / rate")
+            axes.set(xlabel="batch, samples", ylabel="fall of the loss in an update / rate")
             axes.set_title(f"on {name}", fontsize=9)
             tidy(axes)
 

@@ -13,6 +13,8 @@ import math
 
 from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.gao_zhong.statistics import (
+    batches_in,
+    by_seed,
     exponent,
     number,
     roughness,
@@ -48,7 +50,7 @@ class Figure8(Experiment):
     def table(self, results):
         """A row a batch."""
         rows = []
-        for batch in _batches(results):
+        for batch in batches_in(results):
             mine = [r for r in results if r["batch"] == batch]
             rows.append(
                 [
@@ -64,9 +66,9 @@ class Figure8(Experiment):
 
     def verdict(self, results):
         """Reproduced where the loss rises and both ends fluctuate clearly more than the middle."""
-        batches = _batches(results)
+        batches = batches_in(results)
         losses = mean_and_noise(
-            [exponent(batches, [number(r["train_loss"]) for r in s]) for s in _seeds(results)]
+            [exponent(batches, [number(r["train_loss"]) for r in s]) for s in by_seed(results)]
         )
         rises = losses[0] - losses[1] > 0
         ends = [mean_and_noise(_above_middle(results, place)) for place in (0, -1)]
@@ -87,20 +89,17 @@ class Figure8(Experiment):
     def draw(self, picture, results):
         """Curves on the left, fluctuations on the right."""
         left, right = picture.subplots(1, 2, width_ratios=(1.5, 1))
-        trained, batches = by_arm(results, "curve"), _batches(results)
+        trained, batches = by_arm(results, "curve"), batches_in(results)
         for place, batch in enumerate(batches):
             seeds = [list(map(number, curve["loss"])) for curve in trained[str(batch)]]
             curves(left, list(range(1, len(seeds[0]) + 1)), seeds, place, f"{batch:,}")
-        left.set_xlabel("epochs")
-        left.set_ylabel("training loss of the epoch")
-        left.set_yscale("log")
+        left.set(xlabel="epochs", ylabel="training loss of the epoch", yscale="log")
         left.legend(frameon=False, title="batch, samples")
         rough = [[fluctuation(r) for r in results if r["batch"] == b] for b in batches]
         if all(math.isfinite(value) for each in rough for value in each):
             means(right, batches, rough)
             right.set_xscale("log")
-        right.set_xlabel("batch, samples")
-        right.set_ylabel("fluctuation of log loss, an epoch")
+        right.set(xlabel="batch, samples", ylabel="fluctuation of log loss, an epoch")
         for axes in (left, right):
             tidy(axes)
 
@@ -114,22 +113,10 @@ def fluctuation(result):
     return roughness([math.log(loss) if loss > 0 else math.nan for loss in losses])
 
 
-def _batches(results):
-    return sorted({r["batch"] for r in results})
-
-
-def _seeds(results):
-    """The results of each seed, by batch."""
-    ordered = sorted(results, key=lambda r: r["batch"])
-    return [
-        [r for r in ordered if r["seed"] == seed] for seed in sorted({r["seed"] for r in results})
-    ]
-
-
 def _above_middle(results, place):
     """By seed the fluctuation at one end, less the mean of those between the ends."""
     found = []
-    for mine in _seeds(results):
+    for mine in by_seed(results):
         rough = [fluctuation(result) for result in mine]
         between = rough[1:-1]
         found.append(rough[place] - sum(between) / len(between))

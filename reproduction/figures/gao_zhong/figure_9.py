@@ -101,14 +101,12 @@ class Figure9(Experiment):
         pairs = list(zip(FRACTIONS, kept, strict=True))
         of_batch = [[(1 - fraction) * value for value in values] for fraction, values in pairs]
         means(left, percent, of_batch, 1, "divided by the batch")
-        left.set_xlabel("smallest losses discarded, %")
-        left.set_ylabel("mean of abs(gradient), last layer")
+        left.set(xlabel="smallest losses discarded, %", ylabel="mean of abs(gradient), last layer")
         trained = by_arm([r for r in results if "curve" in r], "curve")
         for place, (arm, histories) in enumerate(trained.items()):
             seeds = [[100 * number(value) for value in each["accuracy"]] for each in histories]
             curves(right, list(range(1, len(seeds[0]) + 1)), seeds, place, arm)
-        right.set_xlabel("epochs")
-        right.set_ylabel("training accuracy, %")
+        right.set(xlabel="epochs", ylabel="training accuracy, %")
         for axes in (left, right):
             axes.legend(frameon=False)
             tidy(axes)

@@ -73,15 +73,3 @@ def _loss(model, x, y):
     predictions = model(x, training=True)
     loss = model.compute_loss(x, y, predictions, training=True)
     return float(keras.ops.convert_to_numpy(loss))
-
-
-def batches_in(results):
-    """The batches of results, ascending."""
-    return sorted({result["batch"] for result in results})
-
-
-def by_seed(results):
-    """The results of each seed, in the order of their batches."""
-    seeds = sorted({result["seed"] for result in results})
-    ordered = sorted(results, key=lambda result: result["batch"])
-    return [[result for result in ordered if result["seed"] == seed] for seed in seeds]

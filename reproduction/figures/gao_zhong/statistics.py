@@ -38,6 +38,18 @@ def number(value):
     return math.nan if value is None else value
 
 
+def batches_in(results):
+    """The batches of results, ascending."""
+    return sorted({result["batch"] for result in results})
+
+
+def by_seed(results):
+    """The results of each seed, in the order of their batches."""
+    seeds = sorted({result["seed"] for result in results})
+    ordered = sorted(results, key=lambda result: result["batch"])
+    return [[result for result in ordered if result["seed"] == seed] for seed in seeds]
+
+
 def paired(results, key, arm, other):
     """How much `key` is larger in `arm` than in `other`, seed by seed, with its noise."""
     values = by_arm(results, key)

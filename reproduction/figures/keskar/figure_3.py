@@ -118,8 +118,7 @@ class Path(Experiment):
         ):
             percent = [[100 * value for value in path[key]] for path in paths]
             curves(right, alphas, percent, number, label)
-        left.set_yscale("log")
-        left.set_ylabel("training loss")
+        left.set(yscale="log", ylabel="training loss")
         right.set_ylabel("accuracy, %, interpolated statistics")
         for axes in (left, right):
             for place in ENDS.values():

@@ -91,8 +91,7 @@ class Sharpness(Experiment):
         for number, (key, (label, *_)) in enumerate(BOXES.items()):
             values = [[run[key] for run in runs] for runs in groups.values()]
             means(right, batches, values, number, label)
-        right.set_yscale("log")
-        right.set_ylabel("sharpness, %")
+        right.set(yscale="log", ylabel="sharpness, %")
         right.legend(frameon=False)
         for axes in (left, right):
             axes.set_xscale("log")

@@ -115,8 +115,7 @@ class WarmStart(Experiment):
             axes.legend(frameon=False)
             tidy(axes)
         left.set_ylabel(f"accuracy, %, on {results[0]['scored']:,} test samples")
-        right.set_yscale("log")
-        right.set_ylabel("sharpness, %, box 1e-3")
+        right.set(yscale="log", ylabel="sharpness, %, box 1e-3")
 
 
 def stages(regime, large_batch, small_epochs):

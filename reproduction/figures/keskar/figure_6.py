@@ -94,8 +94,7 @@ class Training(Experiment):
         right.set_xscale("symlog", linthresh=1)
         right.set_xlabel("epoch")
         for axes in (left, right):
-            axes.set_yscale("log")
-            axes.set_ylabel("sharpness, %, box 1e-3, batch statistics")
+            axes.set(yscale="log", ylabel="sharpness, %, box 1e-3, batch statistics")
             axes.set_title("a line a seed", fontsize=9)
             axes.legend(frameon=False)
             tidy(axes)

@@ -3,18 +3,18 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from reproduction.data import arrays as _data
+from reproduction.data import arrays
 
 
 class MNIST1D(tfds.core.GeneratorBasedBuilder):
-    """MNIST-1D (Greydanus, 2020): 4000 training and 10 000 test samples, drawn by `_data.mnist1d`.
+    """MNIST-1D (Greydanus, 2020): 4000 training and 10 000 test samples, drawn by `arrays.mnist1d`.
 
     Importing this module registers it: `tfds.load("mnist1d", data_dir=folder)` draws the samples on
     first use and writes them to the folder. They are not standardised.
     """
 
     name = "mnist1d"  # tfds would make mnist1_d of the class's name
-    # A folder keeps what it has: raise this with every change of what `_data.mnist1d` draws.
+    # A folder keeps what it has: raise this with every change of what `arrays.mnist1d` draws.
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "4000 official training samples, 10 000 fresh test samples."}
 
@@ -33,8 +33,8 @@ class MNIST1D(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,  # they are drawn in random order
         )
 
-    def _split_generators(self, dl_manager):  # noqa: ARG002 - nothing to download
-        train, test = _data.mnist1d()
+    def _split_generators(self, dl_manager):
+        train, test = arrays.mnist1d()
         return {
             "train": self._generate_examples(*train),
             "test": self._generate_examples(*test),
