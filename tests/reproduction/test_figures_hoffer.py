@@ -37,7 +37,6 @@ FIGURES = {
         Stretch,
     )
 }
-EXAMPLES = HERE
 OUTCOMES = ("Reproduced: ", "Partly: ", "Not reproduced: ")
 
 
@@ -112,7 +111,7 @@ def test_table_verdict_and_picture_come_from_the_json(name, made, tmp_path):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_name_their_sources_and_keep_little(name, made):
-    assert all((EXAMPLES / source).is_file() for source in FIGURES[name].sources)
+    assert all((HERE / source).is_file() for source in FIGURES[name].sources)
     assert len(json.dumps(made[name])) < 2500 * len(made[name])
     assert all(result["seconds"] > 0 for result in made[name])
 
