@@ -101,12 +101,7 @@ def table(summary, title, split="test", quick=False):
 
 
 def verdict(results, scored):
-    """What the numbers say, in one sentence.
-
-    Args:
-        results: The trainings of all five arms.
-        scored: Samples that the accuracies were measured on.
-    """
+    """What the numbers say, in one sentence."""
     gap, noise = difference(results, "SB", "LB", scored)
     if gap <= noise:
         text = f"No clear gap here: the large batch is within noise of the small one ({-gap:+z.1f})"

@@ -83,12 +83,7 @@ def _gain(name, row):
 
 
 def verdict(results, scored):
-    """What helped, in one sentence.
-
-    Args:
-        results: The trainings of all rows.
-        scored: Samples that the accuracies were measured on.
-    """
+    """What helped, in one sentence."""
     gains, losses, rest = [], [], []
     for name in dict.fromkeys(result["arm"] for result in results):
         if name in (BASE, TARGET):
@@ -121,13 +116,7 @@ def _joined(words):
 
 
 def draw(picture, results, sweeps):
-    """Accuracies on the left, what was tried on the right.
-
-    Args:
-        picture: An empty figure.
-        results: The trainings.
-        sweeps: By row and rate the held-out accuracy in percent.
-    """
+    """Accuracies on the left, what was tried on the right."""
     accuracies = by_arm(results, "test_accuracy")
     left, right = picture.subplots(1, 2, sharey=True, width_ratios=(1.1, 1))
     _accuracies(left, accuracies)

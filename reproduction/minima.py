@@ -67,10 +67,7 @@ def compare(data, arms, seeds, effort, runs):
                 for name in ("SB", "LB")
             ]
             paths[seed], _ = runs.once(
-                "path",
-                seed,
-                recipe,
-                lambda ends=ends: minima_measures.between(*ends, data, effort),
+                "path", seed, recipe, lambda ends=ends: minima_measures.between(*ends, data, effort)
             )
     return results, paths
 

@@ -102,10 +102,6 @@ def verdict(results, scored):
 
     Flatter is meant in sharpness (full space, 1e-3) and top eigenvalue both, in every seed; better
     as beyond two standard errors.
-
-    Args:
-        results: The trainings of all arms.
-        scored: Samples that the accuracies were measured on.
     """
     arms = list(by_arm(results, "seed"))
     beside = ", ".join(_beside(results, arm, scored) for arm in arms if arm != BASE)

@@ -55,23 +55,12 @@ def arm_name(series, stretch):
 
 
 def stretches_of(results, series):
-    """The stretches of a series, rising.
-
-    Args:
-        results: The trainings.
-        series: The method.
-    """
+    """The stretches of a series, rising."""
     return sorted({each["stretch"] for each in results if each["series"] == series})
 
 
 def share(results, series, stretch):
-    """What part of the longest stretch's gain a stretch has, or None if there is no clear gain.
-
-    Args:
-        results: The trainings.
-        series: The method.
-        stretch: One of its.
-    """
+    """What part of the longest stretch's gain a stretch has, or None if there is no clear gain."""
     tried = stretches_of(results, series)
     shortest, longest = (arm_name(series, each) for each in (tried[0], tried[-1]))
     gain, noise = difference(results, longest, shortest, results[0]["scored"])
@@ -82,12 +71,7 @@ def share(results, series, stretch):
 
 
 def recommended(results, series):
-    """The smallest stretch from which on none is clearly worse than the longest.
-
-    Args:
-        results: The trainings.
-        series: The method.
-    """
+    """The smallest stretch from which on none is clearly worse than the longest."""
     tried = stretches_of(results, series)
     enough = tried[-1]
     for stretch in reversed(tried[:-1]):

@@ -224,7 +224,7 @@ TABLE2 = {
         paper=_results(57.10, 41.23, 53.25, 54.92, 59.5),
         notes="The paper's LB and +LR are at 2048 (footnote 8). 30 epochs are our choice. The code "
         "ends the weight decay at epoch 15.",
-    ),
+    )
 }
 TABLE2["AlexNet-8192"] = replace(
     TABLE2["AlexNet"],

@@ -100,12 +100,7 @@ class Figure2(Experiment):
 def _case(setting, name, batch):
     epochs = min(EPOCHS, setting.regime.epochs)
     rate = first_rate(setting)
-    recipe = {
-        "network": setting.network.__name__,
-        "batch": batch,
-        "epochs": epochs,
-        "rate": rate,
-    }
+    recipe = {"network": setting.network.__name__, "batch": batch, "epochs": epochs, "rate": rate}
 
     def run(seed, progress):
         start = time.perf_counter()

@@ -26,13 +26,7 @@ from reproduction.figures.gao_zhong.statistics import (
     shown,
     text,
 )
-from reproduction.figures.gao_zhong.trainings import (
-    HALF,
-    batches_of,
-    compiled,
-    plan_of,
-    recipe_of,
-)
+from reproduction.figures.gao_zhong.trainings import HALF, batches_of, compiled, plan_of, recipe_of
 from reproduction.plotting import curves, means, tidy
 from reproduction.report import markdown_table
 from reproduction.runs import Case, six_digits

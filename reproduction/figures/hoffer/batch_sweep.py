@@ -4,11 +4,7 @@ from reproduction.statistics import by_arm
 
 
 def swept(setting):
-    """The batches to compare in samples, rising, with the one that the recipe was tuned at.
-
-    Args:
-        setting: An experiment's setting.
-    """
+    """The batches to compare in samples, rising, with the one that the recipe was tuned at."""
     base = setting.regime.batch
     batches = sorted({*setting.batches, base})
     if batches[-1] == base:
@@ -33,21 +29,12 @@ def by_batch(results, key, rates):
 
 
 def batch_axis(axes, batches):
-    """A logarithmic axis with the batches themselves on it.
-
-    Args:
-        axes: Where they are drawn.
-        batches: In samples.
-    """
+    """A logarithmic axis with the batches themselves on it."""
     axes.set(xscale="log", xlabel="batch, samples")
     axes.set_xticks(list(batches), [f"{batch:,}" for batch in batches])
     axes.minorticks_off()
 
 
 def ends(results):
-    """The batch that the recipe was tuned at, and the largest.
-
-    Args:
-        results: Trainings, each with `batch` and `base_batch`.
-    """
+    """The batch that the recipe was tuned at, and the largest."""
     return results[0]["base_batch"], max(result["batch"] for result in results)

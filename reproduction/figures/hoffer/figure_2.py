@@ -138,11 +138,7 @@ class DistanceOverUpdates(Experiment):
 
 
 def best_laws(results):
-    """By batch the law with the highest R2, mean over the seeds, of the unchanged rate.
-
-    Args:
-        results: The trainings.
-    """
+    """By batch the law with the highest R2, mean over the seeds, of the unchanged rate."""
     best = {}
     for batch, histories in by_batch(results, "weight_distance", "unchanged").items():
         laws = [_r2(_fit(history)) for history in histories]

@@ -112,11 +112,7 @@ class NoiseOrRate(Experiment):
 
 
 def distance_ratios(results):
-    """For each seed the distance at the end with the noise, over the control's.
-
-    Args:
-        results: The trainings.
-    """
+    """For each seed the distance at the end with the noise, over the control's."""
     found = by_arm(results, "weight_distance")
     pairs = zip(found[NOISE], found[CONTROL], strict=True)
     return [one["distance"][-1] / two["distance"][-1] for one, two in pairs]

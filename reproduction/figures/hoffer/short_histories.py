@@ -9,11 +9,7 @@ EPOCHS_A_DECADE = 40
 
 
 def shortened(case):
-    """The case, its training's histories short.
-
-    Args:
-        case: A training.
-    """
+    """The case, its training's histories short."""
 
     def run(seed, progress):
         result = case.run(seed, progress)
