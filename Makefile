@@ -37,7 +37,7 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(DEMO)/.done ## the main job: close the generalization gap on a real data set (ARGS="--quick")
-	KERAS_BACKEND=jax $(DEMO)/bin/python examples/closing_the_gap.py $(ARGS)
+	KERAS_BACKEND=jax $(DEMO)/bin/python -m reproduction demo $(ARGS)
 
 # The script makes the environments, so that the first tests start while others still install.
 check: ## before each commit: lint, types, and a part of the tests (BACKEND=torch)
@@ -69,7 +69,7 @@ docs: $(TOOLS)/.done ## the site, into site/; any warning is an error
 
 tutorials: $(TESTS)/.done ## run the tutorials and write their pages anew (ARGS="ghost-batches")
 	@$(TESTS)/bin/python -m pip install -qq -c $(PINS) -e '.[tutorials]'
-	$(TESTS)/bin/python scripts/tutorials.py $(ARGS)
+	$(TESTS)/bin/python -m scripts.tutorials $(ARGS)
 
 serve: $(TOOLS)/.done ## the site on this machine, reloaded at every change
 	$(TOOLS)/bin/mkdocs serve
@@ -94,7 +94,7 @@ endef
 
 $(DEMO)/.done: pyproject.toml requirements/constraints.txt
 	$(call environment,$(DEMO))
-	@echo 'Installing JAX and the examples into $(DEMO) (once, about a minute) ...'
+	@echo 'Installing JAX and the demo's data into $(DEMO) (once, about a minute) ...'
 	@$(DEMO)/bin/python -m pip install -qq -c $(PINS) -e '.[jax,examples]'
 	@touch $@
 

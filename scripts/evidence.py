@@ -1,6 +1,6 @@
-"""Publish what `examples/reproduce.py` measured on the site's evidence pages.
+"""Publish what `python -m reproduction` measured on the site's evidence pages.
 
-    python scripts/evidence.py results/papers/*
+    python -m scripts.evidence results/papers/*
 
 copies each folder's results, as JSON and CSV, and its picture to `docs/evidence`, and writes the
 tables and sentences anew between the pages' marks, from the JSON alone. Without folders it only
@@ -11,17 +11,14 @@ import argparse
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "jax")  # not used, but Keras wants one that is installed
+# Not used, but Keras wants one that is installed, and reads it when it is imported.
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
+from reproduction import experiments, report
 
-from papers import catalogue, report  # noqa: E402 - found through the line above
-
-PAGES = ROOT / "docs" / "evidence"
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "evidence"
 BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -->"
 # By the page's name, how the sources of its experiments begin.
 SOURCES = {"hoffer": ("Hoffer", "Our own"), "keskar": ("Keskar",), "gao-zhong": ("Gao",)}
@@ -37,12 +34,12 @@ def publish(folder):
 
 def published():
     """What there is: name of the folder, experiment and content, in the catalogue's order."""
-    experiments = catalogue.everything()
-    order = list(experiments)
+    known = experiments.everything()
+    order = list(known)
     found = []
     for path in sorted(PAGES.glob("*/results.json")):
         content = json.loads(path.read_text())
-        found.append((path.parent.name, experiments[content["experiment"]], content))
+        found.append((path.parent.name, known[content["experiment"]], content))
     return sorted(found, key=lambda each: order.index(each[1].name))
 
 
@@ -92,7 +89,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folders", nargs="*", type=Path, help="where reproduce.py wrote")
+    parser.add_argument("folders", nargs="*", type=Path, help="where the trainings are")
     for folder in parser.parse_args().folders:
         publish(folder)
     for path, text in pages().items():

@@ -1,7 +1,7 @@
 """Run the tutorials, and write the pages, pictures and notebooks that the site shows.
 
-    python scripts/tutorials.py                      # all of them
-    python scripts/tutorials.py ghost-batches        # one
+    python -m scripts.tutorials                      # all of them
+    python -m scripts.tutorials ghost-batches        # one
 
 A tutorial is `docs/tutorials/<name>.py`, in jupytext's percent format, and that is the only file to
 edit. Beside it come `<name>.md`, `<name>-<k>.png` and `<name>.ipynb`, which are committed: the site
@@ -16,7 +16,6 @@ import argparse
 import base64
 import hashlib
 import os
-import sys
 from pathlib import Path
 
 import jupytext
@@ -24,7 +23,6 @@ import nbclient
 
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIALS = ROOT / "docs" / "tutorials"
-sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 BACKEND = "jax"  # of what is committed; the tests run the tutorials on each
 
 
@@ -84,13 +82,13 @@ def printed(output):
 
 def footer(path):
     """What made the numbers, and how to make them again."""
-    import _runs  # late: it imports Keras, which reads its backend then
+    from reproduction import runs  # late: it imports Keras, which reads its backend then
 
-    versions, hardware = _runs.versions(), _runs.hardware()
+    versions, hardware = runs.versions(), runs.hardware()
     device = hardware["accelerator"] or f"{hardware['cores']} cores of {hardware['cpu']}"
     return (
         "---\n\n"
-        f"Everything on this page was made by `python scripts/tutorials.py {path.stem}` with Keras "
+        f"Everything on this page was made by `python -m scripts.tutorials {path.stem}` with Keras "
         f"{versions['keras']} on {BACKEND} {versions[BACKEND]}, {device}. "
         f"Take it as a [notebook]({path.stem}.ipynb) or a [script]({path.name}), which run on any "
         "backend."

@@ -9,9 +9,7 @@ from pathlib import Path
 import keras
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
-
-import report
+from benchmarks import report
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"

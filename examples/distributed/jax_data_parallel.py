@@ -1,8 +1,8 @@
 """`keras.distribution` on JAX: every device trains on its part of the batch.
 
-On this machine's CPU, as 8 devices:    python examples/distributed/jax_data_parallel.py
+On this machine's CPU, as 8 devices:    python jax_data_parallel.py
 On all GPUs or TPU cores of a machine:  the same
-A mesh of 4 by 2, wide layers cut:      python examples/distributed/jax_data_parallel.py --model 2
+A mesh of 4 by 2, wide layers cut:      python jax_data_parallel.py --model 2
 """
 
 import argparse

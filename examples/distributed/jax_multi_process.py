@@ -1,11 +1,9 @@
 r"""`keras.distribution` on JAX over several processes, as on several hosts or a TPU slice.
 
-On this machine's CPU, 2 processes:  python examples/distributed/jax_multi_process.py
-On 2 hosts, on each of them:         python examples/distributed/jax_multi_process.py \
+On this machine's CPU, 2 processes:  python jax_multi_process.py
+On 2 hosts, on each of them:         python jax_multi_process.py \
     --coordinator FIRST_HOST:12345 --processes 2 --process 0     (1 on the second host)
 """
-
-# ruff: noqa: E402 (Keras reads its backend, and JAX its flags, when they are imported)
 
 import argparse
 import os

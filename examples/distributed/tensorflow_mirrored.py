@@ -1,62 +1,19 @@
-r"""TensorFlow's MirroredStrategy with `fit`, and two things that Keras's `fit` cannot do under it.
+"""TensorFlow's MirroredStrategy with `fit`, and micro-batches, which Keras refuses under it.
 
-On this machine's CPU, as 2 devices:  python examples/distributed/tensorflow_mirrored.py
+On this machine's CPU, as 2 devices:  python tensorflow_mirrored.py
 On all GPUs of a machine:             the same
-Micro-batches (less memory):          python examples/distributed/tensorflow_mirrored.py \
-    --micro-batches 2
-Two processes, with a custom loop:    python examples/distributed/tensorflow_mirrored.py \
-    --workers 2
-On 2 hosts:                           the same without --workers, with TF_CONFIG set as TensorFlow
-    describes it, on each of them
+Micro-batches (less memory):          python tensorflow_mirrored.py --micro-batches 2
 
-Keras refuses `gradient_accumulation_steps` with more than one replica, and its `fit` fails under
-MultiWorkerMirroredStrategy. `MicroBatchModel` and `custom_loop` are the ways round.
+Keras refuses `gradient_accumulation_steps` with more than one replica: `MicroBatchModel` is the way
+round. For several hosts, see tensorflow_multi_worker.py.
 """
 
-# ruff: noqa: E402 (Keras reads its backend when it is imported, and a launcher needs no Keras)
-
 import argparse
-import json
 import os
-import socket
-import subprocess
-import sys
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
-
-def parse():
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--devices", type=int, default=2, help="parts of the CPU, without GPUs")
-    parser.add_argument("--micro-batches", type=int, default=1, help="parts of a replica's batch")
-    parser.add_argument("--workers", type=int, default=1, help="processes on this machine")
-    parser.add_argument("--epochs", type=int, default=8)
-    return parser.parse_args()
-
-
-def launch(workers):
-    """Starts all workers on this machine; the first one's exit status that is not 0."""
-    ports = []
-    for _ in range(workers):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(f"127.0.0.1:{free.getsockname()[1]}")
-    started = []
-    for index in range(workers):
-        task = {"cluster": {"worker": ports}, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
-        started.append(subprocess.Popen([sys.executable, *sys.argv], env=environment))
-    return next((process.returncode for process in started if process.wait()), 0)
-
-
-if __name__ == "__main__" and "TF_CONFIG" not in os.environ and parse().workers > 1:
-    sys.exit(launch(parse().workers))
+os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras reads it when it is imported
 
 import keras
-import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
@@ -94,42 +51,6 @@ class MicroBatchModel(keras.Model):
 
 
 # --8<-- [end:micro]
-# --8<-- [start:loop]
-def custom_loop(strategy, model, x, y, epochs, callbacks):
-    """What `fit` does, by hand, for strategies with which Keras's `fit` fails."""
-    loss_of = model.compute_loss
-
-    @tf.function
-    def update(batch):
-        def step(x, y):
-            with tf.GradientTape() as tape:
-                loss = loss_of(x, y, model(x, training=True))
-            weights = model.trainable_variables
-            gradients = tape.gradient(loss, [weight.value for weight in weights])
-            model.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-            return loss
-
-        return strategy.reduce("SUM", strategy.run(step, batch), axis=None)
-
-    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH, drop_remainder=True)
-    options = tf.data.Options()
-    # Each worker reads everything, and takes its part of every batch.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    data = strategy.experimental_distribute_dataset(data.with_options(options))
-    callbacks = keras.callbacks.CallbackList(callbacks, model=model)
-    callbacks.on_train_begin()
-    for epoch in range(epochs):
-        callbacks.on_epoch_begin(epoch)
-        for number, batch in enumerate(data):
-            callbacks.on_train_batch_begin(number)
-            loss = update(batch)
-            callbacks.on_train_batch_end(number)
-        logs = {"loss": float(loss)}
-        callbacks.on_epoch_end(epoch, logs)
-    callbacks.on_train_end()
-
-
-# --8<-- [end:loop]
 def build(plan, micro_batches):
     """The model, compiled; to be called in the strategy's scope."""
     inputs = outputs = keras.Input((8, 8, 1))
@@ -145,16 +66,14 @@ def build(plan, micro_batches):
         model = MicroBatchModel(inputs, outputs)
         model.micro_batches = micro_batches
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    sgd = keras.optimizers.SGD(plan.learning_rate, momentum=0.9)
-    sgd.build(model.trainable_variables)
-    model.compile(sgd, loss, metrics=["accuracy"])
+    model.compile(
+        keras.optimizers.SGD(plan.learning_rate, momentum=0.9), loss, metrics=["accuracy"]
+    )
     return model
 
 
 def make_strategy(devices):
-    """The strategy for what is there: other hosts, GPUs, or parts of this CPU."""
-    if "TF_CONFIG" in os.environ:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    """The strategy for what is there: GPUs, or parts of this CPU."""
     if tf.config.list_physical_devices("GPU"):
         return tf.distribute.MirroredStrategy()
     (cpu,) = tf.config.list_physical_devices("CPU")
@@ -165,7 +84,11 @@ def make_strategy(devices):
 
 def main():
     """Trains, and prints what can be compared with a run on other devices."""
-    arguments = parse()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--devices", type=int, default=2, help="parts of the CPU, without GPUs")
+    parser.add_argument("--micro-batches", type=int, default=1, help="parts of a replica's batch")
+    parser.add_argument("--epochs", type=int, default=8)
+    arguments = parser.parse_args()
     strategy = make_strategy(arguments.devices)
     keras.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
@@ -177,17 +100,12 @@ def main():
     with strategy.scope():
         model = build(plan, arguments.micro_batches)
     distance = kbb.WeightDistance()
-    if "TF_CONFIG" in os.environ:
-        custom_loop(strategy, model, x, y, plan.epochs, [distance])
-    else:
-        fit = {"batch_size": BATCH, "epochs": plan.epochs, "shuffle": False, "verbose": 0}
-        model.fit(x, y, callbacks=[distance], **fit)
+    fit = {"batch_size": BATCH, "epochs": plan.epochs, "shuffle": False, "verbose": 0}
+    model.fit(x, y, callbacks=[distance], **fit)
     outputs = keras.ops.convert_to_numpy(model(test_x, training=False))
-    accuracy = np.mean(outputs.argmax(-1) == test_y)
-    if json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0) == 0:
-        print(f"{strategy.num_replicas_in_sync} replicas, batch {BATCH}, {plan.updates} updates")
-        print(f"weight_distance: {distance.history['distance'][-1]:.6f}")
-        print(f"test accuracy: {accuracy:.4f}", flush=True)
+    print(f"{strategy.num_replicas_in_sync} replicas, batch {BATCH}, {plan.updates} updates")
+    print(f"weight_distance: {distance.history['distance'][-1]:.6f}")
+    print(f"test accuracy: {(outputs.argmax(-1) == test_y).mean():.4f}")
 
 
 if __name__ == "__main__":

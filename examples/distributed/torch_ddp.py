@@ -1,53 +1,72 @@
 r"""torch's DistributedDataParallel, with Keras's `fit` around it.
 
-On this machine's CPU, in two processes:  python examples/distributed/torch_ddp.py
-On a machine with 8 GPUs:                 torchrun --nproc-per-node 8 \
-    examples/distributed/torch_ddp.py
+On this machine's CPU, in two processes:  python torch_ddp.py
+On a machine with 8 GPUs:                 torchrun --nproc-per-node 8 torch_ddp.py
 On 2 such machines, on each of them:      torchrun --nnodes 2 --nproc-per-node 8 \
-    --rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29500 examples/distributed/torch_ddp.py
+    --rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29500 torch_ddp.py
 
 Wrapping a Keras model in DDP does not make `fit` synchronize gradients: `fit` calls the model, not
 the wrapper. `ReplicatedModel` overrides the one method in which that matters.
 """
 
-# ruff: noqa: E402 (Keras reads its backend when it is imported, and a launcher needs no Keras)
-
 import argparse
+import gc
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"
 
 
 def arguments():
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser()
     parser.add_argument("--processes", type=int, default=2, help="without torchrun (default: 2)")
     parser.add_argument("--epochs", type=int, default=8)
     return parser.parse_args()
 
 
 if __name__ == "__main__" and "RANK" not in os.environ:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    processes = ["--nproc-per-node", str(arguments().processes)]
-    sys.exit(subprocess.call([*torchrun, *processes, *sys.argv]))
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # for what the examples share
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    sys.exit(subprocess.call([*torchrun, str(arguments().processes), *sys.argv]))
 
 import keras
 import numpy as np
 import torch
-from _replicated_model import ReplicatedModel, leave_group
 from sklearn.datasets import load_digits
 from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 
 import keras_bigbatch as kbb
+from keras_bigbatch.distribution import average_statistics
 
 
+# --8<-- [start:model]
+class ReplicatedModel(keras.Model):
+    """A model whose training step goes through DDP, so that `fit` synchronizes gradients."""
+
+    def replicate(self):
+        """Wraps the built model; DDP gives all ranks the first one's weights."""
+        wrapper = DistributedDataParallel(self)
+        # Behind a function: as an attribute the wrapper would become a part of the model.
+        self._replica = lambda *args, **kwargs: wrapper(*args, **kwargs)
+
+    def train_step(self, data):
+        """Keras's step on torch, with the wrapper's forward pass in place of the model's."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self.zero_grad()
+        outputs = self._replica(x, training=True)
+        loss = self.compute_loss(x, y, outputs, sample_weight, training=True)
+        self.optimizer.scale_loss(loss).backward()
+        weights = self.trainable_weights
+        with torch.no_grad():
+            self.optimizer.apply([weight.value.grad for weight in weights], weights)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss.detach(), sample_weight=len(x))
+        return self.compute_metrics(x, y, outputs, sample_weight)
+
+
+# --8<-- [end:model]
 def train(epochs):
     """Trains on this rank's part of every batch."""
     cuda = torch.cuda.is_available()
@@ -63,8 +82,7 @@ def train(epochs):
     # One plan for the global batch: the rates and updates are those of all ranks together.
     regime = kbb.Regime(batch=32, epochs=epochs, examples=1536, learning_rate=0.05)
     plan = regime.at(batch=256, stretch=1)
-    # Each rank takes its part of every global batch: what torch's DistributedSampler is for.
-    local = plan.batch // ranks
+    local = plan.batch // ranks  # each rank's part, which torch's DistributedSampler is for
     own = np.arange(1536).reshape(-1, ranks, local)[:, rank].ravel()
 
     inputs = outputs = keras.Input((8, 8, 1))
@@ -78,16 +96,11 @@ def train(epochs):
     sgd = keras.optimizers.SGD(plan.learning_rate, momentum=0.9)
     model.compile(sgd, loss, metrics=["accuracy"])
     model.replicate()
-
-    def average(*_):
-        kbb.distribution.average_statistics(model)
-
     # For batch norms that do not exchange anything; with ghost batch norm it changes nothing.
-    averaging = keras.callbacks.LambdaCallback(on_test_begin=average, on_epoch_end=average)
+    average = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: average_statistics(model))
     distance = kbb.WeightDistance()
     fit = {"batch_size": local, "epochs": plan.epochs, "shuffle": False, "verbose": 0}
-    model.fit(x[own], y[own], callbacks=[averaging, distance], **fit)
-
+    model.fit(x[own], y[own], callbacks=[average, distance], **fit)
     flat = torch.cat([v.value.detach().reshape(-1) for v in model.variables]).cpu()
     everyone = [None] * ranks
     distributed.all_gather_object(everyone, flat)
@@ -102,4 +115,6 @@ def train(epochs):
 if __name__ == "__main__":
     train(arguments().epochs)
     distributed.barrier()
-    leave_group()
+    # A model that still waits for the collector holds the group, whose threads may abort the exit.
+    gc.collect()
+    distributed.destroy_process_group()

@@ -6,19 +6,16 @@ Arguments: rank, ranks, and a file for the ranks to meet in.
 import datetime
 import itertools
 import sys
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "examples" / "distributed"))
 
 import keras
 import numpy as np
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
-from torch_ddp import ReplicatedModel, leave_group
 
 import keras_bigbatch as kbb
 from keras_bigbatch import _backend
+from reproduction.replicated_model import ReplicatedModel, leave_group
 from tests.distribution import cases
 from tests.oracles import ghost_batch_norm, moving_statistics
 

@@ -51,7 +51,7 @@ def test_fast_growth_warns_with_the_number():
 
 
 def test_schedule_warns_of_its_highest_rate():
-    """One that falls to 0 collapses too: `examples/large_batch_methods.py --collapse`."""
+    """One that falls to 0 collapses too: `python -m reproduction methods --collapse`."""
     falling = keras.optimizers.schedules.CosineDecay(0.05, 1600)
     warmed = keras.optimizers.schedules.CosineDecay(0.0, 9000, warmup_target=0.05, warmup_steps=100)
     for schedule in (falling, warmed):

@@ -1,1 +1,0 @@
-"""The papers' networks, recipes, tables and figures; `reproduce.py` runs them."""

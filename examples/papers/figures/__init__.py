@@ -1,1 +1,0 @@
-"""The papers' figures, one module each."""

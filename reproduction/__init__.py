@@ -1,0 +1,1 @@
+"""The papers' networks, recipes, tables and figures: `python -m reproduction` makes them anew."""

@@ -1,0 +1,1 @@
+"""The figures of Gao & Zhong (2020)."""

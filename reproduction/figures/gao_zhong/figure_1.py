@@ -1,0 +1,102 @@
+"""Figure 1 of Gao & Zhong: accuracy against batch size (section 1).
+
+The paper trains AlexNet on CIFAR-10 at batches of 32 to 49152 and shows that the accuracy falls. It
+does not say at which rates. So each batch trains twice here: at the rate of the regime unchanged,
+and at that rate times the square root of the ratio of the batches; for half of the regime's epochs.
+
+Expected: the accuracy falls with the batch at either rate, and less at the square-root rate.
+"""
+
+from reproduction.experiment import Experiment, sources_of
+from reproduction.figures.gao_zhong.statistics import points, shown
+from reproduction.figures.gao_zhong.trainings import batches_of, plan_of
+from reproduction.plotting import means, tidy
+from reproduction.report import markdown_table
+from reproduction.statistics import UNFITTED, by_arm, caveats
+
+RULES = {"none": "unchanged rate", "sqrt": "square-root rate"}
+
+
+class Figure1(Experiment):
+    """Two trainings a batch, but one of the batch that the regime is for."""
+
+    name = "gao-1"
+    title = "Accuracy against batch size"
+    paper = "Gao & Zhong, Figure 1"
+    claim = "Large batches deteriorate the training."
+    sources = sources_of(__file__)
+
+    def cases(self, setting):
+        """An arm is a rule and a batch."""
+        small = setting.regime.batch
+        return [
+            setting.case(_arm(rule, batch), plan_of(setting, batch, rule), setting.plain, rule=rule)
+            for rule in RULES
+            for batch in sorted({small, *batches_of(setting)})
+            if rule == "none" or batch != small
+        ]
+
+    def table(self, results):
+        """A row a batch."""
+        accuracies, fits = by_arm(results, "test_accuracy"), by_arm(results, "train_accuracy")
+        updates = {r["batch"]: (r["epochs"], r["updates"]) for r in results}
+        rows = []
+        for batch in sorted(updates):
+            arms = [_arm(rule, batch) for rule in RULES]
+            rows.append(
+                [
+                    f"{batch:,}",
+                    f"{updates[batch][0]} / {updates[batch][1]:,}",
+                    *(_percent(accuracies, arm) for arm in arms),
+                    *(_percent(fits, arm) for arm in arms),
+                ]
+            )
+        heads = [f"{part} %, {rule}" for part in ("test", "training") for rule in RULES.values()]
+        return markdown_table(["batch", "epochs / updates", *heads], rows)
+
+    def verdict(self, results):
+        """Reproduced where the largest batch is clearly worse than the regime's at both rates."""
+        small, large = _small(results), max(r["batch"] for r in results)
+        found = {rule: points(results, _arm("none", small), _arm(rule, large)) for rule in RULES}
+        clear = [loss > 0 and is_clear for loss, _, is_clear in found.values()]
+        word = "Reproduced" if all(clear) else "Partly" if any(clear) else "Not reproduced"
+        said = " and ".join(
+            f"{-loss:+.1f} ± {noise:.1f} points at the {RULES[rule]}"
+            for rule, (loss, noise, _) in found.items()
+        )
+        return (
+            f"{word}: a batch of {large:,} has against one of {small:,} in as many epochs "
+            f"{said}{caveats(results, UNFITTED)}."
+        )
+
+    def draw(self, picture, results):
+        """Test accuracy on the left, training accuracy on the right."""
+        for axes, part in zip(picture.subplots(1, 2), ("test", "train"), strict=True):
+            accuracies = by_arm(results, f"{part}_accuracy")
+            batches = sorted({r["batch"] for r in results})
+            for number, (rule, label) in enumerate(RULES.items()):
+                values = [_of(accuracies, _arm(rule, batch)) for batch in batches]
+                means(axes, batches, [[100 * v for v in each] for each in values], number, label)
+            axes.set(xscale="log", xlabel="batch, samples")
+            axes.set_ylabel(f"{'test' if part == 'test' else 'training'} accuracy, %")
+            axes.legend(frameon=False)
+            tidy(axes)
+
+
+def _arm(rule, batch):
+    return f"{'same' if rule == 'none' else rule} rate, {batch}"
+
+
+def _small(results):
+    """The regime's batch is the one that has no training at the other rate."""
+    scaled = {r["batch"] for r in results if r["rule"] == "sqrt"}
+    return next(r["batch"] for r in results if r["batch"] not in scaled)
+
+
+def _of(values, arm):
+    """The seeds' values; at the regime's batch both rules are the same training."""
+    return values[arm if arm in values else arm.replace("sqrt", "same")]
+
+
+def _percent(values, arm):
+    return shown([100 * value for value in _of(values, arm)])

@@ -1,0 +1,1 @@
+"""The figures of Hoffer, Hubara & Soudry (2017)."""

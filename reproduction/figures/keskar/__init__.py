@@ -1,0 +1,1 @@
+"""The figures of Keskar et al. (2017)."""

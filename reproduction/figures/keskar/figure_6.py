@@ -1,0 +1,134 @@
+"""Sharpness against the loss along a training: Keskar et al.'s Figure 6.
+
+The figure (section 4) has the cross-entropy across and the sharpness up, a curve a batch. Near the
+start both are as sharp. As the loss falls, the large batch gets sharper; the small one stays as
+sharp at first and then gets flatter.
+
+The paper does not say at which iterates it measured. Here it is the start and some epochs, spaced
+by a factor. Batch norm takes the statistics of the measured batch, as in the authors' code: the
+stored ones lag behind in the first epochs, of which the large batch has few updates.
+
+Expected from earlier trials on MNIST-1D, which measured the ends only: far apart.
+"""
+
+import math
+
+from reproduction.experiment import Experiment, sources_of
+from reproduction.figures.keskar import minima
+from reproduction.plotting import style, tidy
+from reproduction.report import markdown_table
+from reproduction.runs import Case, six_digits
+from reproduction.statistics import by_arm, caveats, mean_and_noise
+
+SPACES = 5  # between the first epoch and the last
+
+
+class Training(Experiment):
+    """The arms SB and LB, measured at a few epochs."""
+
+    name = "keskar-training"
+    title = "Sharpness against the loss along the training"
+    paper = f"{minima.PAPER}, Figure 6"
+    claim = (
+        "As the loss falls, a large batch gets into sharper places, and a small one, in the end, "
+        "into flatter ones."
+    )
+    sources = sources_of(__file__, "minima_measures.py")
+
+    def cases(self, setting):
+        """A training a batch."""
+        minima.in_memory(setting)
+        return [
+            _case(setting, "SB", setting.regime.batch),
+            _case(setting, "LB", setting.large_batch),
+        ]
+
+    def table(self, results):
+        """A row an epoch that was measured."""
+        arms = {arm: [r for r in results if r["arm"] == arm] for arm in ("SB", "LB")}
+        rows = []
+        for place, epoch in enumerate(results[0]["measured_at"]):
+            row = [f"{epoch}"]
+            for runs in arms.values():
+                for key in ("losses", "sharpness"):
+                    row.append(minima.measured([run[key][place] for run in runs]))
+            rows.append(row)
+        heading = ["epoch"]
+        for arm in arms:
+            heading += [f"{arm}: training loss", f"{arm}: sharpness, %"]
+        return markdown_table(heading, rows)
+
+    def verdict(self, results):
+        """LB rises, SB falls, each from the first epoch to the last; and LB ends above SB."""
+        powers = {arm: _change(results, arm) for arm in ("LB", "SB")}
+        ends = [{**result, "end": result["sharpness"][-1]} for result in results]
+        apart, noise = minima.log_ratio(ends, "LB", "SB", "end")
+        criteria = {
+            "LB rises": powers["LB"][0] > powers["LB"][1],
+            "SB falls": powers["SB"][0] < -powers["SB"][1],
+            "LB above SB": apart > noise,
+        }
+        outcome = minima.outcome(criteria, ["LB above SB"])
+        changes = (
+            f"the {name} batch's to {minima.times(powers[arm][0])} the value"
+            for arm, name in (("LB", "large"), ("SB", "small"))
+        )
+        return (
+            f"{outcome}: from the first epoch to the last the sharpness changes, "
+            f"{' and '.join(changes)}; at the end the large batch's is "
+            f"{minima.times(apart)} the small one's{caveats(results)}."
+        )
+
+    def draw(self, picture, results):
+        """Sharpness over the loss on the left, over the epochs on the right; a line a seed."""
+        left, right = picture.subplots(1, 2)
+        for number, arm in enumerate(("SB", "LB")):
+            look = {**style(number), "markersize": 4, "linewidth": 1, "alpha": 0.8}
+            for place, run in enumerate(r for r in results if r["arm"] == arm):
+                label = f"{arm}, batch {run['batch']:,}" if place == 0 else None
+                left.plot(run["losses"], run["sharpness"], label=label, **look)
+                right.plot(run["measured_at"], run["sharpness"], label=label, **look)
+        left.set_xscale("log")
+        left.invert_xaxis()
+        left.set_xlabel("training loss (the training goes to the right)")
+        right.set_xscale("symlog", linthresh=1)
+        right.set_xlabel("epoch")
+        for axes in (left, right):
+            axes.set(yscale="log", ylabel="sharpness, %, box 1e-3, batch statistics")
+            axes.set_title("a line a seed", fontsize=9)
+            axes.legend(frameon=False)
+            tidy(axes)
+
+
+def epochs_to_measure(epochs):
+    """The start, and epochs from the first to the last that grow by a factor."""
+    return sorted({0, *(round(epochs ** (i / SPACES)) for i in range(SPACES + 1))})
+
+
+def _case(setting, arm, batch):
+    effort = minima.effort_of(setting)
+    epochs = epochs_to_measure(setting.regime.epochs)
+    plan = setting.regime.at(batch, rule="none", stretch=1)
+    training = setting.case(arm, plan, setting.plain, measured_at=epochs, effort=effort.settings())
+
+    def run(seed, progress):
+        weights = minima.Weights(epochs)
+        result = training.run(seed, [weights, progress])
+        found = []
+        for epoch in epochs:
+            progress.model.set_weights(weights.kept[epoch])
+            found.append(minima.sharpness(progress.model, setting.data, effort, mode="training"))
+        return {
+            **result,
+            "losses": [six_digits(each.loss) for each in found],
+            "sharpness": [six_digits(each.value) for each in found],
+        }
+
+    return Case(training.arm, training.recipe, training.epochs, run)
+
+
+def _change(results, arm):
+    """Powers of ten from the first epoch's end to the last's, and what they must exceed."""
+    return mean_and_noise(
+        [math.log10(values[-1] / values[1]) for values in by_arm(results, "sharpness")[arm]]
+    )

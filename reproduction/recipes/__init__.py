@@ -1,0 +1,1 @@
+"""How the papers train, and what they report."""

@@ -1,0 +1,185 @@
+"""From trainings to text and files: lines and tables for a terminal, JSON, CSV and Markdown."""
+
+import csv
+import json
+import statistics
+import textwrap
+from pathlib import Path
+
+from reproduction.plotting import written
+from reproduction.runs import QUICK, write_atomically
+from reproduction.statistics import mean_and_noise, spread
+
+COLUMNS = (
+    "arm",
+    "seed",
+    "batch",
+    "epochs",
+    "updates",
+    "samples",
+    "seconds",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
+
+
+def line(result, split):
+    """One training in one line; `split` is what it was scored on."""
+    return (
+        f"{result['updates']:6d} updates  {result['seconds']:5.1f} s  "
+        f"training {100 * result['train_accuracy']:6.2f} %  "
+        f"{split} {100 * result['test_accuracy']:5.2f} %"
+    )
+
+
+def with_deviation(arm):
+    """An accuracy of `summarise`, with its deviation if it has one."""
+    deviation = arm["test_deviation"]
+    return f"{arm['test_accuracy']:.2f}" + ("" if deviation is None else f" ± {deviation:.2f}")
+
+
+def with_noise(values, form="{:.2f}"):
+    """As in "1.57 ± 0.04"; one seed has no noise to show."""
+    mean, noise = mean_and_noise(values)
+    text = form.format(mean)
+    return text if len(values) < 2 else f"{text} ± {form.format(noise)}"
+
+
+def costs(summary, seconds="{:.0f}"):
+    """What each arm cost: rows of a label and a cell an arm."""
+    return [
+        (label, [form.format(arm[key]) for arm in summary.values()])
+        for label, key, form in (
+            ("training accuracy, %", "train_accuracy", "{:.2f}"),
+            ("updates", "updates", "{:,.0f}"),
+            ("samples processed", "samples", "{:,.0f}"),
+            ("seconds", "seconds", seconds),
+        )
+    ]
+
+
+def seeds(numbers):
+    """As in "seeds 10, 11"."""
+    return f"seed{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+
+
+def ruled(notes, *groups, quick=False):
+    """A table for a terminal: notes, and groups of lines with a rule around each."""
+    rule = "-" * max(len(line) for group in groups for line in group)
+    lines = [line for group in groups for line in (*group, rule)]
+    return "\n".join([*notes, *([QUICK] if quick else []), rule, *lines])
+
+
+def write(folder, results, context, columns=COLUMNS):
+    """Write `trainings.csv`, a row a training, and `results.json`, with everything."""
+
+    def write_csv(part):
+        with part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(results)
+
+    content = json.dumps({**context, "trainings": results})
+    # A training that diverged has NaNs, which JSON does not know.
+    content = json.dumps(json.loads(content, parse_constant=lambda _: None), indent=1)
+    write_atomically(folder / "trainings.csv", write_csv)
+    write_atomically(folder / "results.json", lambda part: part.write_text(content + "\n"))
+
+
+def markdown_table(heading, rows):
+    """A table in Markdown, its columns padded so that a terminal shows it well too.
+
+    Args:
+        heading: The columns' names.
+        rows: Lists of cells, as text.
+    """
+    widths = [max(len(row[i]) for row in [heading, *rows]) for i in range(len(heading))]
+
+    def line(cells):
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([line(heading), rule, *map(line, rows)])
+
+
+def cell(values, form="{:.2f}"):
+    """The seeds' mean and standard deviation as the text of a table's cell."""
+    mean = form.format(statistics.fmean(values))
+    if len(values) < 2:
+        return mean
+    return f"{mean} ± {form.replace('+', '').format(spread(values))}"  # a spread has no sign
+
+
+def keep(folder, experiment, results, context):
+    """Writes `results.json` and `trainings.csv`.
+
+    Args:
+        folder: Where they go.
+        experiment: Whose results they are.
+        results: One dictionary a training.
+        context: Everything that they share: data, command, versions, sources.
+    """
+    columns = (*COLUMNS, "network", "normalization", "virtual_batch")
+    write(Path(folder), results, {"experiment": experiment.name, **context}, columns)
+
+
+def make(folder, experiments):
+    """Writes `report.md` and `figure.png` from a folder's `results.json`; returns the report.
+
+    Args:
+        folder: Where `keep` wrote.
+        experiments: The experiments by name.
+    """
+    folder = Path(folder)
+    content = json.loads((folder / "results.json").read_text())
+    experiment, results = experiments[content["experiment"]], content["trainings"]
+    text = page(experiment, content)
+    draw(folder / "figure.png", experiment, content, results)
+    write_atomically(folder / "report.md", lambda part: part.write_text(text))
+    return text
+
+
+def page(experiment, content, folder=None):
+    """The report: what was claimed, what was measured, and with what.
+
+    Args:
+        experiment: Whose results they are.
+        content: Of `results.json`.
+        folder: The name of the folder beside the page that has the picture, on a page of several
+            reports; it is the heading's anchor too.
+    """
+    results, machine = content["trainings"], content["hardware"]
+    versions = content["versions"]
+    backend = versions["backend"]
+    seconds = sum(result["seconds"] for result in results)
+    quick = content["settings"]["quick"]
+    name = content["data"].partition(",")[0]
+    lines = [
+        f"## {experiment.title}, {name}" + (f" {{#{folder}}}" if folder else ""),
+        f"*{experiment.paper}.* {experiment.claim}",
+        experiment.table(results),
+        QUICK if quick else experiment.verdict(results),
+        f"![{experiment.title}]({f'{folder}/' if folder else ''}figure.png)",
+        f"{content['data']}; {content['notes']}. Mean ± standard deviation over the seeds "
+        f"{', '.join(map(str, content['seeds']))}. {len(results)} trainings, {seconds:,.0f} s in "
+        f"all, on {machine['cores']} cores of {machine['accelerator'] or machine['cpu']} with "
+        f"Keras {versions['keras']} and {backend} {versions[backend]}.",
+        f"```sh\n{wrapped(content['command'])}\n```",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def wrapped(command):
+    """A command on lines that a page shows whole."""
+    lines = textwrap.wrap(command, 74, break_long_words=False, break_on_hyphens=False)
+    return " \\\n    ".join(lines)
+
+
+def draw(path, experiment, content, results):
+    """The picture, as PNG."""
+    title = f"{experiment.title}, {content['data']}"
+    with written(path, title, content["settings"]["quick"], dpi=120) as picture:
+        experiment.draw(picture, results)

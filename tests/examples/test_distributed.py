@@ -1,0 +1,75 @@
+"""The examples in examples/distributed, each copied alone and run as a reader does, on the CPU."""
+
+import re
+import shutil
+
+import keras
+import pytest
+
+from tests.distribution import processes
+
+BACKEND = keras.backend.backend()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs an example; returns its printed lines, and the distance among them."""
+
+    def run(script, *arguments):
+        copy = shutil.copy(processes.EXAMPLES / script, tmp_path)
+        printed = processes.run(copy, "--epochs", 2, *arguments)
+        (distance,) = re.findall(r"^weight_distance: ([0-9.]+)$", printed, re.M)
+        assert "12 updates" in printed, "those of the global batch"
+        return printed, float(distance)
+
+    return run
+
+
+def only_on(backend):
+    if backend != BACKEND:
+        pytest.skip(f"run with the tests of {backend}")
+
+
+def test_every_example_is_run_here():
+    names = {path.name for path in processes.EXAMPLES.glob("*.py")}
+    assert names == {
+        "tensorflow_mirrored.py",
+        "tensorflow_multi_worker.py",
+        "jax_data_parallel.py",
+        "jax_multi_process.py",
+        "torch_ddp.py",
+    }
+
+
+def test_tensorflow_mirrored(run):
+    only_on("tensorflow")
+    printed, distance = run("tensorflow_mirrored.py")
+    assert "2 replicas, batch 256" in printed
+    # Micro-batches inside the step, and a custom loop over two processes: the same training.
+    printed, in_parts = run("tensorflow_mirrored.py", "--micro-batches", 2)
+    assert in_parts == pytest.approx(distance, rel=1e-5)
+    printed, two_processes = run("tensorflow_multi_worker.py")
+    assert "2 replicas, batch 256" in printed
+    assert two_processes == pytest.approx(distance, rel=1e-5)
+    _, one_device = run("tensorflow_mirrored.py", "--devices", 1)
+    assert one_device == pytest.approx(distance, rel=1e-5)
+
+
+def test_jax(run):
+    only_on("jax")
+    printed, distance = run("jax_data_parallel.py")
+    assert "8 devices, global batch 256" in printed
+    _, on_a_mesh = run("jax_data_parallel.py", "--model", 2)
+    assert on_a_mesh == pytest.approx(distance, rel=1e-5)
+    printed, two_processes = run("jax_multi_process.py")
+    assert "2 processes, 8 devices" in printed
+    assert two_processes == pytest.approx(distance, rel=1e-5)
+
+
+def test_torch_ddp(run):
+    only_on("torch")
+    printed, distance = run("torch_ddp.py")
+    assert "2 ranks, global batch 256" in printed
+    assert "largest difference between ranks: 0.0e+00" in printed
+    _, one_process = run("torch_ddp.py", "--processes", 1)
+    assert one_process == pytest.approx(distance, rel=1e-5)

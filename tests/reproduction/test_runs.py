@@ -1,0 +1,32 @@
+"""What is kept of a training: by what it is known, and that there is never half a file."""
+
+import pytest
+
+from reproduction import runs
+
+
+def test_another_source_or_version_is_another_experiment(tmp_path, monkeypatch):
+    folder, recipe = tmp_path / "runs", {"batch": 4}
+    runs.Runs(folder, {"data": "digits"}, ["data/arrays.py"]).keep("SB", 1, recipe, {"updates": 3})
+    assert (
+        runs.Runs(folder, {"data": "digits"}, ["data/arrays.py"]).get("SB", 1, recipe)["updates"]
+        == 3
+    )
+    assert runs.Runs(folder, {"data": "digits"}, ["statistics.py"]).get("SB", 1, recipe) is None
+    assert runs.Runs(folder, {"data": "mnist"}, ["data/arrays.py"]).get("SB", 1, recipe) is None
+    monkeypatch.setattr(runs, "versions", lambda: {"keras": "0"})
+    assert runs.Runs(folder, {"data": "digits"}, ["data/arrays.py"]).get("SB", 1, recipe) is None
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "new folder" / "file"
+    runs.write_atomically(path, lambda part: part.write_text("old"))
+
+    def fail(part):
+        part.write_text("half of the n")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        runs.write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
