@@ -12,7 +12,6 @@ start of each epoch, without the momentum of the old one.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import keras_bigbatch as kbb
 from reproduction.networks import plain as plain_networks
@@ -125,21 +124,21 @@ def _bigbatch(paper_row, **differences):
     )
 
 
-_CIFAR10: dict[str, Any] = {
+_CIFAR10 = {
     "dataset": "cifar10",
     "examples": 50_000,
     "shape": (32, 32, 3),
     "classes": 10,
     "augmentation": "cifar_crop_flip",  # preprocess.py, for all networks; the paper is silent
 }
-_CIFAR100: dict[str, Any] = {**_CIFAR10, "dataset": "cifar100", "classes": 100}
+_CIFAR100 = {**_CIFAR10, "dataset": "cifar100", "classes": 100}
 
 # He et al. (2016), section 4.2: drops after 32 000 and 48 000 updates at 128, the end after 64 000,
 # where bigBatch drops once more and goes on to its default of 200 epochs.
-_HE: dict[str, Any] = {"epochs": 200, "learning_rate": {0: 0.1, 81: 0.01, 122: 1e-3, 164: 1e-4}}
+_HE = {"epochs": 200, "learning_rate": {0: 0.1, 81: 0.01, 122: 1e-3, 164: 1e-4}}
 
 # Section 2: "a fixed learning rate that decreases". bigBatch's rates less their rise: our choice.
-_SHALLOW: dict[str, Any] = {
+_SHALLOW = {
     "epochs": 200,
     "learning_rate": {0: 0.01, 120: 1e-3, 180: 1e-4},
     "weight_decay": 5e-4,
@@ -235,7 +234,7 @@ TABLE2["AlexNet-8192"] = replace(
 
 # Where its models/cifar_shallow.py leaves the text: the rate rises at epoch 60, and momentum, which
 # it does not set, is 0. The network differs from Keskar's, which the paper cites.
-_SHALLOW_BIGBATCH: dict[str, Any] = {
+_SHALLOW_BIGBATCH = {
     "network": plain_networks.shallow_bigbatch,
     "learning_rate": {0: 1e-3, 60: 0.01, 120: 1e-3, 180: 1e-4},
     "momentum": 0.0,

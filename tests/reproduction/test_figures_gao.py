@@ -24,7 +24,7 @@ BATCHES = [10, 20, 40]
 
 
 def on_one_backend():
-    """Their parts are tested on each, and the trainings are those of `closing_the_gap.py`."""
+    """Their parts are tested on each, and the trainings are those of the demo."""
     if keras.backend.backend() != "torch":
         pytest.skip("whole figures are made on torch, which compiles nothing")
 

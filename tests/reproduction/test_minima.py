@@ -11,7 +11,7 @@ from reproduction import minima, minima_measures, minima_report, plotting, repor
 from reproduction.__main__ import main
 from reproduction.data import arrays
 from reproduction.networks.small import network
-from tests.reproduction.helpers import PNG, only_on_jax, printed
+from tests.reproduction.helpers import PNG, only_on_jax, printed, small_network
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,8 @@ def quick_minima(tmp_path_factory, drawn):
     folder = tmp_path_factory.mktemp("minima")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrays, "mnist1d", lambda: drawn)
+        patch.setattr(training.train, "__defaults__", (small_network, training.sgd))
+        patch.setattr(minima_measures, "network", small_network)
         return printed("minima", "--quick", "--seeds", 3, "--output", folder), folder
 
 

@@ -25,8 +25,8 @@ def mnist1d_is_a_data_set():
     from tests.reproduction import mnist1d_dataset  # noqa: F401 - registers it
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipelines, "DATA_SETS", (*pipelines.DATA_SETS, "mnist1d"))
-        patch.setitem(augmentation.AUGMENTATIONS, "none", pipelines.DATA_SETS)
+        patch.setattr(pipelines, "DATA_SETS", names := (*pipelines.DATA_SETS, "mnist1d"))
+        patch.setitem(augmentation.AUGMENTATIONS, "none", names)
         yield
 
 
@@ -56,7 +56,6 @@ def folder(tmp_path_factory, drawn):
 
 
 def batches(fitted):
-    """One epoch."""
     return [(x, y) for x, y in fitted["x"].as_numpy_iterator()]
 
 
