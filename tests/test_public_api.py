@@ -74,6 +74,7 @@ def test_symbol_is_described(path):
     first, rest = description.split("\n", 1)
     assert first.endswith("."), "the first line says what it does, in one sentence"
     assert "Args:" in rest or "Attributes:" in rest
+    assert description.count("\n") < 55, "what does not fit belongs on a page"
 
 
 def test_package_says_that_it_is_typed():

@@ -34,56 +34,43 @@ class GradientNoiseScale(keras.callbacks.Callback):
 
     Use it to learn from a run with a small or middling batch how large a batch would have paid:
     batches well beyond the noise scale bring little. It usually grows as the loss falls, so a batch
-    that is too large in the first epochs may pay later.
-    `keras_bigbatch.diagnostics.gradient_noise_scale` has the details of the estimate, and does it
-    once. Numerator and denominator are averaged over the measurements separately, with exponential
-    weights, and then divided. The interval comes from the spread between the draws of each
-    measurement. It does not know that the average lags by some `1 / (1 - smoothing)` measurements.
+    that is too large in the first epochs may pay later. `diagnostics.gradient_noise_scale` has the
+    formula and the estimate. Here numerator and denominator are averaged over the measurements,
+    each with exponential weights, and then divided; the average lags by some `1 / (1 - smoothing)`
+    measurements, which the interval does not know.
 
-    *What it adds to `logs`*: `gradient_noise_scale` at each epoch's end, in samples; NaN while the
-    mean gradient cannot be told from noise. Put it before `CSVLogger` and `TensorBoard`.
-
-    *When it measures*: at each epoch's end, and after the updates that `frequency` names, just
-    before the next batch; under `steps_per_execution`, at the first batch boundary past such an
-    update. It has no effect on the training: the weights after `fit` are the same to the bit. Each
-    `fit` starts afresh, as Keras's `History` does. A measurement costs the gradients of
-    `draws * large_batch` samples.
+    It measures at each epoch's end and after the updates that `frequency` names, and adds
+    `gradient_noise_scale` (in samples, NaN while unknown) to `logs`. The training is unchanged. A
+    measurement costs the gradients of `draws * large_batch` samples.
 
     Args:
-        x: The data or a sample of them, as in `fit`. From arrays samples are drawn at random; a
-            data set (tf.data, `DataLoader`, `PyDataset`) goes on where the last measurement
-            stopped.
+        x: As in `fit`, all or a sample. A data set goes on where the last measurement stopped.
         y: As in `fit`, with arrays.
         small_batch: Samples in a small batch. The device holds one at a time.
-        large_batch: Samples in a large batch, a multiple of `small_batch`. Best near the noise
-            scale or above.
+        large_batch: A multiple of `small_batch`, in samples; best near the noise scale or above.
         frequency: `"log"` for about 10 measurements a decade of updates, `"epoch"` for the epochs'
             ends only, or an integer n for updates n, 2n, ....
         draws: Large batches a measurement, 2 or more.
         smoothing: Weight of the average so far against a new measurement: 0 or more, less than 1.
         sample_weight: As in `fit`, with arrays.
-        mode: `"training"`: batch norm takes the statistics of each batch, and random layers draw
-            the same numbers for each. `"inference"`: norm layers take their stored statistics.
+        mode: `"training"`: norm layers take each batch's statistics. `"inference"`: stored ones.
         seed: Seed of the draws from arrays.
-        verbose: 1 to print once beyond which batch more bring little, when the ends of the interval
-            are within a factor of two; 0 not to.
+        verbose: 1 to print once beyond which batch more bring little, when the interval's ends are
+            within a factor of two; 0 not to.
 
     Attributes:
         history: `{"update": [...], "noise_scale": [...], "low": [...], "high": [...]}`, the average
-            and the ends of its 95 % interval; and `"trace"` and `"gradient_norm_squared"` of each
-            measurement alone.
+            with its 95 % interval; and each measurement's `"trace"` and `"gradient_norm_squared"`.
         noise_scale: The last average, a `keras_bigbatch.diagnostics.NoiseScale`, or None.
 
     Raises:
-        ValueError: If an argument is not as above. In `fit`: if the data set has less than two
-            large batches.
+        ValueError: If an argument is not as above. In `fit`: with less than two large batches.
 
     Example:
 
     ```python
     import keras, numpy as np
     import keras_bigbatch as kbb
-
     x, y = np.random.rand(1024, 8), np.random.rand(1024)
     model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.01), "mse")

@@ -34,53 +34,33 @@ class LayerStrides(keras.callbacks.Callback):
     """Measures each layer's gradient, stride, loss stride and curvature radius while training.
 
     Use it to see which layer a large batch has left behind: `print(strides.table())` marks the
-    layers whose weights move, for their size, less than a tenth of what the median layer's do.
-    Layer-wise rates (`LARS`, `MCLR`) are for them. With g the gradient of a batch at the weights w
-    before an update, D the step of the optimizer, and means over the layer's weights and over
-    batches:
+    layers whose relative stride is less than a tenth of the median layer's. Layer-wise rates
+    (`LARS`, `MCLR`) are for them. With g the gradient of a batch at the weights w before an update,
+    D the optimizer's step in it, and means over the layer's weights and over batches:
 
-    - `gradient`: mean of `abs(g)`. Of zero-mean noise alone it falls with `1 / sqrt(batch)`.
-    - `squared_gradient`: mean of `g ** 2`.
-    - `stride`: mean of `abs(D)`, in one update.
-    - `relative_stride`: `stride` over the mean of `abs(w)`.
-    - `loss_stride`: `-sum(g * D)` with the mean g: what the step takes off the loss, to first
-      order.
-    - `radius`: median of `abs(w / g)`, the paper's radius of curvature: the rate at which a
-      gradient step would be as long as the weight. A large one is a slow layer.
-    - `signal`: norm of the expected gradient over the norm of a batch's deviation from it. Far
-      below 1, nearly all of a step is noise.
+    - `gradient` and `squared_gradient`: means of `abs(g)` and of `g ** 2`.
+    - `stride`: mean of `abs(D)`, per update. `relative_stride`: that over the mean of `abs(w)`.
+    - `loss_stride`: `-sum(g * D)` with the mean g: what D takes off the loss, to first order.
+    - `radius`: median of `abs(w / g)`, the paper's radius of curvature.
+    - `signal`: norm of the expected gradient over the norm of a batch's deviation from it.
 
-    *What it adds to `logs`*: `relative_stride`, the median over the layers, and
-    `least_relative_stride`, of the epoch's last measurement; NaN if there is none. Put it before
-    `CSVLogger` and `TensorBoard`.
-
-    *When it measures*: the first update of each epoch, and the updates that `frequency` names: the
-    gradients just before it, the step just after. Under `steps_per_execution` the step is that of
-    several updates, divided by their number. The weights after `fit` are the same to the bit. Each
-    `fit` starts afresh.
-
-    A measurement costs the gradients of `batches` batches. Differs from the paper: its strides are
-    divided by the rate, and its loss stride is that of the batch which the step is from;
-    `loss_stride` here is of other data.
+    It measures in each epoch's first update and in those that `frequency` names, and adds the
+    layers' median `relative_stride` and their `least_relative_stride` to `logs`. The training is
+    unchanged. Differs from the paper: strides are not divided by the rate, and `loss_stride` takes
+    its gradient from other data than the step.
 
     Args:
-        x: The data or a sample of them, as in `fit`. From arrays samples are drawn at random; a
-            data set (tf.data, `DataLoader`, `PyDataset`) goes on where the last measurement
-            stopped.
+        x: As in `fit`, all or a sample. A data set goes on where the last measurement stopped.
         y: As in `fit`, with arrays.
         batch_size: Samples in a batch: the batch of the training.
-        frequency: `"log"` for about 10 measurements a decade of updates, `"epoch"` for the epochs'
-            first updates only, or an integer n for updates n, 2n, ....
-        batches: Batches a measurement; 2 or more to have `signal`.
+        frequency: Other updates: `"log"` (about 10 a decade), `"epoch"` (none), int n (n, 2n, ...).
+        batches: Batches a measurement; their gradients are its cost. `signal` needs 2 or more.
         sample_weight: As in `fit`, with arrays.
-        mode: `"training"`: batch norm takes the statistics of each batch, and random layers draw
-            the same numbers for each. `"inference"`: norm layers take their stored statistics.
+        mode: `"training"`: norm layers take each batch's statistics. `"inference"`: stored ones.
         seed: Seed of the draws from arrays.
 
     Attributes:
-        history: `{"update": [...], "layers": {layer path: {column: [...]}}}` with the columns
-            above. A layer is a variable's `path` without the last part, all its trainable variables
-            together.
+        history: `{"update": [...], "layers": {layer path: {column: [...]}}}`, columns as above.
 
     Raises:
         ValueError: If an argument is not as above. In `fit`: if the model has no trainable
@@ -91,7 +71,6 @@ class LayerStrides(keras.callbacks.Callback):
     ```python
     import keras, numpy as np
     import keras_bigbatch as kbb
-
     x, y = np.random.rand(512, 8), np.random.rand(512)
     model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.01), "mse")

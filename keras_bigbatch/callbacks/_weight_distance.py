@@ -27,23 +27,15 @@ class WeightDistance(keras.callbacks.Callback):
     wider, with `t` in optimizer updates: accumulated micro-steps and the steps that a
     `LossScaleOptimizer` skips do not count.
 
-    *What it adds to `logs`*: `weight_distance` at each epoch's end. Put it *before* `CSVLogger` or
-    `TensorBoard`; the `History` that `fit` returns always has it.
+    It measures at each epoch's end and after the updates that `frequency` names, and adds
+    `weight_distance` to `logs`: put it before `CSVLogger` and `TensorBoard`. The training is
+    unchanged.
 
-    *When it measures*: at each epoch's end, and after the updates that `frequency` names, just
-    before the next batch; under `steps_per_execution`, at the first batch boundary past such an
-    update. It has no effect on the training: the weights after `fit` are the same to the bit.
-
-    *What it costs*: one more copy of the trainable weights where they live; per measurement one
-    pass over both; between measurements one comparison a batch. With `path`, the start weights are
-    written again at each epoch's end.
-
-    w_0 is taken when the first epoch begins, after other callbacks have restored weights. Without
-    `path` every `fit` starts afresh, while `t` goes on as the optimizer counts it. With `path`, w_0
-    and the history are kept in that file. A `fit` whose optimizer has made updates goes on from the
-    file, so that a run under `BackupAndRestore` (in either order) has the distances of an
-    uninterrupted one. A `fit` that begins at update 0 overwrites it. Use one file a training,
-    outside `backup_dir`, which Keras deletes in the end.
+    w_0 is taken when the first epoch begins. Without `path` every `fit` starts afresh, while `t`
+    goes on as the optimizer counts it. With `path`, w_0 and the history are kept in that file: a
+    `fit` whose optimizer has made updates goes on from it, as under `BackupAndRestore`, and one
+    that begins at update 0 overwrites it. Use one file a training, outside `backup_dir`, which
+    Keras deletes in the end.
 
     Differs from the paper's code (bigBatch), which logs the first parameter tensor only, once an
     epoch, and from Cockpit's `Distance`, which gives the tensors one by one.
@@ -61,22 +53,19 @@ class WeightDistance(keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is not as above. In `fit`: if the model has no trainable
-            variables or (on TensorFlow) is not built yet, or if the file at `path` is of another
-            model.
+            variables or (on TensorFlow) is not built, or the file at `path` is of another model.
 
     Example:
 
     ```python
     import keras, numpy as np
     import keras_bigbatch as kbb
-
     model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.01), "mse")
     distance = kbb.WeightDistance()
     x, y = np.random.rand(256, 8), np.random.rand(256)
     model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=[distance])
-    print(distance.history["update"][-1], distance.history["distance"][-1])
-    print(distance.fit())
+    print(distance.history["update"][-1], distance.history["distance"][-1], distance.fit())
     ```
 
     References:

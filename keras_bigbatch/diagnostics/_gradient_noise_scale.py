@@ -39,31 +39,27 @@ def gradient_noise_scale(
         B_noise = trace(covariance of a sample's gradient) / norm(mean gradient) ** 2
 
     the batch whose gradient has as much noise as signal. Well below it, twice the batch needs
-    nearly half the updates. At it, an update makes half of the progress that the gradient of all
-    data would make; well beyond it a larger batch brings little. It grows in training, often a
-    hundredfold, and says nothing of how well the result generalizes.
+    nearly half the updates; well beyond it a larger batch brings little. It grows in training,
+    often a hundredfold, and says nothing of how well the result generalizes. An optimizer with
+    momentum or adaptive rates sees other noise than this.
 
     Each draw is a large batch, taken in small ones. The squared norms of the large batch's gradient
     and of the small ones' give unbiased estimates of numerator and denominator (the two-batch
     estimator). Each is averaged over the draws before the division. The interval is Fieller's,
-    which stays right where the denominator is small. Where the denominator cannot be told from
-    zero, as at the end of most trainings, the value is NaN, with a warning and a lower bound. A
-    `large_batch` near the noise scale or above tells most for its samples. The model is not
-    changed, even after an error or an interrupt. An optimizer with momentum or adaptive rates sees
-    other noise than this.
+    which stays right where the denominator is small; where that cannot be told from zero, the value
+    is NaN, with a warning and a lower bound. The model is not changed.
 
     Args:
         model: A compiled `keras.Model` that has weights.
-        x: As in `fit`. From arrays samples are drawn with replacement. A data set (tf.data,
-            `DataLoader`, `PyDataset`) is read once, in its own order, which must be random.
+        x: As in `fit`. From arrays samples are drawn with replacement. A data set is read once, in
+            its own order, which must be random.
         y: As in `fit`, with arrays.
         small_batch: Samples in a small batch. The device holds one at a time.
-        large_batch: Samples in a large batch, a multiple of `small_batch`.
+        large_batch: A multiple of `small_batch`, in samples; best near the noise scale or above.
         draws: Large batches, 2 or more; fewer if a data set has fewer.
         sample_weight: As in `fit`, with arrays; part of a sample's gradient.
-        mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
-            `"training"`: those of each small batch, so that it is the noise scale of ghost batches
-            of this size.
+        mode: `"inference"`: norm layers take stored statistics. `"training"`: those of each small
+            batch, so that it is the noise scale of ghost batches of this size.
         seed: Seed of the draws from arrays.
         verbose: 1 for a progress bar, a step a small batch.
 
@@ -77,14 +73,11 @@ def gradient_noise_scale(
     Example:
 
     ```python
-    import keras, numpy as np
-    import keras_bigbatch as kbb
-
+    import keras, numpy as np, keras_bigbatch as kbb
     x = np.random.default_rng(0).normal(size=(2048, 8))
-    y = x.sum(1) + np.random.default_rng(1).normal(size=2048)
     model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    print(kbb.diagnostics.gradient_noise_scale(model, x, y, 32, 256))
+    print(kbb.diagnostics.gradient_noise_scale(model, x, x.sum(1) + x.prod(1), 32, 256))
     ```
 
     References:

@@ -62,9 +62,8 @@ def hessian_eigenvalues(
     it at a rate above `2 / values[0]`. The Hessian is that of the compiled loss with respect to all
     trainable variables. It is never built: Lanczos iterations with full reorthogonalization need
     its products with vectors only, each an exact pass over the data. A top eigenvalue takes ten to
-    thirty-five. Where ReLU and the like have no second derivative, the backend's counts. The model
-    is not changed, even after an error or an interrupt. An eigenvalue that occurs several times may
-    be found once.
+    thirty-five. Where ReLU and the like have no second derivative, the backend's counts. An
+    eigenvalue that occurs several times may be found once. The model is not changed.
 
     Differs from PyHessian: the algebraically largest eigenvalues and not those of the largest
     magnitude; Lanczos instead of power iterations, which need several times the passes; residuals
@@ -72,14 +71,12 @@ def hessian_eigenvalues(
 
     Args:
         model: A compiled `keras.Model` that has weights.
-        x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
-            `PyDataset`), which must yield the same samples in each pass.
+        x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
         y: As in `fit`, with arrays.
         k: How many eigenvalues, at most the number of trainable values.
         sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
-        mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
-            `"training"`: those of each batch, and random layers draw the same numbers for each.
+        batch_size: Samples a batch, with arrays; 256 if None.
+        mode: `"inference"`: norm layers take stored statistics. `"training"`: each batch's own.
         tolerance: A value has converged when its residual is at most this share of it.
         max_iterations: Passes over the data after which to give up, with a warning.
         basis_size: Vectors kept on the host, at least `k + 2`; `max(12, 2 * k + 8)` if None.

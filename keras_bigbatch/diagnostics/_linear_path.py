@@ -76,12 +76,11 @@ def linear_path(
         model: A compiled `keras.Model` that has weights.
         weights_a: The weights at alpha 0, as `model.get_weights()` gave them.
         weights_b: The weights at alpha 1.
-        x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
-            `PyDataset`), which must yield the same samples in each pass.
+        x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
         y: As in `fit`, with arrays.
         alphas: The points; 25 from -1 to 2 if None, as in the paper.
         sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
+        batch_size: Samples a batch, with arrays; 256 if None.
         mode: `"inference"`, `"estimated"` or `"training"`, as above.
         verbose: 1 for a progress bar, a step a point.
 
@@ -94,9 +93,7 @@ def linear_path(
     Example:
 
     ```python
-    import keras, numpy as np
-    import keras_bigbatch as kbb
-
+    import keras, numpy as np, keras_bigbatch as kbb
     x = np.random.default_rng(0).normal(size=(256, 4))
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.1), "mse")

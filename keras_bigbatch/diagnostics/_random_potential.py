@@ -110,22 +110,19 @@ def random_potential(
     - At initialization batch norm's stored statistics are not those of the data: take
       `mode="training"` there. The paper does not say which it took.
 
-    The model is not changed, even after an error or an interrupt. Differs from the paper: the slope
-    is fitted. The authors released no code for this.
+    Differs from the paper: the slope is fitted. The model is not changed.
 
     Args:
         model: A compiled `keras.Model` that has weights.
-        x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
-            `PyDataset`), which must yield the same samples in each pass.
+        x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
         y: As in `fit`, with arrays.
         max_distance: The largest distance. The paper takes how far the training comes, about 10.
         draws: Random points, each a pass over the data.
         bins: Bins of equal width; those with fewer than two draws are left out.
         fit_from: Distance from which bins are fitted; a tenth of `max_distance` if None.
         sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
-        mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
-            `"training"`: those of each batch, and random layers draw the same numbers for each.
+        batch_size: Samples a batch, with arrays; 256 if None.
+        mode: `"inference"`: norm layers take stored statistics. `"training"`: each batch's own.
         seed: Seed of distances and directions.
         verbose: 1 for a progress bar, a step a draw.
 
@@ -139,9 +136,7 @@ def random_potential(
     Example:
 
     ```python
-    import keras, numpy as np
-    import keras_bigbatch as kbb
-
+    import keras, numpy as np, keras_bigbatch as kbb
     x = np.random.default_rng(0).normal(size=(64, 4))
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -149,8 +144,7 @@ def random_potential(
     ```
 
     References:
-        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 3, and equation 8, figure
-          4
+        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 3, equation 8, figure 4
     """
     max_distance = positive_number("max_distance", max_distance, "It is a norm of weights.")
     draws = positive_integer("draws", draws, "It is the number of passes over the data.")

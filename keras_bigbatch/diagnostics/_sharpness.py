@@ -79,25 +79,20 @@ def sharpness(
     change nothing: `|y_i| <= epsilon * |w_i|`, or `y = |w| * A z` with `|z_i| <= epsilon`.
 
     The value is a lower bound: SciPy's L-BFGS-B and steps along the gradient's signs take turns,
-    each from another random point of the box. The search ends when `starts` of them came to the
-    same maximum, or after `max_iterations` passes. Where they differ (`.found`, `.converged`),
-    allow more passes. The model is not changed, even after an error or an interrupt.
-
-    Differs from the paper, which makes ten L-BFGS-B iterations from one start: at very flat minima
-    they stop far below the maximum.
+    each from another random point of the box, until `starts` of them came to the same maximum, or
+    for `max_iterations` passes (`.found` and `.converged` tell). The model is not changed. Differs
+    from the paper: its ten L-BFGS-B iterations from one start end too low at very flat minima.
 
     Args:
         model: A compiled `keras.Model` that has weights.
-        x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
-            `PyDataset`), which must yield the same samples in each pass.
+        x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
         y: As in `fit`, with arrays.
         epsilon: Size of the box. The paper takes 1e-3 and 5e-4.
         subspace: Dimension p, at most the number of trainable values; None for the full space.
         adaptive: Whether the box is relative to each weight.
         sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
-        mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
-            `"training"`: those of each batch, and random layers draw the same numbers for each.
+        batch_size: Samples a batch, with arrays; 256 if None.
+        mode: `"inference"`: norm layers take stored statistics. `"training"`: each batch's own.
         maximizer: `"both"`, `"l-bfgs-b"` or `"ascent"`. All but the last need SciPy.
         starts: Starts that must agree; each maximizer has at least so many if they do not.
         max_iterations: Passes over the data at most, besides the first; an even share for a start.
@@ -115,20 +110,16 @@ def sharpness(
     Example:
 
     ```python
-    import keras, numpy as np
-    import keras_bigbatch as kbb
-
+    import keras, numpy as np, keras_bigbatch as kbb
     x = np.random.default_rng(0).normal(size=(256, 4))
-    model = keras.Sequential([keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(0.1), "mse")
-    model.fit(x, np.sin(x.sum(1)), epochs=5, verbose=0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
     print(kbb.diagnostics.sharpness(model, x, np.sin(x.sum(1))))
     ```
 
     References:
         - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 2.2.2, metric 2.1
         - [Kwon et al., 2021](https://arxiv.org/abs/2102.11600), section 3 (adaptive sharpness)
-        - [Byrd et al., 1995](https://doi.org/10.1137/0916069) (L-BFGS-B)
     """
     epsilon = positive_number("epsilon", epsilon, "It is the size of the box, 1e-3 in the paper.")
     adaptive = boolean("adaptive", adaptive)

@@ -25,23 +25,19 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization with the statistics of small, "ghost" batches inside a large batch.
 
     Use it in place of `keras.layers.BatchNormalization` when the batch is larger than the one the
-    recipe was tuned at, with that small batch's size or less as `virtual_batch` (sizes are counted
-    in samples): the large batch then keeps the noise of small-batch statistics, the lack of which
-    is a part of what it loses in test accuracy. In training every group of `virtual_batch` samples
-    is normalized by its own moments:
+    recipe was tuned at, with that small batch's size or less as `virtual_batch`: the large batch
+    then keeps the noise of small-batch statistics, the lack of which is a part of what it loses in
+    test accuracy. In training every group of `virtual_batch` samples is normalized by its moments:
 
     `y = gamma * (x - mean(group)) / sqrt(variance(group) + epsilon) + beta`
 
     Groups are contiguous along axis 0 and share `gamma` and `beta`. A tail of fewer samples joins
-    the last group, and a batch of up to `virtual_batch` samples is one group: plain batch norm.
-    Moments are taken over the group's samples and all positions, in float32 also under mixed
-    precision (in float64 for float64 input on TensorFlow).
-
+    the last group; a smaller batch is one group. Moments are taken over the group's samples and all
+    positions, in float32 also under mixed precision (in float64 for float64 input on TensorFlow).
     In inference, or with `trainable=False`, it is plain batch norm with the moving statistics.
-    Weights have the names and shapes of plain batch norm.
-
-    On many devices, groups are cut from a replica's own part of the batch, on JAX from the global
-    batch; the moving statistics are the same on all replicas (see the page "On many devices").
+    Weights have the names and shapes of plain batch norm. On many devices, groups are cut from a
+    replica's own part of the batch, on JAX from the global batch; the moving statistics are the
+    same on all replicas (see the page "On many devices").
 
     A `mask` (of the input's shape without the channel axis) leaves positions out of the statistics.
     A group that is masked throughout, or whose moments are not finite, contributes nothing to the
@@ -66,10 +62,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     Example:
 
     ```python
-    import keras
-    import numpy as np
+    import keras, numpy as np
     from keras_bigbatch import GhostBatchNormalization
-
     norm = GhostBatchNormalization(virtual_batch=32)
     model = keras.Sequential([keras.layers.Dense(16, use_bias=False), norm, keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -78,8 +72,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     ```
 
     References:
-        - [Hoffer, Hubara & Soudry, 2017](https://arxiv.org/abs/1705.08741), section 4 and
-          Algorithm 1
+        - [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), section 4 and Algorithm 1
     """
 
     def __init__(

@@ -20,9 +20,7 @@ class LARS(LayerwiseOptimizer):
 
     Use it in place of SGD with momentum at batches so large that SGD at a scaled rate diverges or
     crawls, on networks with batch norm. For transformers, or in place of Adam, use Keras's own
-    `keras.optimizers.Lamb`, which is the same idea over Adam's update (its `weight_decay` is
-    decoupled, outside its ratio, so only without decay is it LAMB as published). With all norms
-    over a whole variable, an update is
+    `keras.optimizers.Lamb`. With all norms over a whole variable, an update is
 
         u = g + weight_decay * w
         v = momentum * v - learning_rate * trust_coefficient * norm(w) / denominator * u
@@ -34,31 +32,23 @@ class LARS(LayerwiseOptimizer):
     | `"gradient"` | `norm(g)` | Gao and Zhong, equation 23 |
     | `"decayed_gradient"` | `norm(g + weight_decay * w)` | optax, TensorFlow's model garden |
 
-    Without decay they are the same. `rate_in_momentum=True` is the paper's and optax's order;
-    timm and apex multiply by the rate last (False).
+    `learning_rate * trust_coefficient` is the relative step of an update, 0.0003 at the defaults;
+    momentum makes it up to 10 times that. Rates for SGD do not carry over. Biases, gamma and beta
+    get SGD at `learning_rate` itself. Without weight decay (in the ratio, not Keras's decoupled
+    one) the weights grow without bound in a long training; see `LayerwiseOptimizer`.
 
-    *Rates*: `learning_rate * trust_coefficient` is the relative step of an update, 0.0003 at the
-    defaults; momentum makes it up to 10 times that. The excluded variables (biases, and batch
-    norm's gamma and beta) get SGD at `learning_rate` itself. Rates for SGD do not carry over. The
-    paper's is `trust_coefficient=0.001` with rates of 1 to 30, warmed up and decayed.
-
-    *Weight decay* is in the ratio, not Keras's decoupled one, and is what keeps a long training
-    alive: without it the weights grow without bound. See `LayerwiseOptimizer`, which also says what
-    zeros, `exclude` and `trust_ratios` mean.
-
-    Differs from apex in that ratios are not clipped, and from timm in that no epsilon is added; a
-    zero norm gives the ratio 1 (with `"decayed_gradient"`, as in optax, it is the denominator that
-    counts).
+    Differs from apex (ratios are not clipped) and timm (no epsilon is added): a zero norm (of the
+    denominator, with `"decayed_gradient"`) gives the ratio 1.
 
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
         momentum: At least 0 and less than 1.
-        trust_coefficient: The relative step at rate 1.
+        trust_coefficient: The relative step at rate 1. The paper's is 0.001, with rates of 1 to 30.
         weight_decay: The coupled decay, 0 or more.
         nesterov: Whether to use Nesterov's rule.
         exclude: Regular expressions, searched in the paths of variables that are not to adapt.
-        denominator: One of the table.
-        rate_in_momentum: Whether the velocity has the rate in it.
+        denominator: One of the table. Without decay they are the same.
+        rate_in_momentum: Whether the velocity has the rate in it: True as in the paper and optax.
         **kwargs: As for `LayerwiseOptimizer`.
 
     Raises:
@@ -69,20 +59,14 @@ class LARS(LayerwiseOptimizer):
     ```python
     import keras, numpy as np
     import keras_bigbatch as kbb
-
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
     rate = keras.optimizers.schedules.CosineDecay(0.0, 200, warmup_target=2.0, warmup_steps=20)
     model.compile(kbb.optimizers.LARS(rate, weight_decay=1e-4), "mse")
     model.fit(np.random.rand(512, 8), np.random.rand(512), batch_size=256, verbose=0)
-    print(model.optimizer.trust_ratios)
     ```
 
     References:
-        - [You, Gitman & Ginsburg, 2017](https://arxiv.org/abs/1708.03888), section 4, equation 6,
-          algorithm 1
-        - Gao & Zhong, "Study on the Large Batch Size Training of Neural Networks Based on the
-          Second Order Gradient", equation 23
-        - [You et al., 2020](https://arxiv.org/abs/1904.00962), LAMB, algorithm 2
+        - [You et al., 2017](https://arxiv.org/abs/1708.03888), section 4, equation 6, algorithm 1
     """
 
     def __init__(

@@ -27,30 +27,16 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         v = momentum * v - learning_rate * trust_coefficient * trust_ratio(w, g) * u
         w = w + v
 
-    *Weight decay* is coupled: part of `u`, inside the ratio and the momentum. That is not Keras's
-    own `weight_decay`, which takes `learning_rate * weight_decay * w` off the weights besides; that
-    one is switched off here, and the argument of the same name means the coupled one.
+    *Weight decay* is coupled: part of `u`, inside the ratio and the momentum. Keras's own, which
+    takes `learning_rate * weight_decay * w` off the weights besides, is switched off.
 
-    *Which variables adapt*: all whose path matches none of `exclude`. The others get plain SGD
-    with momentum, `trust_ratio` and `trust_coefficient` being 1, and no decay; so they feel
-    `learning_rate` itself. Under `exclude_from_weight_decay` a variable adapts without decay.
+    *Variables that match `exclude`* get plain SGD with momentum at `learning_rate` itself, and no
+    decay. Those of `exclude_from_weight_decay` adapt without decay. *Zeros*: where the ratio is not
+    a positive, finite number, it and `trust_coefficient` count as 1, as in plain SGD.
 
-    *Zeros*: where the ratio is not a positive, finite number, it and `trust_coefficient` count as
-    1: a tensor of zeros, or with a gradient of zeros, moves as plain SGD would move it.
-
-    *For logging*: `trust_ratios` has the factors of the last update. They are optimizer variables,
-    so JAX's stateless training has them too. In a callback read `self.model.optimizer.trust_ratios`
-    (not a kept reference to the optimizer, whose variables are empty on JAX during an epoch).
-
-    *Growth*: steps relative to the weight do not get smaller when the gradient does. Weights before
-    a batch norm, whose gradient is at right angles to them, grow by a factor of e in
-    `2 * ((1 - momentum) / (learning_rate * trust_coefficient)) ** 2` updates if the gradients of
-    the updates are independent, 200 000 at the defaults; so do weights after the last one, once
-    there is nothing left to learn, and in the end the training is back at chance. `weight_decay`
-    bounds the growth. Without it a rate at which it takes fewer than 1000 updates warns at
-    construction (of a schedule, the highest that is found).
-
-    All else is Keras's: schedules, clipping, accumulation, EMA, `LossScaleOptimizer`, saving.
+    *For logging*: `trust_ratios` has the factors of the last update. In a callback read
+    `self.model.optimizer.trust_ratios`. *Growth*: without decay the weights grow without bound; a
+    rate at which they grow by a factor of e in under 1000 updates warns at construction.
 
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
@@ -59,14 +45,12 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             0.0003 of a weight's norm an update at the defaults.
         weight_decay: The coupled decay, 0 or more. None is 0.
         nesterov: Whether to look ahead by Nesterov's rule, as `keras.optimizers.SGD` does.
-        exclude: Regular expressions that are searched in a variable's path, such as
-            `"dense_1/kernel"`; plain words match anywhere in it, so `"bias"` also in a layer named
-            `"unbiased"`, and `"/bias$"` only as the name. Case counts.
+        exclude: Regular expressions, searched in a variable's path (`"dense_1/kernel"`): `"bias"`
+            also matches a layer named `"unbiased"`, `"/bias$"` only the name. Case counts.
         rate_in_momentum: True as above: a rate that drops acts on new gradients only. False leaves
             the rate out of `v` and multiplies by it last: a drop acts on all at once.
-        **kwargs: Of `keras.optimizers.Optimizer`: `clipnorm`, `clipvalue`, `global_clipnorm`,
-            `use_ema`, `ema_momentum`, `ema_overwrite_frequency`, `loss_scale_factor`,
-            `gradient_accumulation_steps`, `name`.
+        **kwargs: Of `keras.optimizers.Optimizer`: those of clipping, EMA and accumulation,
+            `loss_scale_factor` and `name`.
 
     Raises:
         ValueError: If an argument is not as above.
@@ -76,11 +60,9 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
     ```python
     import keras, numpy as np
     import keras_bigbatch as kbb
-
     class SignAgreement(kbb.optimizers.LayerwiseOptimizer):
         def trust_ratio(self, weight, gradient, weight_decay):
             return keras.ops.mean(keras.ops.abs(weight)) / keras.ops.mean(keras.ops.abs(gradient))
-
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
     model.compile(SignAgreement(), "mse")
     model.fit(np.random.rand(64, 8), np.random.rand(64), batch_size=32, verbose=0)

@@ -24,21 +24,15 @@ class LearningRateScaler(RescaledSchedule):
     optimizer had, and every rate of it is scaled. After `t` optimizer updates the rate is
     `learning_rate(t) * factor(t)`, where the full factor is `sqrt(large_batch / small_batch)` for
     `rule="sqrt"`. `scale_learning_rate` says which rule is for what. The number of updates is
-    `RegimeStretch`'s business; the two nest in any order.
-
-    Warm-up, over the first `warmup_updates = W` updates:
+    `RegimeStretch`'s business; the two nest in any order. In the first `W = warmup_updates`:
 
     | `warmup` | `factor(t)`, up to `t = W` | at `t = 0` | at `t >= W` |
     |---|---|---|---|
     | `"gradual"` | `1 + (factor - 1) * t / W` | the unscaled rate | the scaled rate |
     | `"legw"` | `factor * (t + 1) / (W + 1)` | nearly zero | the scaled rate |
 
-    `"gradual"` is Goyal et al.'s. `"legw"` lasts as many *updates* as the small-batch recipe's
-    warm-up, and counts from `t + 1`, since the published one starts with a rate of exactly zero.
-
-    Under `gradient_accumulation_steps=k` Keras calls a schedule once a micro-step. Pass
-    `accumulation_steps=k` to the outermost of nested schedules; all numbers here then stay in
-    optimizer updates. Rates are float32 (float64 if that is Keras's `floatx`).
+    `"gradual"` is Goyal et al.'s. `"legw"` lasts as many *updates* as the small batch's warm-up; it
+    counts from `t + 1`, as the published one starts at zero. Rates are float32 (or in `floatx`).
 
     Args:
         learning_rate: A positive float, or a `LearningRateSchedule` in updates.
@@ -49,7 +43,8 @@ class LearningRateScaler(RescaledSchedule):
             `large_batch / small_batch` that returns a positive number. To save a model with a
             function, register it with `keras.saving.register_keras_serializable()`.
         warmup_updates: Optimizer updates until the full factor is reached. 0 is no warm-up.
-        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1.
+        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1; for the outermost
+            of nested schedules only, since Keras calls that one once a micro-step.
         warmup: `"gradual"` or `"legw"`; the latter needs `warmup_updates` above 0.
         name: The name of the schedule.
 
@@ -58,19 +53,16 @@ class LearningRateScaler(RescaledSchedule):
 
     Raises:
         ValueError: If an argument is out of range, if a rule is unknown or gives no positive
-            number, or if an inner schedule has `accumulation_steps` above 1. `get_config` raises
-            it for a function that is not registered with Keras, since it could not be loaded back.
+            number, or if an inner schedule has `accumulation_steps` above 1. In `get_config`: if a
+            function is not registered.
 
     Example:
 
     ```python
-    import keras
-    import keras_bigbatch as kbb
-
+    import keras, keras_bigbatch as kbb
     base = keras.optimizers.schedules.CosineDecay(0.1, decay_steps=78_000)
     rate = kbb.LearningRateScaler(base, small_batch=128, large_batch=4096, warmup_updates=390)
     print(float(rate(0)), float(rate(390)))    # 0.1, then 0.1 * sqrt(32), less the decay so far
-    optimizer = keras.optimizers.SGD(rate, momentum=0.9)
     ```
 
     References:

@@ -55,9 +55,7 @@ class RegimeStretch(RescaledSchedule):
     Example:
 
     ```python
-    import keras
-    import keras_bigbatch as kbb
-
+    import keras, keras_bigbatch as kbb
     base = keras.optimizers.schedules.CosineDecay(0.1, decay_steps=32_000)
     rate = kbb.RegimeStretch(base, small_batch=128, large_batch=4096, stretch=4)
     print(float(base(8_000)), float(rate(1_000)))    # the same: eight times as fast

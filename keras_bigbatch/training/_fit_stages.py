@@ -38,22 +38,16 @@ def fit_stages(
     Use it to begin with small batches and go on with large ones, or to increase the batch where a
     recipe would decrease the rate. Each stage is one call of `model.fit`, but the training is one:
     one `History` with continuous epochs, one optimizer state and count of updates, and callbacks
-    that begin and end once. (`EarlyStopping` waits across stages, ends the whole training and
-    restores the best of all weights.) An epoch of a stage has `ceil(samples / batch)` steps with
-    arrays. Averaged weights (`use_ema`) replace the weights at the end only.
+    that begin and end once. An epoch of a stage has `ceil(samples / batch)` steps with arrays.
 
     If the rates of the optimizer and of all stages are floats, a stage sets the optimizer's rate
     once, when it begins; callbacks may change it. With a schedule among them, callbacks that set
     the rate are refused. A stage's schedule counts updates from the stage's beginning.
-
-    `BackupAndRestore` and `initial_epoch` go on within the right stage, at its rate; pass a `seed`
-    for the samples' order to be that of an uninterrupted training.
+    `BackupAndRestore` and `initial_epoch` go on within the right stage, at its rate.
 
     Args:
         model: A compiled model.
-        x: Arrays as in `fit`; or a function of the batch size that returns a data set of that
-            batch size, of any kind that `fit` takes, for instance a subclass of `PyDataset`. A
-            `tf.data.Dataset` must know its length (`assert_cardinality`).
+        x: Arrays as in `fit`; or a function of the batch size that returns a data set with it.
         y: Arrays as in `fit`. None if `x` is a function.
         stages: The stages, in order.
         validation_data: As in `fit`.
@@ -74,31 +68,22 @@ def fit_stages(
 
     Raises:
         ValueError: If the model is not compiled, a batch is larger than the data, an argument does
-            not go with the kind of data, or a stage with `patience` monitors a validation that
-            there is not, or is to be resumed, since nothing saves when it ended.
+            not go with the kind of data, or a stage with `patience` is resumed or lacks validation.
 
     Example:
 
     ```python
     import keras, numpy as np
     from keras_bigbatch.training import BatchStage, fit_stages
-
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(momentum=0.9), "mse")
-    x, y = np.random.rand(500, 8), np.random.rand(500, 1)
-    stages = [
-        BatchStage(batch=50, epochs=1, learning_rate=0.005),
-        BatchStage(batch=250, epochs=2, learning_rate=0.05),
-    ]
-    fit_stages(model, x, y, stages, verbose=0)
-    print(int(model.optimizer.iterations))  # 10 + 2 + 2 = 14
+    stages = [BatchStage(50, 1, learning_rate=0.005), BatchStage(250, 2, learning_rate=0.05)]
+    fit_stages(model, np.random.rand(500, 8), np.random.rand(500, 1), stages, verbose=0)
     ```
 
     References:
-        - Gao & Zhong, "Study on the Large Batch Size Training of Neural Networks Based on the
-          Second Order Gradient", section 3.2
+        - Gao & Zhong, section 3.2; [Smith et al., 2018](https://arxiv.org/abs/1711.00489)
         - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 4 (warm start)
-        - [Smith et al., 2018](https://arxiv.org/abs/1711.00489) (batch instead of rate)
     """
     stages = tuple(stages)
     _check(model, stages, callbacks, validation_data, validation_split, initial_epoch)

@@ -26,8 +26,7 @@ class LargeBatchModel(keras.Model):
       has the covariance of a batch of B_S. It cannot replace the updates that a large batch does
       not make.
     - `discard_small_loss` leaves out the `floor(fraction * M)` samples with the smallest losses of
-      each batch, and the loss is the mean over the others. The layers have still seen all of them:
-      batch norm's statistics include those that are left out.
+      each batch, and the loss is the mean over the others. Batch norm has still seen all of them.
 
     With both, the kept samples have noise. `evaluate`, `validation_data`, `predict` and the metrics
     are those of the plain model; only the `loss` that `fit` reports is the weighted one. The
@@ -51,20 +50,17 @@ class LargeBatchModel(keras.Model):
 
     Raises:
         ValueError: If an argument is not as above. In `compile`: if there is no loss to weight, or
-            if a loss's reduction is `"mean_with_sample_weight"`, which would divide by the sum of
-            the weights and so undo them.
+            if a loss's reduction is `"mean_with_sample_weight"`, which would undo the weights.
 
     Example:
 
     ```python
     import keras, numpy as np
     from keras_bigbatch.training import LargeBatchModel
-
     plain = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
     model = LargeBatchModel(plain.inputs, plain.outputs, gradient_noise=1024 / 64 - 1)
     model.compile(keras.optimizers.SGD(0.01, global_clipnorm=5.0), "mse")
-    x, y = np.random.rand(2048, 8), np.random.rand(2048, 1)
-    model.fit(x, y, batch_size=1024, epochs=2, verbose=0)
+    model.fit(np.random.rand(2048, 8), np.random.rand(2048, 1), batch_size=1024, verbose=0)
     ```
 
     References:
