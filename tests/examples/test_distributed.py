@@ -1,5 +1,6 @@
 """The examples in examples/distributed, each copied alone and run as a reader does, on the CPU."""
 
+import ast
 import re
 import shutil
 
@@ -39,6 +40,19 @@ def test_every_example_is_run_here():
         "jax_multi_process.py",
         "torch_ddp.py",
     }
+
+
+def test_the_model_for_ddp_is_the_one_that_is_tested():
+    """An example is one file, so it has a copy; tests/distribution trains the other one."""
+    tested = processes.ROOT / "reproduction" / "replicated_model.py"
+    classes = [
+        ast.unparse(node)
+        for path in (tested, processes.EXAMPLES / "torch_ddp.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert len(classes) == 2
+    assert classes[0] == classes[1]
 
 
 def test_tensorflow_mirrored(run):
