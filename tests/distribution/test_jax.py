@@ -13,8 +13,7 @@ MODES = ("sequential", "mean", "batch")
 
 @pytest.fixture(scope="module")
 def found():
-    # What LLVM makes faster than plain is not worth its time here, and changes no collective.
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags = "--xla_force_host_platform_device_count=8"
     script = processes.HERE / "worker_jax.py"
     return processes.results(processes.run(script, KERAS_BACKEND="jax", XLA_FLAGS=flags))
 

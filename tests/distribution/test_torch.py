@@ -11,35 +11,21 @@ if keras.backend.backend() != "torch":
 MODES = ("sequential", "mean", "batch")
 
 
-def ranks(count, folder):
+@pytest.fixture(scope="module")
+def found():
     script = processes.HERE / "worker_torch.py"
-    meeting = folder / "meeting"
-    started = [
-        processes.start(script, rank, count, meeting, KERAS_BACKEND="torch")
-        for rank in range(count)
-    ]
-    try:
-        printed = [processes.finish(process) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return processes.results(printed[0])
+    return processes.results(processes.run(script, KERAS_BACKEND="torch"))
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    return ranks(2, tmp_path_factory.mktemp("two"))
-
-
-@pytest.fixture(scope="module")
-def four(tmp_path_factory):
-    return ranks(4, tmp_path_factory.mktemp("four"))
+def two(found):
+    return found["2"]
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("count", ["two", "four"])
-def test_ranks_train_as_one_device(request, count, mode):
-    apart, between_ranks, averaging = request.getfixturevalue(count)["equality"][mode]
+@pytest.mark.parametrize("count", ["2", "4"])
+def test_ranks_train_as_one_device(found, count, mode):
+    apart, between_ranks, averaging = found[count]["equality"][mode]
     assert apart < 1e-5
     assert between_ranks == 0
     assert averaging < 1e-6  # nothing is left to average

@@ -1,11 +1,14 @@
-"""What one rank of a torch DDP training over gloo finds; rank 0 prints it as JSON.
+"""What two and four ranks of a torch DDP training over gloo find; printed as JSON.
 
-Arguments: rank, ranks, and a file for the ranks to meet in.
+The ranks are forks of one process, which has imported everything and trained on one device.
 """
 
 import datetime
+import functools
 import itertools
-import sys
+import multiprocessing
+import tempfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,7 +22,7 @@ from reproduction.replicated_model import ReplicatedModel, leave_group
 from tests.distribution import cases
 from tests.oracles import ghost_batch_norm, moving_statistics
 
-RANK, RANKS = int(sys.argv[1]), int(sys.argv[2])
+RANK, RANKS = 0, 1  # `of_rank` sets them in its process
 average = kbb.distribution.average_statistics
 
 
@@ -54,6 +57,13 @@ def own(batch):
     return batch[RANK * share : (RANK + 1) * share]
 
 
+@functools.cache
+def single(mode):
+    """The weights of the same training on one device; made before the ranks fork."""
+    model = cases.conv_model(mode)
+    return loop(model, model).get_weights()
+
+
 def spread(model):
     """How far the ranks' weights are apart, moving statistics included."""
     flat = np.concatenate([w.ravel() for w in model.get_weights()])
@@ -65,12 +75,10 @@ def spread(model):
 def equality():
     found = {}
     for mode in cases.MODES:
-        single = cases.conv_model(mode)
-        loop(single, single)  # on every rank for itself: outside DDP nobody waits for the others
         model = cases.conv_model(mode)
         loop(model, DistributedDataParallel(model), batches=own)
         before = model.get_weights()
-        found[mode] = [cases.apart(single, model), spread(model)]
+        found[mode] = [cases.apart(single(mode), model), spread(model)]
         average(model)
         found[mode].append(cases.apart(before, model))
     return found
@@ -78,8 +86,6 @@ def equality():
 
 def controls():
     """What the comparison says where the exchange is left out, or made in another order."""
-    single = cases.conv_model()
-    loop(single, single)
     backend = _backend.active().replicas
     honest, found = backend.gather_rows, {}
     for name, gather in (("own", lambda row: row[None]), ("order", lambda r: honest(r).flip(0))):
@@ -87,7 +93,7 @@ def controls():
         model = cases.conv_model()
         loop(model, DistributedDataParallel(model), batches=own)
         backend.gather_rows = honest
-        found[name] = [cases.apart(single, model), spread(model)]
+        found[name] = [cases.apart(single("sequential"), model), spread(model)]
     return found
 
 
@@ -105,13 +111,11 @@ def averaging():
         float(np.abs(cases.moving(model)[0] - mean.numpy() / RANKS).max()),
     ]
     for mode in cases.MODES:
-        single = cases.conv_model(mode)
-        loop(single, single)
         model = cases.conv_model(mode)
         loop(model, model, batches=own, reduce=True)  # gradients reduced by hand: no DDP
         found[mode] = [spread(model)]
         average(model)
-        found[mode] += [spread(model), cases.apart(single, model)]
+        found[mode] += [spread(model), cases.apart(single(mode), model)]
     model = cases.conv_model()
     loop(model, torch.compile(DistributedDataParallel(model), backend="eager"), batches=own)
     found["compiled"] = [spread(model)]
@@ -136,9 +140,9 @@ def fitting():
     wrapped = cases.compiled(cases.conv_model())
     DistributedDataParallel(wrapped)
     cases.fit(wrapped, **options)
-    single_distance = kbb.WeightDistance(frequency=1)
-    single = cases.compiled(cases.conv_model(), cases.sgd(plan.learning_rate))
-    cases.fit(single, callbacks=[single_distance])
+    alone_distance = kbb.WeightDistance(frequency=1)
+    alone = cases.compiled(cases.conv_model(), cases.sgd(plan.learning_rate))
+    cases.fit(alone, callbacks=[alone_distance])
     model = made()
     model.replicate()
     distance = kbb.WeightDistance(frequency=1)
@@ -146,12 +150,12 @@ def fitting():
         on_test_begin=lambda *_: average(model), on_epoch_end=lambda *_: average(model)
     )
     history = cases.fit(model, **options, callbacks=[averaging, distance], validation_data=(x, y))
-    ratio = np.array(distance.history["distance"]) / single_distance.history["distance"]
+    ratio = np.array(distance.history["distance"]) / alone_distance.history["distance"]
     return {
         "wrapped": spread(wrapped),
-        "replicated": [cases.apart(single, model), spread(model)],
+        "replicated": [cases.apart(alone, model), spread(model)],
         "distance": float(np.abs(ratio - 1).max()),
-        "updates": [plan.updates, distance.history["update"] == single_distance.history["update"]],
+        "updates": [plan.updates, distance.history["update"] == alone_distance.history["update"]],
         "validated": "val_loss" in history.history,
     }
 
@@ -189,20 +193,48 @@ def ragged():
     return found
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
+def of_rank(rank, ranks, meeting, found):
+    """What one rank does; the first one's results go into the queue."""
+    global RANK, RANKS
+    RANK, RANKS = rank, ranks
     distributed.init_process_group(
         "gloo",
-        init_method=f"file://{sys.argv[3]}",
-        rank=RANK,
-        world_size=RANKS,
+        init_method=f"file://{meeting}",
+        rank=rank,
+        world_size=ranks,
         timeout=datetime.timedelta(seconds=120),
     )
     checks = [equality]
-    if RANKS == 2:
+    if ranks == 2:
         checks += [controls, averaging, fitting, ragged]
     results = {check.__name__: check() for check in checks}
-    if RANK == 0:
-        cases.report(results)
+    if rank == 0:
+        found.put(results)
     distributed.barrier()
     leave_group()
+
+
+def main():
+    torch.set_num_threads(1)
+    for mode in cases.MODES:
+        single(mode)
+    context, results = multiprocessing.get_context("fork"), {}
+    for ranks in (2, 4):
+        found = context.SimpleQueue()
+        with tempfile.TemporaryDirectory() as folder:
+            meeting = Path(folder) / "meeting"
+            started = [
+                context.Process(target=of_rank, args=(rank, ranks, meeting, found), daemon=True)
+                for rank in range(ranks)
+            ]
+            for process in started:
+                process.start()
+            for process in started:
+                process.join()
+        assert all(process.exitcode == 0 for process in started), "a rank failed: see above"
+        results[ranks] = found.get()
+    cases.report(results)
+
+
+if __name__ == "__main__":
+    main()
