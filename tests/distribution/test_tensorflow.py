@@ -92,7 +92,6 @@ def test_distances_and_plans(mirrored):
     found = mirrored["callbacks"]
     assert found["same updates"]
     assert len(set(found["updates"])) == 1
-    assert found["weights"] < 1e-5
     assert found["distance"] < 1e-5
     assert len(set(found["rates"])) == 1
 

@@ -19,9 +19,10 @@ def recording_jit(*args, **options):
         return compiled
 
     def run(*inputs):
-        if TRAIN_STEP["wanted"]:  # once a training: this compiles the step a second time
-            text = compiled.lower(*inputs).compile().as_text()
-            TRAIN_STEP.update(wanted=False, text=text)
+        if TRAIN_STEP["wanted"]:  # a training of one step: it is compiled only here
+            program = compiled.lower(*inputs).compile()
+            TRAIN_STEP.update(wanted=False, text=program.as_text())
+            return program(*inputs)
         return compiled(*inputs)
 
     return run
