@@ -1,10 +1,12 @@
-"""What one process of a training on several devices finds; it prints that as JSON.
+"""What a training on several devices finds; it prints that as JSON.
 
-Arguments: the engine, and the parts of the CPU that TensorFlow is to take for devices.
+Arguments: the engine, and the devices: parts of the CPU, or ranks of DDP, which are forks.
 """
 
 import dataclasses
 import json
+import os
+import socket
 import sys
 
 import keras
@@ -62,8 +64,24 @@ def spread(result):
     return max(float(np.abs(flat - other).max()) for other in everyone)
 
 
-def main():
-    engine = sys.argv[1]
+def ranks(count):
+    """Starts all ranks of DDP, as torchrun does; this process has imported what they need."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    started = []
+    for rank in range(count):
+        started.append(os.fork())
+        if started[-1] == 0:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            # A rank ends as a program of its own does: `leave_group` waits for its exit.
+            return main("ddp")
+    codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in started]
+    assert not any(codes), f"exit statuses of the ranks: {codes}"
+
+
+def main(engine):
     if engine == "mirrored":
         import tensorflow as tf
 
@@ -80,4 +98,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()  # A function: a model that outlives it keeps the process group, see `leave_group`.
+    if sys.argv[1] == "ddp":
+        ranks(int(sys.argv[2]))
+    else:
+        main(sys.argv[1])
