@@ -7,6 +7,7 @@ import runpy
 
 import keras
 import pytest
+from mnist1d import data
 
 from tests.test_public_api import ROOT
 
@@ -33,11 +34,18 @@ def nothing_compiled():
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.fixture(scope="module")
+def mnist1d():
+    """The data of most pages, which takes a second to draw."""
+    return data.make_dataset(data.get_dataset_args())
+
+
 @pytest.mark.filterwarnings("ignore:Limiting steps_per_epoch to 1:UserWarning")
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.*run_functions_eagerly`:UserWarning")
 @pytest.mark.usefixtures("nothing_compiled")
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_runs_in_seconds(path, tmp_path, monkeypatch):
+def test_runs_in_seconds(path, tmp_path, monkeypatch, mnist1d):
+    monkeypatch.setattr(data, "make_dataset", lambda arguments: dict(mnist1d))
     if path.stem == "random-walk":
         keras.config.set_max_steps_per_epoch(None)  # it fits laws to 20 updates
     monkeypatch.setenv("KBB_QUICK", "1")
