@@ -7,7 +7,6 @@ import runpy
 
 import keras
 import pytest
-from mnist1d import data
 
 from tests.test_public_api import ROOT
 
@@ -37,6 +36,8 @@ def nothing_compiled():
 @pytest.fixture(scope="module")
 def mnist1d():
     """The data of most pages, which takes a second to draw."""
+    from mnist1d import data
+
     return data.make_dataset(data.get_dataset_args())
 
 
@@ -45,7 +46,7 @@ def mnist1d():
 @pytest.mark.usefixtures("nothing_compiled")
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_runs_in_seconds(path, tmp_path, monkeypatch, mnist1d):
-    monkeypatch.setattr(data, "make_dataset", lambda arguments: dict(mnist1d))
+    monkeypatch.setattr("mnist1d.data.make_dataset", lambda arguments: dict(mnist1d))
     if path.stem == "random-walk":
         keras.config.set_max_steps_per_epoch(None)  # it fits laws to 20 updates
     monkeypatch.setenv("KBB_QUICK", "1")
