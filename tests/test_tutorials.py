@@ -14,8 +14,41 @@ TUTORIALS = ROOT / "docs" / "tutorials"
 SCRIPTS = sorted(TUTORIALS.glob("*.py"))
 
 
+@pytest.fixture
+def nothing_compiled():
+    """On TensorFlow, where compiling takes nearly all of the time: operations one at a time.
+
+    And one update an epoch. JAX and torch make each page whole, JAX by compiled programs; the
+    package's own tests compile its parts on TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    keras.config.set_max_steps_per_epoch(1)
+    yield
+    keras.config.set_max_steps_per_epoch(None)
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def mnist1d():
+    """The data of most pages, which takes a second to draw."""
+    from mnist1d import data
+
+    return data.make_dataset(data.get_dataset_args())
+
+
+@pytest.mark.filterwarnings("ignore:Limiting steps_per_epoch to 1:UserWarning")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.*run_functions_eagerly`:UserWarning")
+@pytest.mark.usefixtures("nothing_compiled")
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_runs_in_seconds(path, tmp_path, monkeypatch):
+def test_runs_in_seconds(path, tmp_path, monkeypatch, mnist1d):
+    monkeypatch.setattr("mnist1d.data.make_dataset", lambda arguments: dict(mnist1d))
+    if path.stem == "random-walk":
+        keras.config.set_max_steps_per_epoch(None)  # it fits laws to 20 updates
     monkeypatch.setenv("KBB_QUICK", "1")
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.chdir(tmp_path)

@@ -38,10 +38,10 @@ def printed(*words):
     return out.getvalue()
 
 
-def only_on_jax():
-    """Their parts have tests on each backend, and the demo makes an arm on each."""
-    if keras.backend.backend() != "jax":
-        pytest.skip("whole runs, which take long, are made on JAX only")
+def only_on(backend):
+    """The parts have tests on each backend, and the demo makes an arm on each."""
+    if keras.backend.backend() != backend:
+        pytest.skip(f"whole runs of this command, which take long, are made on {backend} only")
 
 
 def small_network(shape, classes, norm):

@@ -12,7 +12,7 @@ from reproduction.__main__ import main
 from reproduction.data import arrays
 from reproduction.networks.small import network
 from reproduction.recipes.demo import small_batch_regime
-from tests.reproduction.helpers import PNG, only_on_jax, run
+from tests.reproduction.helpers import PNG, only_on, run
 
 ARMS = ["SB", "LB", "+LR", "+GBN", "+RA"]
 
@@ -20,7 +20,7 @@ ARMS = ["SB", "LB", "+LR", "+GBN", "+RA"]
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """One quick run in a process: what it printed, and where it wrote."""
-    only_on_jax()
+    only_on("jax")  # as `make demo` does
     folder = tmp_path_factory.mktemp("quick")
     return run(*flags(folder), "--backend", "jax"), folder
 

@@ -11,13 +11,13 @@ from reproduction import minima, minima_measures, minima_report, plotting, repor
 from reproduction.__main__ import main
 from reproduction.data import arrays
 from reproduction.networks.small import network
-from tests.reproduction.helpers import PNG, only_on_jax, printed, small_network
+from tests.reproduction.helpers import PNG, only_on, printed, small_network
 
 
 @pytest.fixture(scope="module")
 def quick_minima(tmp_path_factory, drawn):
     """One quick run: what it printed, and where it wrote."""
-    only_on_jax()
+    only_on("torch")  # it compiles nothing
     folder = tmp_path_factory.mktemp("minima")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrays, "mnist1d", lambda: drawn)
