@@ -25,11 +25,20 @@ TOOLS = ROOT / ".venv-tools"
 FLOOR = ROOT / ".venv-floor"
 BACKENDS = ("jax", "tensorflow", "torch")
 
-# A backend's tests are two steps that take about as long, so that no core waits at the end: those
-# of the package's parts, and all others, which run whole programs.
-PACKAGE = [
-    f"tests/{name}" for name in ("callbacks", "diagnostics", "layers", "optimizers", "training")
+# A backend's tests are three steps. NUMBERS are held to float32's rounding, and XLA compiles them as
+# it does for users. PACKAGE are hundreds of small programs that run once: most of their time on JAX
+# was XLA's, which does not optimize them here. All others run whole programs, which need that.
+NUMBERS = [
+    *("tests/backend", "tests/layers", "tests/optimizers"),
+    *("tests/callbacks/test_weight_distance.py", "tests/training/test_fit_stages.py"),
 ]
+PACKAGE = [
+    *("tests/callbacks", "tests/contract", "tests/diagnostics", "tests/schedules"),
+    "tests/training",
+]
+# LLVM's optimizations, and emitters of fused code that take longer to compile.
+UNOPTIMIZED = "--xla_backend_optimization_level=0"
+COMPILES_FAST = f"{UNOPTIMIZED} --xla_cpu_use_fusion_emitters=false"
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
 # `keras.applications`, the longest tests.
 FLOOR_PARTS = [
@@ -129,7 +138,9 @@ def lint(outcome: Outcome, _: Path) -> bool:
     return all(succeeded)
 
 
-def pytest(name: str, environment: Path, backend: str, arguments: Sequence[str]) -> Step:
+def pytest(
+    name: str, environment: Path, backend: str, arguments: Sequence[str], xla_flags: str = ""
+) -> Step:
     """A step that runs tests on one backend and counts them."""
 
     def step(outcome: Outcome, scratch: Path) -> bool:
@@ -151,6 +162,7 @@ def pytest(name: str, environment: Path, backend: str, arguments: Sequence[str])
             JAX_COMPILATION_CACHE_DIR=str(scratch.parent / "jax"),
             JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
             JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
+            XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} {xla_flags}".strip(),
         )
         if report.exists():
             suite = ElementTree.parse(report).getroot().find("testsuite")
@@ -180,14 +192,16 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
     steps = []
     # What takes all of them installed, or another one than was asked for.
     whole = set(backends) == set(BACKENDS)
-    others = [f"--ignore={path}" for path in PACKAGE]
     # TensorFlow takes longest, and torch, which compiles nothing, the shortest.
     for backend in sorted(backends, key=("tensorflow", "jax", "torch").index):
-        steps.append(pytest(f"{backend} programs", tests, backend, ["tests", *others]))
-        steps.append(pytest(f"{backend} package", tests, backend, PACKAGE))
+        programs = ["tests", *(f"--ignore={path}" for path in NUMBERS + PACKAGE)]
+        package = [*PACKAGE, *(f"--ignore={path}" for path in NUMBERS)]
+        steps.append(pytest(f"{backend} programs", tests, backend, programs))
+        steps.append(pytest(f"{backend} numbers", tests, backend, NUMBERS))
+        steps.append(pytest(f"{backend} package", tests, backend, package, COMPILES_FAST))
     if whole:
         for number, part in enumerate(FLOOR_PARTS, 1):
-            steps.append(pytest(f"oldest keras {number}", FLOOR, "jax", part))
+            steps.append(pytest(f"oldest keras {number}", FLOOR, "jax", part, UNOPTIMIZED))
 
     def build(outcome: Outcome, scratch: Path) -> bool:
         python = ("--python", tests / "bin/python")
