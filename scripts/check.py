@@ -25,9 +25,9 @@ TOOLS = ROOT / ".venv-tools"
 FLOOR = ROOT / ".venv-floor"
 BACKENDS = ("jax", "tensorflow", "torch")
 
-# A backend's tests are three steps. NUMBERS are held to float32's rounding, and XLA compiles them as
-# it does for users. PACKAGE are hundreds of small programs that run once: most of their time on JAX
-# was XLA's, which does not optimize them here. All others run whole programs, which need that.
+# A backend's tests are three steps. NUMBERS are held to float32's rounding: XLA compiles them as it
+# does for users. PACKAGE are hundreds of small programs that run once: most of their time on JAX was
+# XLA's, which does not optimize them here. All others run whole programs, which need that.
 NUMBERS = [
     *("tests/backend", "tests/layers", "tests/optimizers"),
     *("tests/callbacks/test_weight_distance.py", "tests/training/test_fit_stages.py"),
