@@ -26,8 +26,8 @@ FLOOR = ROOT / ".venv-floor"
 BACKENDS = ("jax", "tensorflow", "torch")
 
 # A backend's tests are three steps. NUMBERS are held to float32's rounding: XLA compiles them as it
-# does for users. PACKAGE are hundreds of small programs that run once: most of their time on JAX was
-# XLA's, which does not optimize them here. All others run whole programs, which need that.
+# does for users. PACKAGE are hundreds of small programs that run once: on JAX most of their time
+# was XLA's, which does not optimize them here. All others run whole programs, which need that.
 NUMBERS = [
     *("tests/backend", "tests/layers", "tests/optimizers"),
     *("tests/callbacks/test_weight_distance.py", "tests/training/test_fit_stages.py"),
@@ -41,14 +41,7 @@ UNOPTIMIZED = "--xla_backend_optimization_level=0"
 COMPILES_FAST = f"{UNOPTIMIZED} --xla_cpu_use_fusion_emitters=false"
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
 # `keras.applications`, the longest tests.
-FLOOR_PARTS = [
-    ["tests/diagnostics", "tests/contract", "tests/optimizers", "tests/backend"],
-    [
-        *("-k", "not applications"),
-        *("tests/layers", "tests/schedules", "tests/callbacks", "tests/training"),
-        *("tests/test_golden.py", "tests/test_private_api.py"),
-    ],
-]
+OLDEST = ["-k", "not applications", "tests/test_golden.py", "tests/test_private_api.py"]
 # What a change breaks first, in a minute.
 QUICK = [
     *("tests/test_public_api.py", "tests/test_private_api.py", "tests/test_golden.py"),
@@ -193,15 +186,15 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
     # What takes all of them installed, or another one than was asked for.
     whole = set(backends) == set(BACKENDS)
     # TensorFlow takes longest, and torch, which compiles nothing, the shortest.
+    package = [*PACKAGE, *(f"--ignore={path}" for path in NUMBERS)]
     for backend in sorted(backends, key=("tensorflow", "jax", "torch").index):
         programs = ["tests", *(f"--ignore={path}" for path in NUMBERS + PACKAGE)]
-        package = [*PACKAGE, *(f"--ignore={path}" for path in NUMBERS)]
         steps.append(pytest(f"{backend} programs", tests, backend, programs))
         steps.append(pytest(f"{backend} numbers", tests, backend, NUMBERS))
         steps.append(pytest(f"{backend} package", tests, backend, package, COMPILES_FAST))
     if whole:
-        for number, part in enumerate(FLOOR_PARTS, 1):
-            steps.append(pytest(f"oldest keras {number}", FLOOR, "jax", part, UNOPTIMIZED))
+        steps.append(pytest("oldest numbers", FLOOR, "jax", [*OLDEST, *NUMBERS]))
+        steps.append(pytest("oldest package", FLOOR, "jax", package, UNOPTIMIZED))
 
     def build(outcome: Outcome, scratch: Path) -> bool:
         python = ("--python", tests / "bin/python")
