@@ -185,11 +185,13 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
     steps = []
     # What takes all of them installed, or another one than was asked for.
     whole = set(backends) == set(BACKENDS)
-    # TensorFlow takes longest, and torch, which compiles nothing, the shortest.
     package = [*PACKAGE, *(f"--ignore={path}" for path in NUMBERS)]
-    for backend in sorted(backends, key=("tensorflow", "jax", "torch").index):
+    # Programs take longest, and torch, which compiles nothing, the shortest.
+    ordered = sorted(backends, key=("tensorflow", "jax", "torch").index)
+    for backend in ordered:
         programs = ["tests", *(f"--ignore={path}" for path in NUMBERS + PACKAGE)]
         steps.append(pytest(f"{backend} programs", tests, backend, programs))
+    for backend in ordered:
         steps.append(pytest(f"{backend} numbers", tests, backend, NUMBERS))
         steps.append(pytest(f"{backend} package", tests, backend, package, COMPILES_FAST))
     if whole:
