@@ -94,7 +94,7 @@ endef
 
 $(DEMO)/.done: pyproject.toml requirements/constraints.txt
 	$(call environment,$(DEMO))
-	@echo 'Installing JAX and the demo's data into $(DEMO) (once, about a minute) ...'
+	@echo 'Installing JAX and the data of the demo into $(DEMO) (once, about a minute) ...'
 	@$(DEMO)/bin/python -m pip install -qq -c $(PINS) -e '.[jax,examples]'
 	@touch $@
 

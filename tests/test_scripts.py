@@ -1,5 +1,7 @@
 """The scripts behind `make test` and `make build`: what they say, and what they refuse."""
 
+import re
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -16,6 +18,17 @@ sys.path.append(str(ROOT / "scripts"))
 
 import build
 import check
+
+
+def test_the_shell_can_read_every_recipe_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z]+):.* ## ", makefile, re.MULTILINE)
+    assert {"demo", "test", "check", "build"} <= set(targets)
+    make = ("make", "--always-make", "--dry-run", *targets)
+    recipes = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "-m reproduction demo" in recipes
+    checked = subprocess.run(("sh", "-n"), input=recipes, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_progress_is_read_from_what_pytest_has_printed():
