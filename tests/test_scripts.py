@@ -24,7 +24,7 @@ def test_the_shell_can_read_every_recipe_of_the_makefile():
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z]+):.* ## ", makefile, re.MULTILINE)
     assert {"demo", "test", "check", "build"} <= set(targets)
-    make = ("make", "--always-make", "--dry-run", *targets)
+    make = ("make", "--no-print-directory", "--always-make", "--dry-run", *targets)
     recipes = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "-m reproduction demo" in recipes
     checked = subprocess.run(("sh", "-n"), input=recipes, capture_output=True, text=True)
