@@ -1,4 +1,4 @@
-"""Keras's names that are not public do what `_private_api.keras` says, on the version that runs.
+"""Keras's names that are not public do what `_private_api` says, on the version that runs.
 
 The oldest Keras runs these tests too. A name that goes without an error would change results.
 """
@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bigbatch._private_api import keras as private_keras
+from keras_bigbatch import _private_api
 from keras_bigbatch.optimizers import LayerwiseOptimizer
 
 BACKEND = keras.backend.backend()
@@ -42,7 +42,7 @@ def test_layers_inside_a_layer_that_is_no_model_are_seen():
     outer = keras.layers.TimeDistributed(inner)
     model = keras.Sequential([keras.Input((3, 2)), outer])
     assert inner not in model.layers
-    found = private_keras.flatten_layers(model)
+    found = _private_api.flatten_layers(model)
     assert found[0] is model
     assert found.index(outer) < found.index(inner)
 
@@ -53,7 +53,7 @@ def test_a_clone_is_not_compiled_while_the_original_passes_for_uncompiled():
 
     model = model_of()
     model.compile("sgd", unregistered)
-    with private_keras.uncompiled([model]):
+    with _private_api.uncompiled([model]):
         assert not keras.models.clone_model(model).compiled
     assert model.compiled
 
@@ -64,7 +64,7 @@ def test_a_step_is_compiled_anew():
     model = fitted(model_of(keras.optimizers.SGD(schedule(0.0, 1, 1.0)), jit_compile=True))
     start = model.get_weights()
     model.optimizer.learning_rate = schedule(0.1, 1, 1.0)
-    private_keras.forget_training_step(model)
+    _private_api.forget_training_step(model)
     assert np.abs(fitted(model).get_weights()[0] - start[0]).max() > 1e-3
 
 
@@ -74,11 +74,11 @@ def test_a_step_is_compiled_anew():
 def test_fit_starts_at_the_restored_epoch_until_it_is_taken_back():
     class Restore(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
-            private_keras.set_restored_epoch(self.model, 2)
+            _private_api.set_restored_epoch(self.model, 2)
 
     model = fitted(model_of(), epochs=3, callbacks=[Restore()])
     assert model.history.epoch == [2]
-    private_keras.set_restored_epoch(model, None)
+    _private_api.set_restored_epoch(model, None)
     assert fitted(model, epochs=3).history.epoch == [0, 1, 2]
 
 
@@ -97,7 +97,7 @@ def test_the_name_that_keras_own_backup_sets_is_the_one_that_is_read(tmp_path):
     found = []
     backup = keras.callbacks.BackupAndRestore(path)
     look = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda *_: found.append(private_keras.restored_epoch(model))
+        on_epoch_begin=lambda *_: found.append(_private_api.restored_epoch(model))
     )
     fitted(model, epochs=4, callbacks=[backup, look])
     assert model.history.epoch == list(range(found[0], 4))
@@ -106,7 +106,7 @@ def test_the_name_that_keras_own_backup_sets_is_the_one_that_is_read(tmp_path):
 
 def test_an_unknown_name_is_an_error_and_no_start_at_zero():
     with pytest.raises(AttributeError, match="_initial_epoch"):
-        private_keras.set_restored_epoch(keras.layers.Dense(1), 2)
+        _private_api.set_restored_epoch(keras.layers.Dense(1), 2)
 
 
 def test_averages_are_held_back_until_the_end():
@@ -119,7 +119,7 @@ def test_averages_are_held_back_until_the_end():
         optimizer.finalize_variable_values(model.trainable_weights)
         return held, model.get_weights()[0]
 
-    held, averaged = after(private_keras.averages_held_back)
+    held, averaged = after(_private_api.averages_held_back)
     plain = fitted(model_of()).get_weights()[0]
     np.testing.assert_allclose(held, plain, rtol=1e-6)
     assert np.abs(held - averaged).max() > 1e-3
@@ -132,22 +132,22 @@ def test_the_trainer_of_jax_shows_what_it_holds():
     class Look(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             # Not `self.model`, which synchronizes.
-            state = private_keras.trainer_state(model)
+            state = _private_api.trainer_state(model)
             held = [*state["trainable_variables"], *state["optimizer_variables"]]
             model.jax_state_sync()
             variables = [*model.trainable_variables, *model.optimizer.variables]
             for value, variable in zip(held, variables, strict=True):
                 np.testing.assert_array_equal(value, variable.value)
-            seen.append(private_keras.trainer_state(model))
+            seen.append(_private_api.trainer_state(model))
 
     model = model_of()
     fitted(model, callbacks=[Look()])
     assert seen == [None, None]
-    assert private_keras.trainer_state(model) is None
+    assert _private_api.trainer_state(model) is None
 
 
 def test_without_the_names_the_caller_synchronizes():
-    assert private_keras.trainer_state(object()) is None
+    assert _private_api.trainer_state(object()) is None
 
 
 # --- optimizers ------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_without_the_names_the_caller_synchronizes():
 @pytest.mark.parametrize("steps", [None, 2])
 def test_replaced_clipping_clips_updates(steps):
     optimizer = keras.optimizers.SGD(1.0, clipvalue=0.5, gradient_accumulation_steps=steps)
-    before = private_keras.replace_clipping(
+    before = _private_api.replace_clipping(
         optimizer, lambda gradients: [0.5 * each for each in before(gradients)]
     )
     np.testing.assert_allclose(applied(optimizer, 8.0, steps or 1), 0.75)
@@ -164,8 +164,8 @@ def test_replaced_clipping_clips_updates(steps):
 
 def test_the_source_of_the_rate_is_what_was_passed():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
-    assert private_keras.learning_rate_source(keras.optimizers.SGD(schedule)) is schedule
-    source = private_keras.learning_rate_source(keras.optimizers.SGD(0.1))
+    assert _private_api.learning_rate_source(keras.optimizers.SGD(schedule)) is schedule
+    source = _private_api.learning_rate_source(keras.optimizers.SGD(0.1))
     assert isinstance(source, keras.Variable)
 
 
@@ -173,7 +173,7 @@ def test_the_counter_is_what_a_schedule_is_called_with():
     schedule = keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.5)
     optimizer = keras.optimizers.SGD(schedule, gradient_accumulation_steps=2)
     applied(optimizer, updates=3)
-    assert int(private_keras.step_counter(optimizer)) == 3
+    assert int(_private_api.step_counter(optimizer)) == 3
     assert int(optimizer.iterations) == 1
     np.testing.assert_allclose(float(optimizer.learning_rate), 0.5**3)
 
@@ -182,7 +182,7 @@ def test_an_index_is_the_place_in_build():
     variables = [keras.Variable(np.ones(2, "float32")) for _ in range(3)]
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(variables)
-    assert [private_keras.variable_index(optimizer, each) for each in variables] == [0, 1, 2]
+    assert [_private_api.variable_index(optimizer, each) for each in variables] == [0, 1, 2]
 
 
 def test_exclusion_from_decay_is_seen():
@@ -190,7 +190,7 @@ def test_exclusion_from_decay_is_seen():
     optimizer = keras.optimizers.SGD(0.1, weight_decay=0.1)
     optimizer.exclude_from_weight_decay(var_names=["out"])
     optimizer.build(variables)
-    assert [private_keras.uses_weight_decay(optimizer, each) for each in variables] == [True, False]
+    assert [_private_api.uses_weight_decay(optimizer, each) for each in variables] == [True, False]
 
 
 class Overriding(keras.optimizers.Optimizer):
@@ -219,7 +219,7 @@ def test_the_list_of_overrides_is_whole():
     for cls in (LayerwiseOptimizer, WithOverrides):
         names = {name for name in vars(cls) if name.startswith("_") and not name.endswith("__")}
         names = {name for name in names if hasattr(keras.optimizers.Optimizer, name)}
-        assert names - {"_abc_impl"} == set(private_keras.OVERRIDDEN), cls
+        assert names - {"_abc_impl"} == set(_private_api.OVERRIDDEN), cls
 
 
 @pytest.mark.parametrize("steps", [None, 2])
@@ -227,6 +227,6 @@ def test_keras_calls_the_overrides(steps):
     optimizer = WithOverrides(weight_decay=0.5, gradient_accumulation_steps=steps)
     # Not 0.25: Keras's own decay does not come on top.
     np.testing.assert_allclose(applied(optimizer, 0.25, steps or 1), 0.75)
-    assert sorted(set(optimizer.called)) == [(name, 1) for name in private_keras.OVERRIDDEN]
+    assert sorted(set(optimizer.called)) == [(name, 1) for name in _private_api.OVERRIDDEN]
     # The control: without the override it does.
     np.testing.assert_allclose(applied(Overriding(weight_decay=0.5), 0.25), 0.25)

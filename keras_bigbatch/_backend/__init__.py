@@ -1,4 +1,4 @@
-"""The only place, with `_private_api`, that imports jax, tensorflow or torch.
+"""The only place that imports jax, tensorflow or torch.
 
 A folder a backend, all with the same modules; `active()` is the one of the backend that Keras runs
 on. Importing this package loads none of them. `_protocol` has the contracts.

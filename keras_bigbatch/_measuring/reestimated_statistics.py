@@ -10,7 +10,7 @@ from keras import ops
 from keras_bigbatch import _backend, _parameters
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
 from keras_bigbatch._measuring.stateless_loss import stateless_update
-from keras_bigbatch._private_api.keras import flatten_layers
+from keras_bigbatch._private_api import flatten_layers
 from keras_bigbatch._typing import Tensor, Vector, Weights
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import keras
 
 from keras_bigbatch._arguments import positive_integer
-from keras_bigbatch._private_api.keras import flatten_layers, uncompiled
+from keras_bigbatch._private_api import flatten_layers, uncompiled
 from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
 
 _Norm: TypeAlias = keras.layers.BatchNormalization

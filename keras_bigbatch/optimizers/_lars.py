@@ -100,7 +100,9 @@ class LARS(LayerwiseOptimizer):
         if weight_decay and self.denominator == "decayed_gradient":
             return size / norm(gradient + weight_decay * weight)
         slope = norm(gradient)
-        return size_over_slope(size, slope, weight_decay if self.denominator == "sum" else 0.0)
+        if weight_decay and self.denominator == "sum":
+            return size_over_slope(size, slope, weight_decay)
+        return size / slope
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "denominator": self.denominator}

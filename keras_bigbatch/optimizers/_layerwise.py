@@ -11,7 +11,7 @@ from keras import ops
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import boolean, patterns, positive_number
 from keras_bigbatch._learning_rates import OptimizerLearningRate
-from keras_bigbatch._private_api.keras import uses_weight_decay, variable_index
+from keras_bigbatch._private_api import uses_weight_decay, variable_index
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch.optimizers._growth import warn_of_growth
 
@@ -189,7 +189,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         step = _backend.active().optimizer.momentum_step
         step(self, variable, velocity, factor, rate, update)
 
-    # The two overrides below are of methods that Keras does not promise: `_private_api.keras` says
+    # The two overrides below are of methods that Keras does not promise: `_private_api` says
     # what happens if they go.
     def _backend_update_step(
         self,
@@ -217,7 +217,5 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
 
 def size_over_slope(size: Tensor, slope: Tensor, weight_decay: float) -> Tensor:
     """`size / (slope + weight_decay * size)`; no finite, positive number where one is 0."""
-    if not weight_decay:
-        return size / slope
     # The decay alone is no slope to go by: 0 where that of the loss is 0.
     return ops.sign(slope) * size / (slope + weight_decay * size)

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_bigbatch import _private_api
 from keras_bigbatch._arguments import positive_integer
-from keras_bigbatch._private_api import keras as private_keras
 from keras_bigbatch.training._batch_stage import BatchStage
 from keras_bigbatch.training._stage_callbacks import Callbacks, StageCallbacks, Verbose
 from keras_bigbatch.training._stage_data import StageData
@@ -97,7 +97,7 @@ def fit_stages(
     stage_callbacks = StageCallbacks(callbacks, model, ends[-1], verbose)
 
     epoch, index, restored, started = initial_epoch, 0, False, False
-    with private_keras.averages_held_back(model.optimizer):
+    with _private_api.averages_held_back(model.optimizer):
         while index < len(stages):
             if ends[index] <= epoch:
                 index += 1
@@ -123,7 +123,7 @@ def fit_stages(
             )
             if not started and not restored and stage_callbacks.restored_epoch is not None:
                 # That `fit` has only begun the training: it starts where the backup is.
-                private_keras.set_restored_epoch(model, None)
+                _private_api.set_restored_epoch(model, None)
                 epoch, index, restored = stage_callbacks.restored_epoch, 0, True
                 continue
             started = True

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import keras
 
-from keras_bigbatch._private_api import keras as private_keras
+from keras_bigbatch import _private_api
 from keras_bigbatch.training._batch_stage import BatchStage
 
 # What `fit` takes.
@@ -68,12 +68,12 @@ class StageCallbacks(keras.callbacks.CallbackList):
             return
         self._begun = True
         # `BackupAndRestore` has no other way to say where `fit` is to go on.
-        private_keras.set_restored_epoch(self.model, None)
+        _private_api.set_restored_epoch(self.model, None)
         super().on_train_begin(logs)
-        self.restored_epoch = private_keras.restored_epoch(self.model)
+        self.restored_epoch = _private_api.restored_epoch(self.model)
         if self.restored_epoch is not None:
             # It may be in another stage: this `fit` is to do nothing.
-            private_keras.set_restored_epoch(self.model, sys.maxsize)
+            _private_api.set_restored_epoch(self.model, sys.maxsize)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if self._begin_epoch_of_data is not None:

@@ -6,6 +6,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from keras_bigbatch import _private_api
 from keras_bigbatch._learning_rates import (
     LearningRate,
     LearningRateSchedule,
@@ -13,7 +14,6 @@ from keras_bigbatch._learning_rates import (
     rate_at,
     serialize_learning_rate,
 )
-from keras_bigbatch._private_api import keras as private_keras
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch._updates import inner_optimizer
@@ -78,10 +78,10 @@ class StageRates:
                 f"Received: a stage with learning_rate={rate!r}. Leave it out, and give the parts "
                 "schedules of their own."
             )
-        self._compiled = private_keras.learning_rate_source(innermost)
+        self._compiled = _private_api.learning_rate_source(innermost)
         if any(isinstance(rate, LearningRateSchedule) for rate in [*self._rates, self._compiled]):
             # What a schedule is called with: micro-steps under accumulation.
-            self._counter = private_keras.step_counter(innermost)
+            self._counter = _private_api.step_counter(innermost)
             if not isinstance(self._compiled, LearningRateSchedule):
                 self._compiled = StageSchedule(float(model.optimizer.learning_rate))
 
@@ -121,4 +121,4 @@ class StageRates:
 
     def _use(self, schedule: LearningRate) -> None:
         self._model.optimizer.learning_rate = schedule
-        private_keras.forget_training_step(self._model)
+        _private_api.forget_training_step(self._model)

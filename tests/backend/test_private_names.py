@@ -26,7 +26,7 @@ FOREACH = ["add_", "copy_", "mul", "mul_", "sub_"]
 @pytest.fixture
 def private(monkeypatch):
     """The names' module, which is loaded afresh when the test has ended."""
-    module = importlib.import_module(f"keras_bigbatch._private_api.{BACKEND}")
+    module = importlib.import_module(f"keras_bigbatch._backend.{BACKEND}.private_api")
     yield module
     monkeypatch.undo()
     importlib.reload(module)
@@ -158,10 +158,13 @@ def test_large_outputs_without_madvise(monkeypatch, private):
 @torch_only
 @pytest.mark.filterwarnings("ignore:LARS without weight decay")
 @pytest.mark.parametrize("gone", FOREACH)
-def test_an_update_without_torchs_operations_on_lists(monkeypatch, gone):
+def test_an_update_without_torchs_operations_on_lists(monkeypatch, private, gone):
     import torch
 
+    from keras_bigbatch._backend.torch import optimizer
+
     monkeypatch.delattr(torch, f"_foreach_{gone}")
+    monkeypatch.setattr(optimizer, "_HAS_FOREACH", private.has_foreach())
     weights, gradients = steps.weights_and_gradients(3)
     # Keras's own update needs some of them too, for its clipping and averages, but not for this.
     found = steps.stepped(LARS(0.7, trust_coefficient=0.02), weights, gradients)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_bigbatch._backend.reference import weights
-from keras_bigbatch._private_api.keras import trainer_state
+from keras_bigbatch._private_api import trainer_state
 from keras_bigbatch._typing import Tensor
 
 

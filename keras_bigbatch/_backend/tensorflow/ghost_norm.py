@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
 from keras_bigbatch._backend.reference.ghost_norm import GhostGroups
-from keras_bigbatch._private_api import tensorflow as private
+from keras_bigbatch._backend.tensorflow import private_api
 from keras_bigbatch._typing import Tensor
 
 # What `tf.custom_gradient` asks for: outputs, and the function that differentiates them.
@@ -113,7 +113,7 @@ class _TiledGroups(_Groups):
 
     def _rows(self, part: Tensor) -> Tensor:
         rows = super()._rows(part)
-        if not (_on_cpu() and private.may_be_under_xla()):
+        if not (_on_cpu() and private_api.may_be_under_xla()):
             return rows
         # XLA would make one sum of these and of those of a group's samples, one element after
         # another: after 131072 of mean 1e4 their mean is 0.1 off. But not of what may be replaced.
@@ -121,7 +121,7 @@ class _TiledGroups(_Groups):
 
     def sum_of(self, function: Callable[..., Tensor], *operands: Sequence[Tensor]) -> Tensor:
         """In tiles that fit in the cache, where XLA would write products out in full."""
-        if not self.positions or not (_on_cpu() and private.may_be_under_xla()):
+        if not self.positions or not (_on_cpu() and private_api.may_be_under_xla()):
             return super().sum_of(function, *operands)
         batch, *shape = tf.unstack(tf.shape(operands[0][0]))
         # The values of a single group are not there for each sample.
@@ -149,12 +149,12 @@ class _TiledGroups(_Groups):
 
 def _on_cpu() -> bool:
     devices = {device.device_type for device in tf.config.list_physical_devices()}
-    return devices == {"CPU"} and not private.may_be_for_a_tpu()
+    return devices == {"CPU"} and not private_api.may_be_for_a_tpu()
 
 
 def _one_by_one() -> bool:
     """Whether operations are run as they are, each on its own, by TensorFlow's runtime of a CPU."""
-    return _on_cpu() and not private.may_be_under_xla()
+    return _on_cpu() and not private_api.may_be_under_xla()
 
 
 def _normalize(

@@ -9,7 +9,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from keras_bigbatch._backend._protocol import F
-from keras_bigbatch._private_api.keras import flatten_layers
+from keras_bigbatch._private_api import flatten_layers
 from keras_bigbatch._typing import Tensor
 
 

@@ -15,11 +15,13 @@ import torch
 from keras_bigbatch._backend._protocol import MomentumOptimizer
 from keras_bigbatch._backend.reference import optimizer as reference
 from keras_bigbatch._backend.reference.optimizer import momentum_step as momentum_step
-from keras_bigbatch._private_api.torch import has_foreach
+from keras_bigbatch._backend.torch.private_api import has_foreach
 from keras_bigbatch._typing import Tensor
 
 # Values in one dot product on a CPU: with more of them float32 would lose digits.
 _DOT = 2**19
+
+_HAS_FOREACH = has_foreach()
 
 # A variable that does not adapt: weight, velocity or None, gradient.
 _Plain: TypeAlias = tuple[Tensor, Tensor | None, Tensor]
@@ -81,7 +83,7 @@ def update_together(
     # Half-precision steps are computed in float32: that is left to `update_step`.
     types = {weight.dtype for weight in weights}
     fits = types <= {torch.float32, torch.float64}
-    if torch.compiler.is_compiling() or not fits or not has_foreach():
+    if torch.compiler.is_compiling() or not fits or not _HAS_FOREACH:
         return False
     rate = torch.as_tensor(getattr(learning_rate, "value", learning_rate))
     rates = {dtype: rate.to(weights[0].device, dtype) for dtype in types}

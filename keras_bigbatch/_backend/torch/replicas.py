@@ -6,7 +6,7 @@ import keras
 import torch
 from torch import distributed
 
-from keras_bigbatch._private_api.torch import active_data_parallel_module
+from keras_bigbatch._backend.torch.private_api import active_data_parallel_module
 from keras_bigbatch._typing import Tensor
 
 

@@ -12,9 +12,9 @@ import torch
 
 from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
+from keras_bigbatch._backend.torch import private_api
 from keras_bigbatch._backend.torch.ghost_norm import kernel, tiles
 from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk
-from keras_bigbatch._private_api import torch as private
 from keras_bigbatch._typing import Tensor
 
 
@@ -46,7 +46,7 @@ def _is_plain(x: Tensor) -> bool:
         and x.numel() > 0
         and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and type(x) in (torch.Tensor, torch.nn.Parameter)
-        and not private.function_transforms_may_be_active()
+        and not private_api.function_transforms_may_be_active()
     )
 
 
@@ -84,7 +84,7 @@ def _form(walk: Walk) -> ModuleType:
 def _empty_like(x: Tensor) -> Tensor:
     """Memory for an output."""
     y = torch.empty_like(x)
-    private.ask_for_huge_pages(y)
+    private_api.ask_for_huge_pages(y)
     return y
 
 

@@ -8,7 +8,7 @@ tenth, and lose digits.
 import torch
 
 from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk
-from keras_bigbatch._private_api.torch import batch_norm_backward
+from keras_bigbatch._backend.torch.private_api import batch_norm_backward
 from keras_bigbatch._typing import Tensor
 
 # Elements of a group, for each thread. Of fewer, the calls take longer than the walk.

@@ -1,1 +1,0 @@
-"""What is not public in Keras, TensorFlow and torch, a file each."""
