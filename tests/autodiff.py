@@ -55,7 +55,7 @@ def input_hessian_product(layer, x, dy, v):
             y, _ = layer.stateless_call(values, moving, inputs, training=True)
             return keras.ops.sum(y * dy)
 
-        product = jax.jvp(jax.grad(forward), (x,), (v,))[1]
+        product = jax.jit(lambda x, v: jax.jvp(jax.grad(forward), (x,), (v,))[1])(x, v)
     elif backend == "torch":
         import torch
 

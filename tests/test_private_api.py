@@ -9,6 +9,7 @@ import pytest
 
 from keras_bigbatch import _private_api
 from keras_bigbatch.optimizers import LayerwiseOptimizer
+from tests.problems import compiles
 
 BACKEND = keras.backend.backend()
 X, Y = np.linspace(-1, 1, 16, dtype="float32").reshape(8, 2), np.ones((8, 1), "float32")
@@ -58,6 +59,7 @@ def test_a_clone_is_not_compiled_while_the_original_passes_for_uncompiled():
     assert model.compiled
 
 
+@compiles
 def test_a_step_is_compiled_anew():
     """Without it the rate of the first schedule, 0, would stay in the step that was compiled."""
     schedule = keras.optimizers.schedules.ExponentialDecay

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reproduction.data import arrays
+from reproduction.data import arrays, augmentation, pipelines
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +24,41 @@ def few_data(monkeypatch, digits):
         arrays, "load", lambda name, hold_out=0, examples=None: digits[400 if hold_out else 0]
     )
     return digits[0]
+
+
+@pytest.fixture(scope="module")
+def mnist1d_builder():
+    """MNIST-1D has a builder here, so that files can be read without a network."""
+    pytest.importorskip("tensorflow_datasets")
+    from tests.reproduction import mnist1d_dataset  # noqa: F401 - registers it
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipelines, "DATA_SETS", names := (*pipelines.DATA_SETS, "mnist1d"))
+        patch.setitem(augmentation.AUGMENTATIONS, "none", names)
+        yield
+
+
+@pytest.fixture
+def mock():
+    """23 random samples a split in place of what would be downloaded; slices are ignored."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    with tfds.testing.mock_data(num_examples=23):
+        yield
+
+
+@pytest.fixture(scope="module")
+def short_mnist1d():
+    """MNIST-1D as the demo draws it, with a tenth of the test samples: it takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "MNIST1D_TEST_SAMPLES", 1000)
+        return arrays.mnist1d()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, short_mnist1d, mnist1d_builder):
+    """The same through the builder, written once."""
+    folder = tmp_path_factory.mktemp("tfds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "mnist1d", lambda: short_mnist1d)
+        pipelines.load("mnist1d", data_dir=folder)
+    return folder

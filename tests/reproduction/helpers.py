@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 from reproduction.__main__ import main
@@ -49,3 +50,13 @@ def small_network(shape, classes, norm):
     layers = [keras.layers.Flatten(), keras.layers.Dense(8, use_bias=False), norm()]
     layers += [keras.layers.ReLU(), keras.layers.Dense(classes)]
     return keras.Sequential([keras.Input(shape), *layers])
+
+
+def batches(fitted):
+    """Those of a pipeline, as `fit` would get them."""
+    return [(x, y) for x, y in fitted["x"].as_numpy_iterator()]
+
+
+def whole(fitted):
+    """The same, one after the other."""
+    return tuple(map(np.concatenate, zip(*batches(fitted), strict=True)))

@@ -6,10 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from reproduction.data import arrays, augmentation, pipelines
+from reproduction.data import pipelines
+from tests.reproduction.helpers import batches, whole
 
 tf = pytest.importorskip("tensorflow")
 tfds = pytest.importorskip("tensorflow_datasets")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("tf.data's operations, whatever trains", allow_module_level=True)
+
+pytestmark = pytest.mark.usefixtures("mnist1d_builder")
 SAMPLES = 23  # of the mock, in each split
 IN_MEMORY = {
     "mnist": ((28, 28, 1), 10, "mnist_crop_flip"),
@@ -17,50 +22,6 @@ IN_MEMORY = {
     "cifar10": ((32, 32, 3), 10, "cifar_crop_flip"),
     "cifar100": ((32, 32, 3), 100, "cifar_crop_flip"),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def mnist1d_is_a_data_set():
-    """MNIST-1D has a builder here, so that files can be read without a network."""
-    from tests.reproduction import mnist1d_dataset  # noqa: F401 - registers it
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipelines, "DATA_SETS", names := (*pipelines.DATA_SETS, "mnist1d"))
-        patch.setitem(augmentation.AUGMENTATIONS, "none", names)
-        yield
-
-
-@pytest.fixture
-def mock():
-    """Random samples in place of what would be downloaded; slices of splits are ignored."""
-    with tfds.testing.mock_data(num_examples=SAMPLES):
-        yield
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    """MNIST-1D as the demo draws it, with a tenth of the test samples: it takes seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrays, "MNIST1D_TEST_SAMPLES", 1000)
-        return arrays.mnist1d()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, drawn):
-    """The same through the builder, written once."""
-    folder = tmp_path_factory.mktemp("tfds")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrays, "mnist1d", lambda: drawn)
-        pipelines.load("mnist1d", data_dir=folder)
-    return folder
-
-
-def batches(fitted):
-    return [(x, y) for x, y in fitted["x"].as_numpy_iterator()]
-
-
-def whole(fitted):
-    return tuple(map(np.concatenate, zip(*batches(fitted), strict=True)))
 
 
 def raw(name):
@@ -208,9 +169,9 @@ def test_imagenet_is_cropped_to_the_network_s_size():
 # --- MNIST-1D, through files
 
 
-def test_mnist1d_is_the_demo_s_own_sample_for_sample(folder, drawn):
+def test_mnist1d_is_the_demo_s_own_sample_for_sample(folder, short_mnist1d):
     pipeline = pipelines.load("mnist1d", data_dir=folder)
-    (x, y), (x_test, y_test) = drawn
+    (x, y), (x_test, y_test) = short_mnist1d
     assert (pipeline.shape, pipeline.classes) == ((40, 1), 10)
     assert (pipeline.examples, pipeline.scored) == (4000, 1000)
     for part, signals, labels in (("train", x, y), ("test", x_test, y_test)):
@@ -264,37 +225,3 @@ def test_absent_packages_are_named(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SystemExit, match=f"pip install .*{package.replace('_', '-')}"):
         pipelines.load("mnist")
-
-
-# --- Keras, on the backend of the run
-
-
-def network(shape, classes):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(classes)]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
-    return model
-
-
-def test_fit_takes_a_pipeline_as_it_takes_arrays(folder):
-    pipeline = pipelines.load("mnist1d", examples=60, data_dir=folder)
-    x, y = whole(pipeline.scoring("train"))
-    models = [network(pipeline.shape, pipeline.classes) for _ in range(2)]
-    models[0].fit(**pipeline.training(batch=60, seed=0), epochs=3, verbose=0)
-    models[1].fit(x, y, batch_size=60, epochs=3, verbose=0)  # a full batch has no order
-    for streamed, array in zip(*(model.get_weights() for model in models), strict=True):
-        np.testing.assert_allclose(streamed, array, rtol=1e-4, atol=1e-5)
-    scores = models[0].evaluate(**pipeline.scoring("train"), verbose=0)
-    assert scores == pytest.approx(models[0].evaluate(x, y, batch_size=60, verbose=0), rel=1e-4)
-
-
-@pytest.mark.usefixtures("mock")
-def test_an_epoch_of_augmented_images():
-    pipeline = pipelines.load("cifar10", "cifar_crop_flip")
-    model = network(pipeline.shape, pipeline.classes)
-    history = model.fit(**pipeline.training(batch=10, seed=0), epochs=2, verbose=0).history
-    assert int(model.optimizer.iterations) == 6  # the partial batches too
-    assert np.isfinite(history["loss"]).all()
