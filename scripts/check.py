@@ -40,8 +40,10 @@ PACKAGE = [
 UNOPTIMIZED = "--xla_backend_optimization_level=0"
 COMPILES_FAST = f"{UNOPTIMIZED} --xla_cpu_use_fusion_emitters=false"
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
-# `keras.applications`, the longest tests.
-OLDEST = ["-k", "not applications", "tests/test_golden.py", "tests/test_private_api.py"]
+# `keras.applications`, the longest tests. The layers and optimizers need no optimized code here.
+OLDEST_LAYERS = ["-k", "not applications", "tests/layers", "tests/optimizers"]
+OLDEST_NUMBERS = [path for path in NUMBERS if path not in OLDEST_LAYERS]
+OLDEST_NUMBERS += ["tests/test_golden.py", "tests/test_private_api.py"]
 # What a change breaks first, in a minute.
 QUICK = [
     *("tests/test_public_api.py", "tests/test_private_api.py", "tests/test_golden.py"),
@@ -195,8 +197,9 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
         steps.append(pytest(f"{backend} numbers", tests, backend, NUMBERS))
         steps.append(pytest(f"{backend} package", tests, backend, package, COMPILES_FAST))
     if whole:
-        steps.append(pytest("oldest numbers", FLOOR, "jax", [*OLDEST, *NUMBERS]))
         steps.append(pytest("oldest package", FLOOR, "jax", package, UNOPTIMIZED))
+        steps.append(pytest("oldest layers", FLOOR, "jax", OLDEST_LAYERS, UNOPTIMIZED))
+        steps.append(pytest("oldest numbers", FLOOR, "jax", OLDEST_NUMBERS))
 
     def build(outcome: Outcome, scratch: Path) -> bool:
         python = ("--python", tests / "bin/python")
