@@ -194,8 +194,8 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
         programs = ["tests", *(f"--ignore={path}" for path in NUMBERS + PACKAGE)]
         steps.append(pytest(f"{backend} programs", tests, backend, programs))
     for backend in ordered:
-        steps.append(pytest(f"{backend} numbers", tests, backend, NUMBERS))
         steps.append(pytest(f"{backend} package", tests, backend, package, COMPILES_FAST))
+        steps.append(pytest(f"{backend} numbers", tests, backend, NUMBERS))
     if whole:
         steps.append(pytest("oldest package", FLOOR, "jax", package, UNOPTIMIZED))
         steps.append(pytest("oldest layers", FLOOR, "jax", OLDEST_LAYERS, UNOPTIMIZED))
