@@ -35,7 +35,7 @@ def score(model, plan):
         metrics=["accuracy"],
     )
     keras.utils.set_random_seed(0)  # the same order of the samples
-    model.fit(x, y, batch_size=plan.batch, epochs=plan.epochs, verbose=0)
+    model.fit(x, y, verbose=0, **plan.fit_arguments(x))
     return model.evaluate(test_x, test_y, verbose=0)[1]
 
 

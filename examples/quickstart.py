@@ -31,5 +31,5 @@ model.add(keras.layers.Dense(10, "softmax"))
 sgd = keras.optimizers.SGD(plan.learning_rate, momentum=0.9, global_clipnorm=5.0)
 model.compile(sgd, "sparse_categorical_crossentropy", metrics=["accuracy"])
 distance = kbb.WeightDistance()  # 4. How far the weights go; also in each epoch's line.
-model.fit(x, y, batch_size=plan.batch, epochs=plan.epochs, callbacks=[distance], verbose=2)
+model.fit(x, y, verbose=2, **plan.fit_arguments(x, callbacks=[distance]))
 print("Test accuracy:", model.evaluate(test_x, test_y, verbose=0)[1])

@@ -4,6 +4,8 @@ The namespaces mirror Keras's own: `layers`, `schedules`, `callbacks`, `diagnost
 `distribution`, `optimizers`, `training`.
 """
 
+from typing import NoReturn as _NoReturn
+
 from keras_bigbatch import (
     callbacks,
     diagnostics,
@@ -33,3 +35,11 @@ __all__ = [
     "schedules",
     "training",
 ]
+
+
+def __getattr__(name: str) -> _NoReturn:
+    """Says in which namespace a name is that is not here."""
+    namespaces = (callbacks, diagnostics, distribution, layers, optimizers, schedules, training)
+    where = [each.__name__ for each in namespaces if name in each.__all__]
+    hint = f" It is `{where[0]}.{name}`." if where else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}", name=name)

@@ -3,10 +3,19 @@
 import math
 import numbers
 import re
+import reprlib
 from collections.abc import Collection
 from typing import Any, TypeVar
 
 _Choice = TypeVar("_Choice", bound=str)
+
+
+def shown(value: Any) -> str:
+    """What a message says was received: the value, but of an array or the like only what it is."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and tuple(shape) != ():
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    return reprlib.repr(value) if isinstance(value, list | tuple | set | bytes) else repr(value)
 
 
 def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = False) -> int:
@@ -23,7 +32,7 @@ def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = F
         if integer > 0 or (zero_allowed and integer == 0):
             return integer
     kind = "an integer of 0 or more" if zero_allowed else "a positive integer"
-    raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
+    raise ValueError(f"`{name}` must be {kind}. Received: {name}={shown(value)}. {hint}")
 
 
 def at_least_two(name: str, value: Any, hint: str) -> int:
@@ -31,7 +40,7 @@ def at_least_two(name: str, value: Any, hint: str) -> int:
     integer = positive_integer(name, value, hint)
     if integer < 2:
         raise ValueError(
-            f"`{name}` must be 2 or more, to know the error. Received: {name}={value!r}. {hint}"
+            f"`{name}` must be 2 or more, to know the error. Received: {name}={integer}. {hint}"
         )
     return integer
 
@@ -43,7 +52,7 @@ def positive_number(name: str, value: Any, hint: str, *, zero_allowed: bool = Fa
         if math.isfinite(number) and (number > 0 or (zero_allowed and number == 0)):
             return number
     kind = "a finite number of 0 or more" if zero_allowed else "a positive, finite number"
-    raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}. {hint}")
+    raise ValueError(f"`{name}` must be {kind}. Received: {name}={shown(value)}. {hint}")
 
 
 def one_of(name: str, value: Any, allowed: Collection[_Choice], hint: str = "") -> _Choice:
@@ -53,14 +62,14 @@ def one_of(name: str, value: Any, allowed: Collection[_Choice], hint: str = "") 
             return choice
     choices = ", ".join(repr(choice) for choice in allowed)
     raise ValueError(
-        f"`{name}` must be one of {choices}. Received: {name}={value!r}. {hint}".strip()
+        f"`{name}` must be one of {choices}. Received: {name}={shown(value)}. {hint}".strip()
     )
 
 
 def boolean(name: str, value: Any) -> bool:
     """Returns `value` if it is True or False, else raises a `ValueError`."""
     if not isinstance(value, bool):
-        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={shown(value)}.")
     return value
 
 
@@ -69,8 +78,8 @@ def patterns(name: str, value: Any, hint: str) -> tuple[str, ...]:
     # One string alone would be taken for its letters.
     if isinstance(value, str) or not all(isinstance(each, str) for each in value):
         raise ValueError(
-            f"`{name}` must be a sequence of regular expressions. Received: {name}={value!r}. For "
-            f"a single one write `{name}=('bias',)`; {hint}"
+            f"`{name}` must be a sequence of regular expressions. Received: {name}={shown(value)}. "
+            f"For a single one write `{name}=('bias',)`; {hint}"
         )
     for pattern in value:
         try:

@@ -1,6 +1,7 @@
 """Learning rates that are a number or a schedule: checked, evaluated and saved."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Hashable
 from typing import Any, TypeAlias
 
 import keras
@@ -50,3 +51,14 @@ def serialize_learning_rate(learning_rate: LearningRate) -> Any:
 def deserialize_learning_rate(config: Any) -> LearningRate:
     """The inverse of `serialize_learning_rate`."""
     return keras.optimizers.schedules.deserialize(config) if isinstance(config, dict) else config
+
+
+def learning_rate_key(learning_rate: LearningRate) -> Hashable:
+    """Equal for equal rates: Keras's schedules compare as objects, these by class and config."""
+    if not isinstance(learning_rate, LearningRateSchedule):
+        return learning_rate
+    try:
+        config = serialize_learning_rate(learning_rate)
+    except (NotImplementedError, ValueError):
+        return id(learning_rate)  # it cannot be saved
+    return type(learning_rate), json.dumps(config, sort_keys=True, default=repr)

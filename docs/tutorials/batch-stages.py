@@ -56,9 +56,7 @@ def plan(batch, epochs):
     """The recipe for so many epochs: drops at one half and at three quarters."""
     rates = {0: 0.05, epochs // 2: 0.005, epochs * 3 // 4: 0.0005}
     rates = rates if len(rates) == 3 else {0: 0.05}  # one epoch or two have no room for drops
-    regime = kbb.Regime(
-        small, epochs=epochs, examples=len(x), learning_rate=rates, drop_remainder=False
-    )
+    regime = kbb.Regime(small, epochs=epochs, examples=len(x), learning_rate=rates)
     return regime.at(batch, rule="sqrt", stretch=1)
 
 

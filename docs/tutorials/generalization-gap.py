@@ -78,7 +78,7 @@ def train(plan, norm, seed):
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    model.fit(x, y, batch_size=plan.batch, epochs=plan.epochs, verbose=0)
+    model.fit(x, y, verbose=0, **plan.fit_arguments(x))
     return [
         100 * model.evaluate(*split, batch_size=1000, verbose=0)[1]
         for split in ((x, y), (test_x, test_y))

@@ -110,7 +110,9 @@ for update in (0, 5, 10, 1000):
 #
 # A schedule in updates ends too late when an epoch has fewer of them. `Regime` describes the recipe
 # in epochs, and `at` carries it over: the rates by a rule, the drops to the updates where they
-# belong. `stretch` multiplies the epochs.
+# belong. `stretch` multiplies the epochs. `plan.fit_arguments` hands the plan to `fit`: batch size,
+# epochs, and a callback that raises before the first update if `fit` is about to do another
+# training, with a `validation_split`, say, that the regime did not count.
 
 # %%
 regime = kbb.Regime(
@@ -127,7 +129,7 @@ print(regime.at(1000, stretch=2, warmup_epochs=epochs / 10))
 # where batches do not divide the data: with 50 000 samples it makes more updates.
 
 # %%
-paper = kbb.Regime(128, 200, examples=50_000, learning_rate=0.1, drop_remainder=False)
+paper = kbb.Regime(128, 200, examples=50_000, learning_rate=0.1)
 for stretch in (None, 32):
     plan = paper.at(4096, stretch=stretch)
     more = plan.updates / paper.updates - 1
@@ -181,7 +183,7 @@ def train(plan, norm):
         model.set_weights(network(norm).get_weights())
         for variable in model.optimizer.variables:
             variable.assign(np.zeros(variable.shape))
-        model.fit(x, y, batch_size=plan.batch, epochs=plan.epochs, verbose=0)
+        model.fit(x, y, verbose=0, **plan.fit_arguments(x))
         yield [
             100 * model.evaluate(*split, batch_size=1000, verbose=0)[1]
             for split in ((x, y), (test_x, test_y))

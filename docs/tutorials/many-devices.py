@@ -203,11 +203,9 @@ def train(norm, scope, order=slice(None)):
         model.fit(
             x[order],
             y[order],
-            batch_size=plan.batch,
-            epochs=plan.epochs,
             shuffle=False,
-            callbacks=[record, distance],
             verbose=0,
+            **plan.fit_arguments(x, callbacks=[record, distance]),
         )
         outputs = keras.ops.convert_to_numpy(model(test_x, training=False))
     accuracy = 100 * np.mean(outputs.argmax(-1) == test_y)

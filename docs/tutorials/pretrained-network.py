@@ -137,7 +137,6 @@ regime = kbb.Regime(
     epochs=epochs,
     examples=len(x),
     learning_rate={0: 0.05, epochs * 3 // 5: 0.005},
-    drop_remainder=False,
 )
 small = regime.at(32)
 large = regime.at(320, stretch=stretch)
@@ -159,12 +158,10 @@ def fine_tune(plan, convert, seed):
     log = model.fit(
         x,
         y,
-        batch_size=plan.batch,
-        epochs=plan.epochs,
         validation_data=(test_x, test_y),
         validation_batch_size=256,
-        callbacks=[distance],
         verbose=0,
+        **plan.fit_arguments(x, callbacks=[distance]),
     )
     return model, log.history, distance.history
 

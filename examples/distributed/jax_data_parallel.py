@@ -64,8 +64,8 @@ def main():
     sgd = keras.optimizers.SGD(plan.learning_rate, momentum=0.9)
     model.compile(sgd, loss, metrics=["accuracy"])
     distance = kbb.WeightDistance()
-    fit = {"batch_size": plan.batch, "epochs": plan.epochs, "shuffle": False, "verbose": 0}
-    model.fit(x, y, callbacks=[distance], **fit)
+    fit = plan.fit_arguments(x, callbacks=[distance])
+    model.fit(x, y, shuffle=False, verbose=0, **fit)
 
     devices = len(keras.distribution.list_devices())
     print(f"{devices} devices, global batch {plan.batch}, {plan.updates} updates")

@@ -81,7 +81,7 @@ def train(arguments):
     model.compile(keras.optimizers.SGD(plan.learning_rate, momentum=0.9), loss)
     distance = kbb.WeightDistance()
     fit = {"batch_size": local, "epochs": plan.epochs, "shuffle": False, "verbose": 0}
-    history = model.fit(x[own], y[own], callbacks=[distance], **fit).history
+    history = model.fit(x[own], y[own], callbacks=[plan.callback(), distance], **fit).history
     if arguments.process == 0:
         devices = len(keras.distribution.list_devices())
         print(f"{arguments.processes} processes, {devices} devices, {plan.updates} updates")

@@ -100,8 +100,8 @@ def main():
     with strategy.scope():
         model = build(plan, arguments.micro_batches)
     distance = kbb.WeightDistance()
-    fit = {"batch_size": BATCH, "epochs": plan.epochs, "shuffle": False, "verbose": 0}
-    model.fit(x, y, callbacks=[distance], **fit)
+    fit = plan.fit_arguments(x, callbacks=[distance])
+    model.fit(x, y, shuffle=False, verbose=0, **fit)
     outputs = keras.ops.convert_to_numpy(model(test_x, training=False))
     print(f"{strategy.num_replicas_in_sync} replicas, batch {BATCH}, {plan.updates} updates")
     print(f"weight_distance: {distance.history['distance'][-1]:.6f}")

@@ -100,7 +100,7 @@ def train(epochs):
     average = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: average_statistics(model))
     distance = kbb.WeightDistance()
     fit = {"batch_size": local, "epochs": plan.epochs, "shuffle": False, "verbose": 0}
-    model.fit(x[own], y[own], callbacks=[average, distance], **fit)
+    model.fit(x[own], y[own], callbacks=[plan.callback(), average, distance], **fit)
     flat = torch.cat([v.value.detach().reshape(-1) for v in model.variables]).cpu()
     everyone = [None] * ranks
     distributed.all_gather_object(everyone, flat)

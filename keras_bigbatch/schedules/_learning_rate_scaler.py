@@ -53,8 +53,11 @@ class LearningRateScaler(RescaledSchedule):
 
     Raises:
         ValueError: If an argument is out of range, if a rule is unknown or gives no positive
-            number, or if an inner schedule has `accumulation_steps` above 1. In `get_config`: if a
+            number, if an inner schedule has `accumulation_steps` above 1, or if the rate is scaled
+            for the same two batches already, as `plan.learning_rate` is. In `get_config`: if a
             function is not registered.
+
+    Warns if `large_batch` is below `small_batch`.
 
     Example:
 
@@ -85,6 +88,7 @@ class LearningRateScaler(RescaledSchedule):
         super().__init__(learning_rate, small_batch, large_batch, accumulation_steps, name)
         self.rule = rule
         self.factor = scale_learning_rate(1.0, self.small_batch, self.large_batch, rule)
+        self._refuse_twice("scaled")
         self.warmup_updates = positive_integer(
             "warmup_updates",
             warmup_updates,
@@ -113,6 +117,10 @@ class LearningRateScaler(RescaledSchedule):
         with keras.name_scope(self.name):
             update = self._update(step)
             return rate_at(self.learning_rate, update) * self._factor(update)
+
+    @property
+    def _change(self) -> float:
+        return self.factor
 
     def _factor(self, update: Tensor) -> Tensor | float:
         """The factor at an update: the full one, or on the way to it."""

@@ -1,22 +1,25 @@
-"""The large-batch recipe that follows from a small-batch one, and its table."""
+"""The large-batch recipe that follows from a small-batch one."""
 
 from __future__ import annotations
 
-import textwrap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler
+import keras
+
+from keras_bigbatch._arguments import boolean, positive_number
+from keras_bigbatch.schedules._fit_arguments import check_length, warn_of_callbacks
+from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler, Warmup
+from keras_bigbatch.schedules._plan_check import PlanCheck
+from keras_bigbatch.schedules._plan_table import plan_table
+from keras_bigbatch.schedules._rescaled_schedule import plain_fraction
 from keras_bigbatch.schedules._scale_learning_rate import Rule
 
 if TYPE_CHECKING:
     from keras_bigbatch.schedules._regime import Regime
-
-_WIDTH = 80
-# A row of the table: its label, and the cells of the small and of the large recipe. One cell spans
-# the whole side, three stand in columns.
-_Row = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Plan:
     `Regime.at` makes plans. `print(plan)` shows the small-batch recipe and the plan side by side:
     batches, epochs, updates, samples processed, every rate and where it starts, the warm-up, and
     what the plan costs. A rate that starts at or after the last update is marked "not reached".
+    `fit_arguments` hands the plan to `fit`, with a callback that raises if `fit` does another
+    training than the plan's.
 
     With `accumulation_steps = k > 1`, `fit` gets batches of `micro_batch` samples and the optimizer
     `gradient_accumulation_steps=k`; `steps_per_epoch` counts `fit`'s steps and `updates` the
@@ -41,6 +46,7 @@ class Plan:
         accumulation_steps: Micro-batches in one update.
         micro_batch: The batch size for `fit`: `batch / accumulation_steps`.
         warmup_updates: Updates until the scaled rate is reached.
+        warmup: How it is reached, see `LearningRateScaler`.
         rule: The rule that scaled the rates.
         stretch: What the epochs were multiplied by; `None` if the number of updates was kept.
         regime: The small-batch recipe.
@@ -62,7 +68,7 @@ class Plan:
     optimizer = keras.optimizers.SGD(
         plan.learning_rate, momentum=0.9, gradient_accumulation_steps=plan.accumulation_steps
     )
-    # model.fit(data.batch(plan.micro_batch, drop_remainder=True), epochs=plan.epochs)
+    # model.fit(x, y, **plan.fit_arguments(x, callbacks=[...]))
     ```
     """
 
@@ -70,10 +76,12 @@ class Plan:
     epochs: int
     steps_per_epoch: int
     updates: int
-    learning_rate: LearningRateScaler
+    # Its equality is an object's, and the other fields say all that is in it.
+    learning_rate: LearningRateScaler = field(compare=False)
     accumulation_steps: int
     micro_batch: int
     warmup_updates: int
+    warmup: Warmup
     rule: Rule
     stretch: float | None
     regime: Regime
@@ -83,142 +91,109 @@ class Plan:
     def samples(self) -> int:
         return self.epochs * min(self.steps_per_epoch * self.micro_batch, self.regime.examples)
 
+    def epochs_for(self, epochs: float) -> int:
+        """Turns epochs of the small-batch recipe into epochs of this plan, at least 1.
+
+        For what counts epochs beside the schedule: `EarlyStopping(patience=plan.epochs_for(5))`,
+        `fit(validation_freq=plan.epochs_for(1))`. With the same number of updates (`stretch=None`)
+        those are the epochs with as many updates; with `stretch=s`, `s` times the epochs.
+
+        Args:
+            epochs: Epochs of the small-batch recipe, a positive number.
+
+        Returns:
+            The nearest whole number of epochs; `plan.epochs` for all of the recipe's.
+
+        Raises:
+            ValueError: If `epochs` is not positive.
+        """
+        count = positive_number("epochs", epochs, "It counts epochs of the small-batch recipe.")
+        per_epoch = Fraction(self.steps_per_epoch, self.accumulation_steps)
+        small = self.regime.steps_per_epoch
+        pace = Fraction(1)
+        if self.stretch is not None:
+            pace = plain_fraction(self.stretch) * per_epoch / small
+        return planned_epochs(plain_fraction(count), small, per_epoch, pace)
+
+    def fit_arguments(
+        self,
+        x: Any = None,
+        callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] = (),
+    ) -> dict[str, Any]:
+        """Returns what `fit` needs: `model.fit(x, y, **plan.fit_arguments(x, callbacks=[...]))`.
+
+        `epochs`; `batch_size`, which is left out where `x` is a data set, since that has its own;
+        and `callbacks`, with `plan.callback()` in front. Warns of callbacks that count epochs or
+        batches as the small-batch recipe did, or that set the rate themselves.
+
+        Args:
+            x: What `fit` trains on, to compare its length with the plan's. Leave it out where the
+                two differ by intention: with `validation_split`, or in each of several processes.
+            callbacks: Your own callbacks.
+
+        Returns:
+            A dictionary for `**`.
+
+        Raises:
+            ValueError: If `x` has another number of samples than the regime's `examples`, or, as a
+                data set, another number of batches than `steps_per_epoch`.
+
+        Example:
+
+        ```python
+        import keras_bigbatch as kbb
+
+        plan = kbb.Regime(batch=32, epochs=4, examples=1000, learning_rate=0.1).at(batch=250)
+        print(plan.fit_arguments())
+        ```
+        """
+        arguments: dict[str, Any] = {"epochs": self.epochs}
+        if check_length(self, x):
+            arguments["batch_size"] = self.micro_batch
+        own = keras.tree.flatten(callbacks)
+        warn_of_callbacks(self, own)
+        return {**arguments, "callbacks": [self.callback(), *own]}
+
+    def callback(self, check_epochs: bool = True) -> keras.callbacks.Callback:
+        """Returns a callback that lets `fit` do this plan's training and no other.
+
+        When training begins it compares the steps of an epoch, the epochs, the optimizer's
+        accumulation and the number of replicas with the plan, and raises before the first update
+        if they differ. Where `fit` does not know the number of its steps, as with a generator, it
+        warns after the first epoch. It warns where a layer's ghost batch is the whole batch. A
+        training that goes on, with `initial_epoch` or `BackupAndRestore`, is right.
+
+        Args:
+            check_epochs: Whether `fit(epochs=)` must be `plan.epochs`. Pass False for one training
+                in several calls of `fit`.
+
+        Returns:
+            A callback, which may be used in several calls of `fit`.
+        """
+        return PlanCheck(self, boolean("check_epochs", check_epochs))
+
     def __str__(self) -> str:
-        sizes, rates = _size_rows(self), _rate_rows(self)
-        lines = _aligned([*sizes, *rates])
-        rule = "-" * max(map(len, lines))
-        sentences = [_scaling(self), _warmup(self), _remainder(self), _cost(self)]
-        notes = [textwrap.fill(sentence, _WIDTH) for sentence in sentences if sentence]
-        table = [lines[0], rule, *lines[1 : len(sizes)], rule, *lines[len(sizes) :], rule]
-        return "\n".join([*table, *notes])
+        return plan_table(self)
 
-
-def _size_rows(plan: Plan) -> list[_Row]:
-    regime = plan.regime
-    per_epoch = Fraction(plan.steps_per_epoch, plan.accumulation_steps)
-    rows = [
-        ("", "small batch", "large batch"),
-        ("batch", _number(regime.batch), _number(plan.batch)),
-    ]
-    if plan.accumulation_steps > 1:
-        micro_batches = f"{_number(plan.accumulation_steps)} x {_number(plan.micro_batch)}"
-        rows += [
-            ("micro-batches", "-", micro_batches),
-            ("fit steps per epoch", "-", _number(plan.steps_per_epoch)),
-        ]
-    rows += [
-        ("epochs", _number(regime.epochs), _number(plan.epochs)),
-        ("updates per epoch", _number(regime.steps_per_epoch), _number(per_epoch)),
-        ("updates", _number(regime.updates), _number(plan.updates)),
-        ("samples processed", _number(regime.samples), _number(plan.samples)),
-    ]
-    return [(label, (small,), (large,)) for label, small, large in rows]
-
-
-def _rate_rows(plan: Plan) -> list[_Row]:
-    """Where each rate starts; of a schedule, the rate at five places."""
-    regime = plan.regime
-    head = ("update", "epoch", "rate")
-    if regime.drops:
-        small = [(_number(u), _number(epoch), f"{rate:.4g}") for u, epoch, rate in regime.drops]
-        large = [
-            (_number(u), _number(epoch), f"{rate:.4g}" if u < plan.updates else "not reached")
-            for u, epoch, rate in plan.drops
-        ]
-        large += [("", "", "")] * (len(small) - len(large))
-        labels = ["learning rate from"] + [""] * len(small)
-        return [(labels[0], head, head), *zip(labels[1:], small, large, strict=True)]
-    schedule: Any = regime.learning_rate
-    rows: list[_Row] = [("learning rate at", head, head)]
-    for quarters, label in enumerate(("the start", "1/4", "1/2", "3/4", "the end")):
-        before = (regime.updates - 1) * quarters // 4
-        after = (plan.updates - 1) * quarters // 4
-        step = after * plan.accumulation_steps
-        small_cells = (
-            _number(before),
-            _number(Fraction(before, regime.steps_per_epoch)),
-            f"{float(schedule(before)):.4g}",
+    def _is_no_number(self, *_: Any) -> Any:
+        raise TypeError(
+            "A plan is no number. Pass `plan.micro_batch` as the batch size, `plan.epochs` as the "
+            "epochs, or all that `fit` needs by `**plan.fit_arguments(x)`."
         )
-        large_cells = (
-            _number(after),
-            _number(Fraction(step, plan.steps_per_epoch)),
-            f"{float(plan.learning_rate(step)):.4g}",
-        )
-        rows.append((f"  {label}", small_cells, large_cells))
-    return rows
+
+    # What Python asks of a number; `fit(batch_size=plan)` divides by it, and compares the epochs.
+    __index__ = __float__ = __rtruediv__ = __rfloordiv__ = __lt__ = __gt__ = _is_no_number
 
 
-def _scaling(plan: Plan) -> str:
-    name = getattr(plan.rule, "__name__", "custom") if callable(plan.rule) else plan.rule
-    ratio = _factor(Fraction(plan.batch, plan.regime.batch))
-    return f"Batch x {ratio}, rates x {_factor(plan.learning_rate.factor)} (rule: {name})."
+def planned_epochs(
+    epochs: int | Fraction, small_steps: int, updates_per_epoch: Fraction, pace: Fraction
+) -> int:
+    """Epochs at the large batch for epochs of the small one; of at least one update.
 
-
-def _warmup(plan: Plan) -> str:
-    if not plan.warmup_updates:
-        return "No warm-up."
-    start = "zero" if plan.learning_rate.warmup == "legw" else "the unscaled rate"
-    epochs = Fraction(plan.warmup_updates * plan.accumulation_steps, plan.steps_per_epoch)
-    updates = "update" if plan.warmup_updates == 1 else "updates"
-    return (
-        f"Warm-up: {plan.warmup_updates:,} {updates} (to epoch {_number(epochs)}), "
-        f"from {start} to the scaled one."
-    )
-
-
-def _remainder(plan: Plan) -> str:
-    """Which batches the counts are true for, where it matters."""
-    regime = plan.regime
-    if regime.examples % regime.batch == 0 and regime.examples % plan.micro_batch == 0:
-        return ""
-    if regime.drop_remainder:
-        return "Counted without each epoch's partial batch; for arrays use drop_remainder=False."
-    return "Counted with each epoch's partial batch, as fit does with arrays."
-
-
-def _cost(plan: Plan) -> str:
-    regime = plan.regime
-    samples = f"{_factor(Fraction(plan.samples, regime.samples))} times the small batch's samples"
-    if plan.samples == regime.samples:
-        samples = "as many samples as the small batch"
-    more = plan.updates - regime.updates
-    updates = "the same number of updates"
-    if more:
-        percent = 100 * more / regime.updates
-        percent_text = f"{percent:+,.1f}%" if abs(percent) >= 0.1 else f"{percent:+.1g}%"
-        updates = f"{abs(more):,} {'more' if more > 0 else 'fewer'} updates ({percent_text})"
-    return f"Cost: {samples}, and {updates}."
-
-
-def _factor(factor: float | Fraction) -> str:
-    """A factor, to four digits."""
-    return f"{float(factor):.4g}" if factor < 1000 else f"{float(factor):,.0f}"
-
-
-def _number(value: float | Fraction) -> str:
-    """At most two decimals and thousands separators."""
-    text = f"{float(value):,.2f}"
-    return text.rstrip("0").rstrip(".")
-
-
-def _aligned(rows: list[_Row]) -> list[str]:
-    """The rows as text, all columns aligned."""
-    labels = [label for label, _, _ in rows]
-    small = _aligned_side([cells for _, cells, _ in rows])
-    large = _aligned_side([cells for _, _, cells in rows])
-    indent = max(map(len, labels))
-    parts = zip(labels, small, large, strict=True)
-    return [f"{label:<{indent}}  {left}    {right}".rstrip() for label, left, right in parts]
-
-
-def _aligned_side(cells: list[tuple[str, ...]]) -> list[str]:
-    """One side of the table: three right-aligned columns, or one cell at their right end."""
-    columns = [max(len(row[column]) for row in cells if len(row) == 3) for column in range(3)]
-    parts = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, columns, strict=True))
-        if len(row) == 3
-        else "".join(row)
-        for row in cells
-    ]
-    width = max(map(len, parts))
-    return [part.rjust(width) for part in parts]
+    Args:
+        epochs: Epochs of the small-batch recipe.
+        small_steps: Updates in one of them.
+        updates_per_epoch: Updates in an epoch at the large batch.
+        pace: Large-batch updates for one small-batch update.
+    """
+    return max(round(epochs * small_steps * pace / updates_per_epoch), ceil(1 / updates_per_epoch))

@@ -1,21 +1,23 @@
 """A training recipe that was tuned at a small batch, and how to carry it to a large one."""
 
 import math
-import numbers
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import keras
 
-from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._arguments import boolean, positive_integer, positive_number
 from keras_bigbatch._learning_rates import (
     LearningRate,
     LearningRateSchedule,
     checked_learning_rate,
+    learning_rate_key,
 )
 from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler, Warmup
-from keras_bigbatch.schedules._plan import Plan
+from keras_bigbatch.schedules._plan import Plan, planned_epochs
+from keras_bigbatch.schedules._rates_by_epoch import RatesByEpoch
 from keras_bigbatch.schedules._regime_stretch import RegimeStretch
 from keras_bigbatch.schedules._rescaled_schedule import plain_fraction
 from keras_bigbatch.schedules._scale_learning_rate import Rule
@@ -32,17 +34,18 @@ class Regime:
     does not: 50 000 samples are 391 updates at batch 128 and 13 at 4096 (with partial batches), so
     32 times the epochs are 6.4 % more updates than "the same number". Epoch `e` starts at update
     `e * steps_per_epoch`, and that update has epoch e's rate already. (Keras's own
-    `PiecewiseConstantDecay` changes one update after its boundary.)
+    `PiecewiseConstantDecay` changes one update after its boundary.) A regime cannot be changed;
+    equal ones compare equal, schedules by class and config.
 
     Args:
         batch: Samples in one optimizer update.
         epochs: Passes over the data set.
-        examples: Training samples in the data set.
+        examples: Samples trained on in an epoch: what `validation_split` leaves.
         learning_rate: A positive float, `{epoch: rate}` with an entry for epoch 0 (each rate holds
             until the next entry), or a `LearningRateSchedule` in updates.
-        drop_remainder: Whether the last batch of an epoch is dropped when it is not full. `True` is
-            right for `tf.data`'s `.batch(batch, drop_remainder=True)`; for **arrays in `fit` pass
-            `False`**, since Keras never drops their last batch.
+        drop_remainder: Whether the last batch of an epoch is dropped when it is not full. `fit` on
+            arrays keeps it, and so do `tf.data` and torch's `DataLoader`. `True` is for data of
+            `.batch(batch, drop_remainder=True)` or `DataLoader(drop_last=True)`.
 
     Attributes:
         steps_per_epoch: Updates in one epoch.
@@ -66,7 +69,7 @@ class Regime:
     plan = regime.at(batch=4096, warmup_epochs=5)
     print(plan)
     optimizer = keras.optimizers.SGD(plan.learning_rate, momentum=0.9, global_clipnorm=5.0)
-    # model.fit(data.batch(plan.batch, drop_remainder=True), epochs=plan.epochs)
+    # model.fit(x, y, **plan.fit_arguments(x))
     ```
 
     References:
@@ -76,15 +79,34 @@ class Regime:
     batch: int
     epochs: int
     examples: int
-    learning_rate: LearningRate | dict[int, float]
-    drop_remainder: bool = True
+    learning_rate: LearningRate | Mapping[int, float]
+    drop_remainder: bool = False
 
     def __post_init__(self) -> None:
-        for name, unit in (("batch", "samples"), ("epochs", "epochs"), ("examples", "samples")):
-            value = positive_integer(name, getattr(self, name), f"It counts {unit}.")
-            object.__setattr__(self, name, value)
+        units = {
+            "batch": "It counts samples.",
+            "epochs": "It counts epochs.",
+            "examples": "It counts samples: `len(x)`.",
+        }
+        for name, hint in units.items():
+            object.__setattr__(self, name, positive_integer(name, getattr(self, name), hint))
+        boolean("drop_remainder", self.drop_remainder)
         _steps_per_epoch(self.examples, self.batch, self.drop_remainder)
-        object.__setattr__(self, "learning_rate", _checked_rates(self.learning_rate, self.epochs))
+        rates: Any = self.learning_rate
+        by_epoch = isinstance(rates, Mapping)
+        checked = RatesByEpoch(rates, self.epochs) if by_epoch else checked_learning_rate(rates)
+        object.__setattr__(self, "learning_rate", checked)
+
+    def _key(self) -> tuple[Hashable, ...]:
+        rates = self.learning_rate
+        key = rates if isinstance(rates, RatesByEpoch) else learning_rate_key(rates)
+        return self.batch, self.epochs, self.examples, self.drop_remainder, key
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Regime) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -103,7 +125,7 @@ class Regime:
         if isinstance(self.learning_rate, LearningRateSchedule):
             return ()
         rates = self.learning_rate
-        if not isinstance(rates, dict):
+        if not isinstance(rates, RatesByEpoch):
             rates = {0: rates}
         return tuple((epoch * self.steps_per_epoch, epoch, rate) for epoch, rate in rates.items())
 
@@ -158,15 +180,12 @@ class Regime:
         steps = _steps_per_epoch(self.examples, micro_batch, self.drop_remainder)
         # Keras accumulates across the end of an epoch, so that this need not be whole.
         updates_per_epoch = Fraction(steps, accumulation_steps)
-        if stretch is None:
-            pace = Fraction(1)  # large-batch updates for one small-batch update
-            epochs = round(self.updates / updates_per_epoch)
-        else:
+        pace = Fraction(1)  # large-batch updates for one small-batch update
+        if stretch is not None:
             hint = "It multiplies the epochs; None keeps the number of updates."
             stretch = positive_number("stretch", stretch, hint)
             pace = plain_fraction(stretch) * updates_per_epoch / self.steps_per_epoch
-            epochs = round(self.epochs * plain_fraction(stretch))
-        epochs = max(epochs, math.ceil(1 / updates_per_epoch))  # at least one update
+        epochs = planned_epochs(self.epochs, self.steps_per_epoch, updates_per_epoch, pace)
         updates = math.floor(epochs * updates_per_epoch)
 
         hint = "0 is no warm-up."
@@ -200,6 +219,7 @@ class Regime:
             accumulation_steps=accumulation_steps,
             micro_batch=micro_batch,
             warmup_updates=warmup_updates,
+            warmup=warmup,
             rule=rule,
             stretch=stretch,
             regime=self,
@@ -234,26 +254,3 @@ def _steps_per_epoch(examples: int, batch: int, drop_remainder: bool) -> int:
             f"{examples} is the whole data set in one."
         )
     return examples // batch if drop_remainder else -(-examples // batch)
-
-
-def _checked_rates(rates: Any, epochs: int) -> LearningRate | dict[int, float]:
-    """A rate, a schedule, or the rates by epoch in order; or a `ValueError`."""
-    if not isinstance(rates, dict):
-        return checked_learning_rate(rates)
-    for epoch in rates:
-        is_integer = isinstance(epoch, numbers.Integral) and not isinstance(epoch, bool)
-        if not is_integer or not 0 <= epoch < epochs:
-            raise ValueError(
-                "The keys of `learning_rate` must be epochs, integers from 0 to epochs - 1 = "
-                f"{epochs - 1}. Received: {epoch!r} in learning_rate={rates!r}."
-            )
-    if 0 not in rates:
-        raise ValueError(
-            "`learning_rate` must have a rate for epoch 0, the one training starts with. "
-            f"Received: learning_rate={rates!r}."
-        )
-    hint = "Each entry of `{epoch: rate}` is the rate from that epoch on."
-    return {
-        int(epoch): positive_number(f"learning_rate[{epoch}]", rates[epoch], hint)
-        for epoch in sorted(rates)
-    }

@@ -1,7 +1,7 @@
 """Schedules written for a small batch, read at the pace of a large one."""
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -23,14 +23,14 @@ class RegimeStretch(RescaledSchedule):
 
     | `stretch` | `epochs` in `fit` | updates, against the small batch | `rate(t)` |
     |---|---|---|---|
-    | `None`, that is `ratio` | times `ratio` | as many: the paper's regime adaptation | as it was |
-    | `s` between | times `s` | `s / ratio` times as many | `ratio / s` times as fast |
     | `1` | as they were | `1 / ratio` times as many | `ratio` times as fast |
+    | `s` between | times `s` | `s / ratio` times as many | `ratio / s` times as fast |
+    | `ratio` | times `ratio` | as many: the paper's regime adaptation | as it was |
 
-    So `stretch=None` leaves the schedule as it is: at the same number of updates a schedule in
-    updates needs no change. The rates are not scaled either; wrap or be wrapped in a
-    `LearningRateScaler` for that. This class does not know the size of the data set, so a batch
-    that does not divide it makes the counts inexact by an update an epoch. `Regime` is exact.
+    At the same number of updates a schedule in updates needs no change, which the last row says.
+    The rates are not scaled; wrap or be wrapped in a `LearningRateScaler` for that. This class does
+    not know the size of the data set, so a batch that does not divide it makes the counts inexact
+    by an update an epoch. `Regime` is exact.
 
     Where `ratio / stretch` is a whole number, `learning_rate` is called with an integer. Elsewhere
     it is called with a float32, so that one you wrote yourself must take fractions of an update.
@@ -42,15 +42,17 @@ class RegimeStretch(RescaledSchedule):
         small_batch: Samples in one optimizer update of the recipe that was tuned.
         large_batch: Samples in one optimizer update now: all replicas and all accumulated
             micro-batches together.
-        stretch: How many times as many epochs the large-batch run has. `None` is the ratio. Any
-            positive number is allowed; above the ratio there are more updates than before.
+        stretch: How many times as many epochs the large-batch run has: 1 if you leave the epochs
+            as they were. Any positive number; above the ratio there are more updates than before.
         accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1; for the outermost
             of nested schedules only, since Keras calls that one once a micro-step.
         name: The name of the schedule.
 
     Raises:
-        ValueError: If an argument is out of range, or if an inner schedule has
-            `accumulation_steps` above 1.
+        ValueError: If an argument is out of range, if an inner schedule has `accumulation_steps`
+            above 1, or if an inner `RegimeStretch` has the same two batches.
+
+    Warns if `large_batch` is below `small_batch`.
 
     Example:
 
@@ -72,22 +74,20 @@ class RegimeStretch(RescaledSchedule):
         learning_rate: LearningRate,
         small_batch: int,
         large_batch: int,
-        stretch: float | None = None,
+        stretch: float,
         accumulation_steps: int = 1,
         name: str = "RegimeStretch",
     ) -> None:
         super().__init__(learning_rate, small_batch, large_batch, accumulation_steps, name)
-        speed = Fraction(1)
-        if stretch is not None:
-            stretch = positive_number(
-                "stretch",
-                stretch,
-                "It multiplies the epochs: 1 keeps them, None is large_batch / small_batch.",
-            )
-            ratio = Fraction(self.large_batch, self.small_batch)
-            speed = plain_fraction(ratio / plain_fraction(stretch))
-        self.stretch = stretch
-        self._speed = speed
+        self.stretch = positive_number(
+            "stretch",
+            stretch,
+            "It multiplies the epochs: 1 keeps them, large_batch / small_batch keeps the number of "
+            "updates.",
+        )
+        ratio = Fraction(self.large_batch, self.small_batch)
+        self._speed = plain_fraction(ratio / plain_fraction(self.stretch))
+        self._refuse_twice("stretched")
 
     def __call__(self, step: Tensor) -> Tensor:
         """Returns the rate that the small-batch recipe has at the same point of its training.
@@ -101,6 +101,10 @@ class RegimeStretch(RescaledSchedule):
         """
         with keras.name_scope(self.name):
             return rate_at(self.learning_rate, self._small_update(self._update(step)))
+
+    @property
+    def _change(self) -> Fraction:
+        return self._speed
 
     def _small_update(self, update: Tensor) -> Tensor:
         """The small-batch update that a large-batch update corresponds to."""
@@ -119,3 +123,9 @@ class RegimeStretch(RescaledSchedule):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stretch": self.stretch}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        if config["stretch"] is None:  # written by 0.1.0, where it was the default
+            config = {**config, "stretch": config["large_batch"] / config["small_batch"]}
+        return super().from_config(config)

@@ -16,6 +16,7 @@ from keras_bigbatch._learning_rates import (
     serialize_learning_rate,
 )
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._warnings import warn
 
 
 def plain_fraction(number: float | Fraction) -> Fraction:
@@ -65,6 +66,36 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
                     f"{inner.accumulation_steps} inside {type(self).__name__}. Pass "
                     f"`accumulation_steps={inner.accumulation_steps}` to the outermost schedule "
                     "and leave it out of the inner ones."
+                )
+        # An inner schedule of the same batches has warned already.
+        if self.large_batch < self.small_batch and not any(self._inner_of_same_batches()):
+            warn(
+                f"`large_batch` is below `small_batch`. Received: small_batch={self.small_batch}, "
+                f"large_batch={self.large_batch}. `small_batch` is the one that the recipe was "
+                "tuned at; if you go from a large batch to a small one, all is well."
+            )
+
+    def _inner_of_same_batches(self) -> Iterator["RescaledSchedule"]:
+        batches = self.small_batch, self.large_batch
+        for inner in _with_nested(self.learning_rate):
+            rescaled = isinstance(inner, RescaledSchedule)
+            if rescaled and (inner.small_batch, inner.large_batch) == batches:
+                yield inner
+
+    @property
+    def _change(self) -> float | Fraction:
+        """What the rates or their pace are multiplied by."""
+        raise NotImplementedError
+
+    def _refuse_twice(self, done: str) -> None:
+        """Raises if an inner schedule of the same class makes the same change already."""
+        for inner in self._inner_of_same_batches():
+            alike = isinstance(inner, type(self)) or isinstance(self, type(inner))
+            if alike and inner._change != 1 and self._change != 1:
+                raise ValueError(
+                    f"The learning rate is {done} from a batch of {self.small_batch} to "
+                    f"{self.large_batch} already, by the {type(inner).__name__} inside. Use it as "
+                    "it is; `plan.learning_rate` of a `Regime` is both scaled and stretched."
                 )
 
     def _update(self, step: Tensor) -> Tensor:

@@ -42,7 +42,6 @@ def small_batch_regime(batch, epochs, examples, learning_rate):
         epochs=epochs,
         examples=examples,
         learning_rate=falling_rates(learning_rate, epochs),
-        drop_remainder=False,  # of arrays, fit trains on the last, partial batch as well
     )
 
 

@@ -76,7 +76,6 @@ class Row:
             epochs=epochs,
             examples=self.examples if examples is None else examples,
             learning_rate=dict(zip(starts, rates, strict=True)),
-            drop_remainder=False,  # PyTorch's DataLoader, too, gives a last, partial batch
         )
 
     def plan(self, arm, examples=None, scale=1.0):

@@ -73,6 +73,7 @@ def test_layouts_for_the_normalization_spare_gathers(found):
 
 def test_distances_and_plans(found):
     assert len(set(found["distances"]["updates"])) == 1
+    assert found["distances"]["parts"] == [1, 8, 4]  # of a batch, on a mesh of 8 and of 4 by 2
     assert found["distances"]["distance"] < 1e-5
 
 

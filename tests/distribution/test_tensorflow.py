@@ -91,6 +91,7 @@ def test_ragged_batches_poison_nothing(mirrored):
 def test_distances_and_plans(mirrored):
     found = mirrored["callbacks"]
     assert found["same updates"]
+    assert found["parts"] == [1, 2, 4]
     assert len(set(found["updates"])) == 1
     assert found["distance"] < 1e-5
     assert len(set(found["rates"])) == 1

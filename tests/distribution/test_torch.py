@@ -74,6 +74,7 @@ def test_fit_of_the_example_does(two):
     assert between_ranks == 0
     assert two["fitting"]["distance"] < 1e-5
     assert two["fitting"]["updates"] == [4, True]
+    assert two["fitting"]["parts"] == 2
     assert two["fitting"]["validated"]
 
 

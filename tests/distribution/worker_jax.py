@@ -37,6 +37,7 @@ import jax.export
 import numpy as np
 
 import keras_bigbatch as kbb
+from keras_bigbatch._backend import active
 from keras_bigbatch.layers import _group_alignment as _alignment
 from tests.distribution import cases
 
@@ -173,7 +174,7 @@ def distances():
     """`WeightDistance` and a plan's rates under each distribution."""
     regime = kbb.Regime(batch=16, epochs=2, examples=128, learning_rate={0: 0.05, 1: 0.01})
     plan = regime.at(batch=BATCH)
-    runs = []
+    runs, parts = [], []
     vectors = [(".*conv2d.*kernel", (None, None, None, "model")), (".*gamma", ("model",))]
     places = (
         lambda: keras.distribution.set_distribution(None),
@@ -185,11 +186,14 @@ def distances():
         model = cases.compiled(cases.conv_model("sequential", 8), cases.sgd(plan.learning_rate))
         distance = kbb.WeightDistance(frequency=1)
         x, y = cases.images(2 * BATCH)
-        cases.fit(model, x, y, epochs=plan.epochs, batch=plan.batch, callbacks=[distance])
+        callbacks = [plan.callback(), distance]
+        cases.fit(model, x, y, epochs=plan.epochs, batch=plan.batch, callbacks=callbacks)
+        parts.append(active().replicas.parts_of_a_batch(model))
         runs.append([distance.history["update"], distance.history["distance"]])
     first, *others = (np.array(run) for run in runs)
     return {
         "updates": [plan.updates, *(len(run[0]) for run in runs)],
+        "parts": parts,
         "distance": max(float(np.abs(run / first - 1).max()) for run in others),
     }
 

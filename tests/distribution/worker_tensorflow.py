@@ -16,6 +16,7 @@ from keras import ops
 
 import keras_bigbatch as kbb
 from keras_bigbatch import _backend
+from keras_bigbatch._backend import active
 from tests.distribution import cases
 from tests.oracles import ghost_batch_norm, moving_statistics
 
@@ -180,7 +181,7 @@ def callbacks():
     for make in (lambda f: f(), lambda f: mirrored(2, f), lambda f: mirrored(4, f)):
         model = make(lambda: cases.compiled(cases.conv_model(), cases.sgd(plan.learning_rate)))
         distance = kbb.WeightDistance(frequency=1, per_layer=True)
-        cases.fit(model, epochs=plan.epochs, callbacks=[distance])
+        cases.fit(model, epochs=plan.epochs, callbacks=[plan.callback(), distance])
         models.append(model)
         layers = distance.history["layers"]
         runs.append(
@@ -194,6 +195,7 @@ def callbacks():
     first, *others = runs
     return {
         "updates": [plan.updates, *(run["iterations"] for run in runs)],
+        "parts": [active().replicas.parts_of_a_batch(model) for model in models],
         "same updates": all(run["update"] == first["update"] for run in others),
         "equality": [compared(models[0], model) for model in models[1:]],
         "distance": max(

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import keras_bigbatch as kbb
 from keras_bigbatch import _backend
+from keras_bigbatch._backend import active
 from reproduction.replicated_model import ReplicatedModel, leave_group
 from tests.distribution import cases
 from tests.oracles import ghost_batch_norm, moving_statistics
@@ -149,7 +150,8 @@ def fitting():
     averaging = keras.callbacks.LambdaCallback(
         on_test_begin=lambda *_: average(model), on_epoch_end=lambda *_: average(model)
     )
-    history = cases.fit(model, **options, callbacks=[averaging, distance], validation_data=(x, y))
+    callbacks = [plan.callback(), averaging, distance]
+    history = cases.fit(model, **options, callbacks=callbacks, validation_data=(x, y))
     ratio = np.array(distance.history["distance"]) / alone_distance.history["distance"]
     return {
         "wrapped": spread(wrapped),
@@ -157,6 +159,7 @@ def fitting():
         "distance": float(np.abs(ratio - 1).max()),
         "updates": [plan.updates, distance.history["update"] == alone_distance.history["update"]],
         "validated": "val_loss" in history.history,
+        "parts": active().replicas.parts_of_a_batch(model),
     }
 
 

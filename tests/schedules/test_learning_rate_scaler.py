@@ -110,7 +110,8 @@ def test_ends_of_the_warmup_are_exact(warmup_updates):
 
 
 def test_warmup_to_a_smaller_batch_goes_down():
-    schedule = LearningRateScaler(0.8, 4096, 1024, warmup_updates=4)
+    with pytest.warns(UserWarning, match="`large_batch` is below"):
+        schedule = LearningRateScaler(0.8, 4096, 1024, warmup_updates=4)
     np.testing.assert_allclose(
         [float(schedule(t)) for t in range(6)], [0.8, 0.7, 0.6, 0.5, 0.4, 0.4]
     )
@@ -187,14 +188,18 @@ def test_nesting_commutes():
         assert float(outside(t)) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("outer", [LearningRateScaler, RegimeStretch])
-@pytest.mark.parametrize("inner", [LearningRateScaler, RegimeStretch])
-@pytest.mark.parametrize("between", [lambda s: s, Foreign, lambda s: RegimeStretch(s, 1, 1)])
+def stretched(rate, *batches, **arguments):
+    return RegimeStretch(rate, *batches, stretch=2, **arguments)
+
+
+@pytest.mark.parametrize("outer", [LearningRateScaler, stretched])
+@pytest.mark.parametrize("inner", [LearningRateScaler, stretched])
+@pytest.mark.parametrize("between", [lambda s: s, Foreign, lambda s: stretched(s, 1, 1)])
 def test_only_the_outermost_accumulates(outer, inner, between):
-    allowed = outer(between(inner(0.1, 128, 4096)), 128, 4096, accumulation_steps=4)
+    allowed = outer(between(inner(0.1, 32, 128)), 128, 4096, accumulation_steps=4)
     assert allowed.accumulation_steps == 4
     with pytest.raises(ValueError, match="only the outermost may have `accumulation_steps`"):
-        outer(between(inner(0.1, 128, 4096, accumulation_steps=2)), 128, 4096)
+        outer(between(inner(0.1, 32, 128, accumulation_steps=2)), 128, 4096)
 
 
 @pytest.mark.parametrize("rule", ["linear", three_quarters, Power(0.6)])
@@ -229,7 +234,7 @@ def test_rule_in_a_custom_object_scope():
     "rate",
     [0, -0.1, math.nan, "0.1", None, lambda: 0.1, schedules.CosineDecay, keras.Variable(0.1)],
 )
-@pytest.mark.parametrize("schedule", [LearningRateScaler, RegimeStretch])
+@pytest.mark.parametrize("schedule", [LearningRateScaler, stretched])
 def test_bad_learning_rates(schedule, rate):
     with pytest.raises(ValueError, match=r"`learning_rate` must be .*LearningRateSchedule"):
         schedule(rate, 128, 4096)

@@ -24,8 +24,9 @@ learning rate from  update  epoch   rate    update    epoch      rate
 ---------------------------------------------------------------------
 Batch x 32, rates x 5.657 (rule: sqrt).
 Warm-up: 60 updates (to epoch 5), from the unscaled rate to the scaled one.
-Counted without each epoch's partial batch; for arrays use drop_remainder=False.
-Cost: 32 times the small batch's samples, and the same number of updates."""
+Counted without each epoch's partial batch, which fit keeps of arrays.
+Cost: 32 times the small batch's samples, and the same number of updates.
+The optimizer takes plan.learning_rate, fit **plan.fit_arguments(x)."""
 
 SCHEDULE_TABLE = """\
                                  small batch                  large batch
@@ -47,7 +48,9 @@ learning rate at     update  epoch      rate    update   epoch       rate
 -------------------------------------------------------------------------
 Batch x 50, rates x 5.228 (rule: half_linear).
 Warm-up: 1 update (to epoch 0.25), from zero to the scaled one.
-Cost: 4 times the small batch's samples, and 7,360 fewer updates (-92.0%)."""
+Cost: 4 times the small batch's samples, and 7,360 fewer updates (-92.0%).
+The optimizer takes plan.learning_rate and gradient_accumulation_steps=2, fit
+**plan.fit_arguments(x)."""
 
 RATES = {0: 0.1, 81: 0.01, 122: 0.001}
 
@@ -56,12 +59,13 @@ def half_linear(ratio):
     return ratio / 2 if ratio < 2 else 5.228
 
 
-def last_line(plan):
-    return str(plan).splitlines()[-1]
+def cost_of(plan):
+    return str(plan).splitlines()[-2]
 
 
 def test_table():
-    assert str(Regime(128, 200, 50_000, RATES).at(4096, warmup_epochs=5)) == TABLE
+    regime = Regime(128, 200, 50_000, RATES, drop_remainder=True)
+    assert str(regime.at(4096, warmup_epochs=5)) == TABLE
 
 
 def test_table_of_a_schedule():
@@ -78,8 +82,8 @@ def test_table_of_a_float():
     assert re.search(r"0\s+0\s+0.05\s+0\s+0\s+0.05$", text, re.MULTILINE)
 
 
-def test_partial_batches_that_are_kept():
-    text = str(Regime(128, 200, 50_000, 0.1, drop_remainder=False).at(4096))
+def test_partial_batches_are_kept_by_default():
+    text = str(Regime(128, 200, 50_000, 0.1).at(4096))
     assert "Counted with each epoch's partial batch, as fit does with arrays." in text
 
 
@@ -98,14 +102,15 @@ def test_partial_batches_that_are_kept():
     ],
 )
 def test_cost(arguments, cost):
-    assert last_line(Regime(128, 200, 50_000, 0.1).at(4096, **arguments)) == f"Cost: {cost}"
+    regime = Regime(128, 200, 50_000, 0.1, drop_remainder=True)
+    assert cost_of(regime.at(4096, **arguments)) == f"Cost: {cost}"
 
 
 def test_cost_of_keeping_the_samples():
-    assert last_line(Regime(10, 10, 1000, 0.1).at(100, stretch=1)) == (
+    assert cost_of(Regime(10, 10, 1000, 0.1).at(100, stretch=1)) == (
         "Cost: as many samples as the small batch, and 900 fewer updates (-90.0%)."
     )
-    assert last_line(Regime(128, 200, 50_000, 0.1, False).at(4096)) == (
+    assert cost_of(Regime(128, 200, 50_000, 0.1).at(4096)) == (
         "Cost: 30.07 times the small batch's samples, and 5 fewer updates (-0.006%)."
     )
 
@@ -117,6 +122,40 @@ def test_rates_that_are_not_reached_or_not_there():
     assert rates[:3] == ["0.8", "0.2", "not reached"]
     assert rates[3].endswith("0.1")  # the small batch's fourth rate has no partner
     assert str(plan).splitlines()[12].split() == ["90", "9", "0.1"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "warmup_epochs", "sentence"),
+    [
+        (0.1, 0, "No warm-up."),
+        (keras.optimizers.schedules.CosineDecay(0.1, 100), 0, "No warm-up."),
+        (
+            keras.optimizers.schedules.CosineDecay(0.0, 100, warmup_target=0.1, warmup_steps=20),
+            0,
+            "Warm-up: the schedule's own.",
+        ),
+        (
+            keras.optimizers.schedules.CosineDecay(0.0, 100, warmup_target=0.1, warmup_steps=20),
+            1,
+            "from the unscaled rate to the scaled one, on top of the schedule's own.",
+        ),
+    ],
+)
+def test_a_schedule_may_have_a_warmup_of_its_own(rate, warmup_epochs, sentence):
+    plan = Regime(10, 10, 100, rate).at(50, warmup_epochs=warmup_epochs)
+    text = " ".join(str(plan).split())
+    assert sentence in text
+    assert text.count("arm-up") == 1
+
+
+def test_a_plan_for_a_smaller_batch():
+    with pytest.warns(UserWarning, match="small_batch=50, large_batch=10") as caught:
+        plan = Regime(50, 10, 100, 0.1).at(10, stretch=1)
+    assert [each.filename for each in caught] == [__file__]
+    head, _, batch, *_ = str(plan).splitlines()
+    assert head.split() == ["large", "batch", "small", "batch"]
+    assert batch.split() == ["batch", "50", "10"]
+    assert cost_of(plan).startswith("Cost: as many samples as the large batch, and 80 more updates")
 
 
 @settings(max_examples=60, deadline=None)

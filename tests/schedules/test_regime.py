@@ -135,11 +135,11 @@ def test_schedule_at_the_same_updates_is_the_schedule():
 @pytest.mark.parametrize("k", [1, 8])
 @pytest.mark.parametrize("stretch", [1, 4, 2.4, 32])
 def test_schedule_drops_where_the_same_dict_does(stretch, k):
-    by_epoch = Regime(128, 200, 50_000, RATES)
+    by_epoch = Regime(128, 200, 50_000, RATES, drop_remainder=True)
     boundaries = [81 * 390 - 1, 122 * 390 - 1]  # Keras holds the rate up to its boundary
     base = schedules.PiecewiseConstantDecay(boundaries, list(RATES.values()))
     plan = by_epoch.at(4096, stretch=stretch, accumulation_steps=k)
-    same = Regime(128, 200, 50_000, base).at(4096, stretch=stretch, accumulation_steps=k)
+    same = Regime(128, 200, 50_000, base, True).at(4096, stretch=stretch, accumulation_steps=k)
     assert isinstance(same.learning_rate.learning_rate, RegimeStretch)
     assert same.updates == plan.updates
     for update, _, rate in plan.drops[1:]:
@@ -168,7 +168,7 @@ def test_smooth_schedule_is_read_at_the_same_fraction_of_an_epoch():
     ],
 )
 def test_warmup_length(warmup, warmup_epochs, k, updates):
-    regime = Regime(128, 200, 50_000, 0.1)
+    regime = Regime(128, 200, 50_000, 0.1, drop_remainder=True)
     for stretch in (None, 10):
         plan = regime.at(4096, "sqrt", stretch, warmup_epochs, k, warmup)
         assert plan.warmup_updates == updates
@@ -199,7 +199,7 @@ def test_rates_are_sorted_and_kept_as_plain_numbers():
     regime = Regime(np.int64(8), np.int32(10), np.int64(80), given_rates)
     assert repr(regime) == (
         "Regime(batch=8, epochs=10, examples=80, learning_rate={0: 0.5, 7: 1.0}, "
-        "drop_remainder=True)"
+        "drop_remainder=False)"
     )
     given_rates[9] = 0.1
     assert list(regime.learning_rate) == [0, 7]
@@ -214,7 +214,7 @@ def test_rates_are_sorted_and_kept_as_plain_numbers():
         ({"epochs": 1.5}, "`epochs` must be a positive integer"),
         ({"examples": -1}, "`examples` must be a positive integer"),
         ({"batch": 50_001}, "cannot be larger than the data set"),
-        ({"batch": 50_001, "drop_remainder": False}, "cannot be larger than the data set"),
+        ({"batch": 50_001, "drop_remainder": True}, "cannot be larger than the data set"),
         ({"learning_rate": -0.1}, "`learning_rate` must be a positive"),
         ({"learning_rate": lambda step: 0.1}, "LearningRateSchedule"),
         ({"learning_rate": {}}, "must have a rate for epoch 0"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keras_bigbatch.schedules import RegimeStretch
 
 schedules = keras.optimizers.schedules
+pytestmark = pytest.mark.filterwarnings("ignore:`large_batch` is below `small_batch`")
 
 ratios = st.tuples(st.integers(1, 512), st.integers(1, 512))
 # What a person types, and quotients of small numbers.
@@ -45,7 +46,7 @@ def is_integer(tensor):
 
 @pytest.mark.parametrize(
     ("stretch", "expected"),
-    [(None, 1000), (32, 1000), (1, 32_000), (4, 8000), (64, 500), (0.5, 64_000)],
+    [(32, 1000), (1, 32_000), (4, 8000), (64, 500), (0.5, 64_000)],
 )
 def test_closed_forms(stretch, expected):
     read = position(128, 4096, stretch, 1000)
@@ -90,7 +91,7 @@ def test_drops_come_at_the_right_update(batches, stretch, drop):
 def test_integers_stay_exact_where_floats_are_not():
     step = 2**26 - 1
     assert int(position(128, 4096, 1, step)) == 32 * step
-    assert int(position(128, 4096, None, 2**31 - 1)) == 2**31 - 1
+    assert int(position(128, 4096, 32, 2**31 - 1)) == 2**31 - 1
 
 
 @pytest.mark.parametrize("stretch", [math.pi, 1e-3 * math.e, 12345.678901])
@@ -114,11 +115,11 @@ def test_every_micro_step_of_an_update_reads_the_same(batches, stretch, k, updat
     assert float(read) == float(position(*batches, stretch, update))
 
 
-@pytest.mark.parametrize("stretch", [None, 1, 7, 2.4, math.pi])
+@pytest.mark.parametrize("stretch", [32, 1, 7, 2.4, math.pi])
 def test_any_step_and_tracing(stretch):
     base = schedules.CosineDecay(0.1, 5000)
     schedule = RegimeStretch(base, 128, 4096, stretch, accumulation_steps=2)
-    speed = 1 if stretch is None else 32 / stretch
+    speed = 32 / stretch
     function = schedule
     if keras.backend.backend() == "jax":
         import jax
@@ -143,7 +144,7 @@ def test_any_step_and_tracing(stretch):
         assert float(function(tensor)) == pytest.approx(expected, abs=1e-7)
 
 
-@pytest.mark.parametrize("stretch", [None, 1, 2.4, 40 / 3, math.pi])
+@pytest.mark.parametrize("stretch", [32, 1, 2.4, 40 / 3, math.pi])
 def test_config_round_trip(stretch):
     inner = RegimeStretch(schedules.ExponentialDecay(0.1, 100, 0.5), 128, 256, stretch=1.5)
     schedule = RegimeStretch(inner, 128, 4096, stretch, accumulation_steps=3, name="slow")
@@ -157,7 +158,7 @@ def test_config_round_trip(stretch):
         assert float(loaded(step)) == float(schedule(step))
 
 
-@pytest.mark.parametrize("stretch", [0, -1, math.nan, math.inf, "4", True])
+@pytest.mark.parametrize("stretch", [0, -1, math.nan, math.inf, "4", True, None])
 def test_bad_stretch(stretch):
     with pytest.raises(ValueError, match="`stretch` must be a positive, finite number"):
         RegimeStretch(0.1, 128, 4096, stretch)
@@ -166,9 +167,9 @@ def test_bad_stretch(stretch):
 @pytest.mark.parametrize("argument", ["small_batch", "large_batch", "accumulation_steps"])
 @pytest.mark.parametrize("value", [0, -3, 1.5])
 def test_bad_integers(argument, value):
-    arguments = {"learning_rate": 0.1, "small_batch": 128, "large_batch": 4096, argument: value}
+    batches = {"small_batch": 128, "large_batch": 4096}
     with pytest.raises(ValueError, match=f"`{argument}` must be a positive integer"):
-        RegimeStretch(**arguments)
+        RegimeStretch(0.1, **{**batches, "stretch": 1, argument: value})
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -179,3 +180,19 @@ def test_fit_reads_the_schedule_at_the_stretched_pace(fit_rates, k):
     expected = np.zeros(12 * k)
     expected[k - 1 :: k] = [0.5] * 4 + [0.25] * 4 + [0.125] * 4
     np.testing.assert_allclose(rates, expected, atol=1e-6)
+
+
+def test_stretch_has_no_default():
+    with pytest.raises(TypeError, match="'stretch'"):
+        RegimeStretch(0.1, 128, 4096)
+
+
+@pytest.mark.parametrize(("small", "large"), [(128, 4096), (3, 1000), (7, 1)])
+def test_files_without_a_stretch_load(small, large):
+    """`stretch` was None by default, the ratio of the batches."""
+    config = RegimeStretch(0.1, small, large, stretch=1).get_config()
+    base = Position()
+    loaded = RegimeStretch.from_config({**config, "learning_rate": base, "stretch": None})
+    loaded(1001)
+    assert int(base.seen[0]) == 1001
+    assert is_integer(base.seen[0])

@@ -12,6 +12,16 @@ def replicas() -> int:
     return 1
 
 
+def parts_of_a_batch(model: keras.Model) -> int:  # noqa: ARG001
+    """How many devices of `keras.distribution`'s mesh share a batch."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    sizes = dict(zip(mesh.axis_names, mesh.shape, strict=True))
+    return int(sizes.get(distribution.batch_dim_name, 1))
+
+
 def rank_and_count() -> tuple[int, int]:
     """This replica's index and the number of replicas: one that draws for the global batch."""
     return 0, 1

@@ -14,6 +14,11 @@ def replicas() -> int:
     return 1 if context is None else int(context.num_replicas_in_sync)
 
 
+def parts_of_a_batch(model: keras.Model) -> int:
+    """The replicas of the strategy that the model was made in."""
+    return int(model.distribute_strategy.num_replicas_in_sync)
+
+
 def rank_and_count() -> tuple[Tensor, int]:
     """This replica's index and the number of replicas, whose random states are the same."""
     context = tf.distribute.get_replica_context()

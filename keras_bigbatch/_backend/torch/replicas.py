@@ -20,6 +20,11 @@ def replicas() -> int:
     return 1 if group is None else int(distributed.get_world_size(group))
 
 
+def parts_of_a_batch(model: keras.Model) -> int:  # noqa: ARG001
+    """The size of the process group: each rank trains on its own part."""
+    return rank_and_count()[1]
+
+
 def rank_and_count() -> tuple[int, int]:
     """This rank and the number of ranks, whose random states are the same if their seeds are."""
     if not (distributed.is_available() and distributed.is_initialized()):

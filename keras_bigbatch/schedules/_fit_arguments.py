@@ -1,0 +1,104 @@
+"""Whether what goes into `fit` beside a plan agrees with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from keras_bigbatch._warnings import warn
+
+if TYPE_CHECKING:
+    from keras_bigbatch.schedules._plan import Plan
+
+
+def check_length(plan: Plan, x: Any) -> bool:
+    """Raises if the data are not as long as the plan's; whether they need a `batch_size`."""
+    if isinstance(x, keras.utils.PyDataset):
+        leaves = [x]
+    else:
+        leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
+    if not all(hasattr(leaf, "shape") for leaf in leaves):
+        _check_batches(plan, x)
+        return False
+    for leaf in leaves[:1]:  # Keras compares the lengths of several
+        _check_samples(plan, int(leaf.shape[0]))
+    return True
+
+
+def _check_samples(plan: Plan, samples: int) -> None:
+    examples = plan.regime.examples
+    if samples != examples:
+        raise ValueError(
+            "`x` must have as many samples as the plan counts in an epoch. Received: `x` with "
+            f"{samples}, a plan of examples={examples}. Make the plan by "
+            "`Regime(..., examples=len(x))`. With `validation_split`, `examples` is what is left "
+            "for training: leave `x` out, `plan.fit_arguments(callbacks=...)`."
+        )
+
+
+def _check_batches(plan: Plan, data: Any) -> None:
+    try:
+        batches = len(data)
+    except (TypeError, NotImplementedError):  # without end, or of unknown length
+        return
+    if batches != plan.steps_per_epoch:
+        raise ValueError(
+            "`x` must have as many batches as the plan has steps in an epoch. Received: a data set "
+            f"of {batches}, a plan of {plan.steps_per_epoch}. {cure(plan, batches)}"
+        )
+
+
+def cure(plan: Plan, steps: int) -> str:
+    """What may be wrong where an epoch has this number of steps."""
+    examples, batch = plan.regime.examples, plan.micro_batch
+    whole, partial = divmod(examples, batch)
+    if partial and steps == whole + plan.regime.drop_remainder:
+        return (
+            f"{examples} samples are {whole} batches of {batch} and one of {partial}: make the "
+            f"plan by `Regime(..., drop_remainder={not plan.regime.drop_remainder})`."
+        )
+    if steps == examples:
+        return f"Is it not batched yet? A batch has {batch} samples: `x.batch(plan.micro_batch)`."
+    if plan.regime.drop_remainder:
+        fewest, most = steps * batch, (steps + 1) * batch - 1
+    else:
+        fewest, most = (steps - 1) * batch + 1, steps * batch
+    return (
+        f"Pass `batch_size={batch}`, the plan's `micro_batch`. If that is so already, an epoch has "
+        f"{fewest} to {most} samples and not examples={examples}: make the plan for what "
+        "`validation_split`, a `steps_per_epoch` or the data set leaves."
+    )
+
+
+def warn_of_callbacks(plan: Plan, callbacks: Sequence[Any]) -> None:
+    """Warns of callbacks that count as the small batch did, or that set the rate themselves."""
+    for callback in callbacks:
+        name = type(callback).__name__
+        if isinstance(callback, keras.callbacks.EarlyStopping):
+            _check_patience(plan, callback.patience)
+        if isinstance(
+            callback, keras.callbacks.ReduceLROnPlateau | keras.callbacks.LearningRateScheduler
+        ):
+            warn(
+                f"{name} sets the learning rate, and so does the plan; Keras refuses the two "
+                "together. Leave it out, or compile with a float: `schedules.scale_learning_rate`."
+            )
+        if isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_freq != "epoch":
+            warn(
+                f"{name}(save_freq={callback.save_freq}) counts batches, of which an epoch has "
+                f"{plan.steps_per_epoch} here and {plan.regime.steps_per_epoch} at the batch of "
+                f"{plan.regime.batch}. Use `save_freq='epoch'` or a number for the batches here."
+            )
+
+
+def _check_patience(plan: Plan, patience: int) -> None:
+    if patience < plan.epochs_for(2):
+        meant = f"plan.epochs_for({max(patience, 1)})"
+        updates = patience * plan.steps_per_epoch // plan.accumulation_steps
+        warn(
+            f"EarlyStopping(patience={patience}) waits for {updates} updates; at the batch of "
+            f"{plan.regime.batch} it were {patience * plan.regime.steps_per_epoch}. Patience "
+            f"counts epochs: `patience={meant}` is {plan.epochs_for(max(patience, 1))}."
+        )

@@ -1,0 +1,113 @@
+"""The callback that lets `fit` do the plan's training and no other."""
+
+# ruff: noqa: ARG002 (Keras calls the hooks with arguments that not all of them need)
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from keras_bigbatch._backend import active
+from keras_bigbatch._private_api import flatten_layers, step_counter
+from keras_bigbatch._updates import inner_optimizer, steps_an_update
+from keras_bigbatch._warnings import warn
+from keras_bigbatch.schedules._fit_arguments import cure
+
+if TYPE_CHECKING:
+    from keras_bigbatch.schedules._plan import Plan
+
+
+class PlanCheck(keras.callbacks.Callback):
+    """Compares what `fit` is about to do with a plan, and raises if they differ."""
+
+    # Keras need not wait for each step on our behalf.
+    async_safe = True
+
+    def __init__(self, plan: Plan, check_epochs: bool) -> None:
+        super().__init__()
+        self._plan = plan
+        self._check_epochs = check_epochs
+        self._last_batch = -1
+        self._steps_before = 0
+        self._first_epoch = True
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        plan, steps = self._plan, self.params.get("steps")
+        self._first_epoch = True
+        if steps not in (None, plan.steps_per_epoch) and not _cut("max_steps_per_epoch"):
+            raise ValueError(
+                f"`fit` must make the plan's steps in an epoch. Received: {steps}, a plan of "
+                f"{plan.steps_per_epoch}. {cure(plan, steps)}"
+            )
+        epochs = self.params.get("epochs")
+        if self._check_epochs and epochs != plan.epochs and not _cut("max_epochs"):
+            raise ValueError(
+                f"`fit` must train for the plan's epochs. Received: epochs={epochs}, a plan of "
+                f"{plan.epochs}. Pass `epochs=plan.epochs`, or `**plan.fit_arguments(x)`; for one "
+                "training in several calls of `fit` use `plan.callback(check_epochs=False)`."
+            )
+        accumulated = steps_an_update(self.model.optimizer)
+        if accumulated != plan.accumulation_steps:
+            raise ValueError(
+                "The optimizer must accumulate as the plan does. Received: "
+                f"gradient_accumulation_steps={accumulated}, a plan of {plan.accumulation_steps}. "
+                f"Pass `gradient_accumulation_steps={plan.accumulation_steps}` to the optimizer, "
+                f"or make the plan by `regime.at(..., accumulation_steps={accumulated})`."
+            )
+        replicas = active().replicas.parts_of_a_batch(self.model)
+        if plan.micro_batch % replicas:
+            nearest = -(-plan.micro_batch // replicas) * replicas
+            raise ValueError(
+                "Replicas must have equal parts of a batch, or samples count differently. "
+                f"Received: {replicas} replicas, batches of {plan.micro_batch} samples. Make the "
+                f"plan for a batch that {replicas} divides, as {nearest}."
+            )
+        self._look_at_groups(plan.micro_batch // replicas)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._first_epoch:
+            self._steps_before = self._steps_counted()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._last_batch = batch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if not self._first_epoch or self.model.stop_training:
+            return
+        self._first_epoch = False
+        made, planned = self._last_batch + 1, self._plan.steps_per_epoch
+        remedy, together = cure(self._plan, made), self.model.steps_per_execution
+        if together > 1:
+            # The last call makes as many steps as there are data for. A scaler of losses leaves
+            # some out of the count.
+            made = max(self._steps_counted() - self._steps_before, min(made, planned))
+            if planned % together:
+                remedy = f"Keras makes {together} at a time: choose a divisor of {planned}."
+        if made != planned and not _cut("max_steps_per_epoch"):
+            warn(
+                f"`fit` made {made} steps in its first epoch, and the plan counts with {planned}: "
+                f"rates do not fall where they should. {remedy}"
+            )
+
+    def _steps_counted(self) -> int:
+        return int(keras.ops.convert_to_numpy(step_counter(inner_optimizer(self.model.optimizer))))
+
+    def _look_at_groups(self, batch: int) -> None:
+        """Warns of layers whose ghost batch is all that a replica has."""
+        for layer in flatten_layers(self.model):
+            virtual_batch = getattr(layer, "virtual_batch", None)
+            if isinstance(virtual_batch, int) and virtual_batch >= batch:
+                warn(
+                    f"The ghost batches of layer {layer.name!r} are whole batches: virtual_batch="
+                    f"{virtual_batch}, and a step has {batch} samples. The layer is plain batch "
+                    "norm then. Choose a smaller `virtual_batch`: the batch of the small-batch "
+                    f"recipe is {self._plan.regime.batch}."
+                )
+                return
+
+
+def _cut(limit: str) -> bool:
+    """Whether Keras was asked to cut every `fit` short, as by `KERAS_MAX_EPOCHS`."""
+    asked = getattr(keras.config, limit, None)
+    return asked is not None and asked() is not None

@@ -1,0 +1,56 @@
+"""Rates by epoch: a mapping that cannot change, and so has a hash."""
+
+import numbers
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from keras_bigbatch._arguments import positive_number, shown
+
+
+class RatesByEpoch(Mapping[int, float]):
+    """`{epoch: rate}` in the order of the epochs, each rate from its epoch on.
+
+    Args:
+        rates: A mapping of epochs to positive rates.
+        epochs: How many epochs there are.
+
+    Raises:
+        ValueError: If a key is no epoch, if there is no rate for epoch 0, or a rate is not
+            positive.
+    """
+
+    __slots__ = ("_rates",)
+
+    def __init__(self, rates: Mapping[Any, Any], epochs: int) -> None:
+        for epoch in rates:
+            is_integer = isinstance(epoch, numbers.Integral) and not isinstance(epoch, bool)
+            if not is_integer or not 0 <= epoch < epochs:
+                raise ValueError(
+                    "The keys of `learning_rate` must be epochs, integers from 0 to epochs - 1 = "
+                    f"{epochs - 1}. Received: {shown(epoch)} in learning_rate={rates!r}."
+                )
+        if 0 not in rates:
+            raise ValueError(
+                "`learning_rate` must have a rate for epoch 0, the one training starts with. "
+                f"Received: learning_rate={rates!r}."
+            )
+        hint = "Each entry of `{epoch: rate}` is the rate from that epoch on."
+        self._rates = tuple(
+            (int(epoch), positive_number(f"learning_rate[{epoch}]", rates[epoch], hint))
+            for epoch in sorted(rates)
+        )
+
+    def __getitem__(self, epoch: int) -> float:
+        return dict(self._rates)[epoch]
+
+    def __iter__(self) -> Iterator[int]:
+        return (epoch for epoch, _ in self._rates)
+
+    def __len__(self) -> int:
+        return len(self._rates)
+
+    def __hash__(self) -> int:
+        return hash(self._rates)
+
+    def __repr__(self) -> str:
+        return repr(dict(self._rates))
