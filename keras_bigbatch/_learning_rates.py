@@ -24,8 +24,9 @@ def checked_learning_rate(learning_rate: Any) -> LearningRate:
     return positive_number(
         "learning_rate",
         learning_rate,
-        "Or pass a `keras.optimizers.schedules.LearningRateSchedule`: make a function of the step "
-        "one by subclassing it, and take a variable's value with `float(...)`.",
+        "Or pass a `keras.optimizers.schedules.LearningRateSchedule`, to a `Regime` also "
+        "`{epoch: rate}`. Of a variable pass `float(variable)`; a function of the step becomes a "
+        "schedule as the `__call__` of a subclass.",
     )
 
 

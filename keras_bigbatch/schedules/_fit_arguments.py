@@ -61,14 +61,16 @@ def cure(plan: Plan, steps: int) -> str:
         )
     if steps == examples:
         return f"Is it not batched yet? A batch has {batch} samples: `x.batch(plan.micro_batch)`."
+    remedy = f"Pass `batch_size={batch}`, the plan's `micro_batch`."
+    if steps > 2 * plan.steps_per_epoch:
+        return remedy
+    fewest, most = (steps - 1) * batch + 1, steps * batch
     if plan.regime.drop_remainder:
         fewest, most = steps * batch, (steps + 1) * batch - 1
-    else:
-        fewest, most = (steps - 1) * batch + 1, steps * batch
     return (
-        f"Pass `batch_size={batch}`, the plan's `micro_batch`. If that is so already, an epoch has "
-        f"{fewest} to {most} samples and not examples={examples}: make the plan for what "
-        "`validation_split`, a `steps_per_epoch` or the data set leaves."
+        f"{remedy} If that is so already, an epoch has {fewest} to {most} samples and not "
+        f"examples={examples}: make the plan for what `validation_split`, a `steps_per_epoch` or "
+        "the data set leaves."
     )
 
 
