@@ -217,3 +217,19 @@ def test_models_in_the_place_of_weights():
         diagnostics.linear_path(model.get_weights(), other.get_weights(), X, Y)
     with pytest.raises(ValueError, match=r"`weights_a` must be.*Received: weights_a of type str"):
         diagnostics.linear_path(model, "a.weights.h5", "b.weights.h5", X, Y)
+
+
+def test_models_that_the_first_batch_builds():
+    """On TensorFlow such a model is tried when it is measured, on the others when `fit` begins."""
+
+    def trained(*data):
+        model = keras.Sequential([keras.layers.Dense(2)])
+        model.compile("sgd", "mse")
+        sizes = {"small_batch": 4, "large_batch": 8, "draws": 2, "verbose": 0}
+        noise = callbacks.GradientNoiseScale(*data, **sizes)
+        model.fit(X, Y, verbose=0, callbacks=[noise])
+        return noise
+
+    assert np.isfinite(trained(X, Y).history["trace"]).all()
+    with pytest.raises(ValueError, match="`y` is missing"):
+        trained(X)
