@@ -47,7 +47,7 @@ def instruments(options, model, x, y, start):
     from keras_bigbatch import diagnostics
 
     data = (model, x, y)
-    batch = {"batch_size": options.batch}
+    batch = {"batch_size": options.batch, "verbose": 0}
     search = {**batch, "max_iterations": options.passes, "starts": 1}
     large = options.samples // 4
     points = [i / options.points for i in range(options.points)]
@@ -84,7 +84,7 @@ def instruments(options, model, x, y, start):
         ),
         "gradient_noise_scale": (
             lambda: diagnostics.gradient_noise_scale(
-                *data, large // 10, large, draws=options.draws
+                *data, large // 10, large, draws=options.draws, verbose=0
             ),
             lambda found: found.draws * large / options.samples,
         ),

@@ -34,8 +34,9 @@ models = {}
 for batch in (SMALL, LARGE):
     model = models[batch] = trained(batch)
     # How much the loss can rise in a box around the weights: a search, so a lower bound.
-    sharp = diagnostics.sharpness(model, x, y, batch_size=600, starts=1, max_iterations=20)
-    curvature = diagnostics.hessian_eigenvalues(model, x, y, batch_size=600)
+    quiet = {"batch_size": 600, "verbose": 0}
+    sharp = diagnostics.sharpness(model, x, y, starts=1, max_iterations=20, **quiet)
+    curvature = diagnostics.hessian_eigenvalues(model, x, y, **quiet)
     accuracy = model.evaluate(test_x, test_y, verbose=0)[1]
     print(
         f"{batch:5}  {sharp.loss:13.4f}  {accuracy:13.3f}  {sharp.value:12.3g}"
@@ -43,9 +44,8 @@ for batch in (SMALL, LARGE):
     )
 
 # And between them: is there a wall?
-path = diagnostics.linear_path(
-    model, models[SMALL].get_weights(), models[LARGE].get_weights(), x, y, [0, 0.25, 0.5, 0.75, 1]
-)
+ends = [models[batch].get_weights() for batch in (SMALL, LARGE)]
+path = diagnostics.linear_path(model, *ends, x, y, [0, 0.25, 0.5, 0.75, 1], verbose=0)
 print(f"loss on the line from {SMALL} to {LARGE}:", "  ".join(f"{loss:.3f}" for loss in path.loss))
 print(
     "Sharpness goes with the scale of the weights and the level of the loss too: compare trainings"

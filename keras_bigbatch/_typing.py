@@ -15,6 +15,9 @@ MixtureMode: TypeAlias = Literal["inference", "estimated", "training"]
 # At which optimizer updates a callback measures; a number is every so many updates.
 Frequency: TypeAlias = Literal["log", "epoch"] | int
 
+# How much `fit` and a measurement show of their progress.
+Verbose: TypeAlias = Literal["auto", 0, 1, 2]
+
 # A tensor of whichever backend runs (or a NumPy array): the three backends share no type.
 Tensor: TypeAlias = Any
 

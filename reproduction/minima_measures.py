@@ -82,7 +82,13 @@ def at_minimum(model, data, effort):
         # Where it cannot be told it is NaN, and the table says so.
         warnings.filterwarnings("ignore", "The noise scale is NaN")
         noise = diagnostics.gradient_noise_scale(
-            model, x, y, effort.noise_batch // 10, effort.noise_batch, draws=effort.noise_draws
+            model,
+            x,
+            y,
+            effort.noise_batch // 10,
+            effort.noise_batch,
+            draws=effort.noise_draws,
+            mode="inference",
         )
     kernels = [v for v in model.trainable_variables if len(v.shape) > 1]
     return {

@@ -160,6 +160,8 @@ RECORDS = {
     kbb.diagnostics.DiffusionFit: lambda: kbb.diagnostics.fit_diffusion(
         [10, 20, 50, 100], [1.0, 1.2, 1.5, 1.6]
     ),
+    kbb.diagnostics.SqrtFit: lambda: kbb.diagnostics.SqrtFit(0.5, 0.1, 0.99, (0.4, 0.6)),
+    kbb.diagnostics.PowerFit: lambda: kbb.diagnostics.PowerFit(0.5, 1.0, 0.98, (0.45, 0.55)),
     kbb.diagnostics.HessianEigenvalues: lambda: kbb.diagnostics.HessianEigenvalues(
         np.array([3.0, 1.0]), np.array([1e-4, 1e-3]), 12, True
     ),

@@ -54,6 +54,7 @@ def test_symbol_lives_in_the_file_of_its_name(path):
     together = {"to_ghost": "conversion", "to_plain": "conversion"}
     together |= {"layerwise_optimizer": "layerwise"}
     together |= {"fit_diffusion": "diffusion", "diffusion_fit": "diffusion"}
+    together |= {"sqrt_fit": "diffusion", "power_fit": "diffusion"}
     namespace, _ = path.rsplit(".", 1)
     assert symbol.__module__ == f"{namespace}._{together.get(snake, snake)}"
 

@@ -71,13 +71,13 @@ def network(seed, rate=0.8):
 
 
 draws = 3 if quick else 10
-once = kbb.diagnostics.gradient_noise_scale(network(seed=0), x, y, 32, 512, draws=draws)
+once = kbb.diagnostics.gradient_noise_scale(network(seed=0), x, y, 32, 512, draws=draws, verbose=0)
 print("at the start:", once, sep="\n")
 
 
 def watch(seed, rate, updates, every):
     noise = kbb.callbacks.GradientNoiseScale(
-        x, y, 32, 512, frequency=every, smoothing=0.8, seed=seed, verbose=0
+        x, y, 32, 512, frequency=every, draws=4, smoothing=0.8, seed=seed, verbose=0
     )
     drawn = np.random.default_rng(seed).integers(len(x), size=64 * updates)
     network(seed, rate).fit(x[drawn], y[drawn], batch_size=64, verbose=0, callbacks=[noise])

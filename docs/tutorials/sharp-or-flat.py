@@ -81,7 +81,7 @@ models = {name: [train(*recipe, seed) for seed in seeds] for name, recipe in rec
 # curvature in the steepest direction.
 
 # %%
-search = {"batch_size": 1000, "maximizer": "ascent", "starts": 1}
+search = {"batch_size": 1000, "maximizer": "ascent", "starts": 1, "verbose": 0}
 search["max_iterations"] = 2 if quick else 10
 
 
@@ -94,7 +94,7 @@ def sharpnesses(model):
 def eigenvalue(model):
     tolerance = 1 if quick else 0.1
     return kbb.diagnostics.hessian_eigenvalues(
-        model, x, y, batch_size=1000, tolerance=tolerance
+        model, x, y, batch_size=1000, tolerance=tolerance, verbose=0
     ).values[0]
 
 
@@ -149,7 +149,7 @@ ends = [models[name][0].get_weights() for name in models]
 alphas = np.linspace(-1, 2, 4 if quick else 25)
 paths = {
     statistics: kbb.diagnostics.linear_path(
-        models["SB"][0], *ends, x, y, alphas, batch_size=1000, mode=mode
+        models["SB"][0], *ends, x, y, alphas, batch_size=1000, mode=mode, verbose=0
     )
     for statistics, mode in (("interpolated", "inference"), ("estimated", "estimated"))
 }

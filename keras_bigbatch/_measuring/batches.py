@@ -30,7 +30,8 @@ class Batches:
 
     Raises:
         ValueError: If the arrays differ in length or are empty, if what is passed with a data
-            set belongs into it, or if the data can be read only once or never ends.
+            set belongs into it, or if the data can be read only once or never ends. While it is
+            read: if a batch is none, or has another structure than the first.
     """
 
     def __init__(
@@ -53,23 +54,36 @@ class Batches:
                 rows = slice(start, min(start + self._size, self._samples))
                 yield rows.stop - rows.start, self._map(lambda leaf: leaf[rows], self._data)  # noqa: B023
             return
-        empty = True
-        for batch in _stream(self._data):
-            parts = self._map(lambda leaf: leaf, keras.utils.unpack_x_y_sample_weight(batch))
-            first = next(leaf for leaf in keras.tree.flatten(parts[0]) if leaf is not None)
-            empty = False
-            yield int(first.shape[0]), parts
-        if empty:
+        structure = None
+        for number, batch in enumerate(_stream(self._data)):
+            unpacked = _unpacked(batch)
+            if structure is None:
+                structure, first = _structure(unpacked), described(unpacked)
+            elif _structure(unpacked) != structure:
+                raise ValueError(
+                    "All batches of a data set must have the same structure. Received, as (x, y, "
+                    f"sample_weight): {first} in the first batch and {described(unpacked)} in "
+                    f"batch {number + 1}."
+                )
+            parts = self._map(lambda leaf: leaf, unpacked)
+            counted = next(leaf for leaf in keras.tree.flatten(parts[0]) if leaf is not None)
+            yield int(counted.shape[0]), parts
+        if structure is None:
             raise ValueError(
                 f"The data set has no batches. Received: x={self._data!r}. If it can be read only "
                 "once, pass what makes it, or arrays."
             )
 
-    def first_sample(self) -> Batch:
-        """A batch of the first sample. It is no reading: what is drawn at random stays the same."""
+    def first_samples(self, most: int) -> Batch:
+        """A batch of the first samples. It is no reading: later draws stay as they are."""
         with contextlib.closing(Batches.__iter__(self)) as batches:
             _, batch = next(batches)
-        return self._map(lambda leaf: leaf[:1], batch)
+        return self._map(lambda leaf: leaf[:most], batch)
+
+    @property
+    def is_arrays(self) -> bool:
+        """Whether the data are arrays, and no data set."""
+        return self._is_arrays
 
     @staticmethod
     def _map(pick: Any, structure: Any) -> Any:
@@ -77,6 +91,18 @@ class Batches:
             return None if value is None else _as_array(pick(value))
 
         return keras.tree.map_structure(leaf, structure)
+
+
+def described(structure: Any) -> str:
+    """The structure with a shape for each array, whose first axis is the batch."""
+
+    def shape(leaf: Any) -> Any:
+        if leaf is None:
+            return None
+        sizes = tuple(getattr(leaf, "shape", ()))
+        return (None, *sizes[1:]) if sizes else type(leaf)
+
+    return str(keras.tree.map_structure(shape, structure))
 
 
 def _is_arrays(x: Any) -> bool:
@@ -106,6 +132,11 @@ def _samples(data: Batch) -> int:
             "`y` and `sample_weight` must be arrays as `x` is. Received types: "
             f"{sorted({type(leaf).__name__ for leaf in leaves})}. Convert them with `np.asarray`."
         )
+    if not all(len(leaf.shape) for leaf in leaves):
+        raise ValueError(
+            "`x`, `y` and `sample_weight` must have a sample a row. Received: a single number, "
+            "which has no rows."
+        )
     lengths = sorted({int(leaf.shape[0]) for leaf in leaves})
     if len(lengths) != 1 or lengths[0] == 0:
         raise ValueError(
@@ -117,11 +148,20 @@ def _samples(data: Batch) -> int:
 
 def _check_stream(x: Any, y: Any, sample_weight: Any, batch_size: Any) -> None:
     kind = type(x).__name__
-    if not (isinstance(x, keras.utils.PyDataset) or hasattr(x, "__iter__")):
+    wanted = (
+        "`x` must be arrays, or a data set that yields batches: tf.data, torch's DataLoader, "
+        "PyDataset."
+    )
+    if isinstance(x, str | bytes):
+        raise ValueError(f"{wanted} Received: x={x!r}. Load the data, and pass them.")
+    if isinstance(x, list | tuple | dict):
+        leaves = sorted({type(leaf).__name__ for leaf in keras.tree.flatten(x)})
         raise ValueError(
-            "`x` must be arrays, or a data set that yields batches: tf.data, torch's DataLoader, "
-            f"PyDataset. Received: x of type {kind}."
+            f"{wanted} Received: x, a {kind} of {' and '.join(leaves) or 'nothing'}. Convert lists "
+            "of numbers with `np.asarray`."
         )
+    if not (isinstance(x, keras.utils.PyDataset) or hasattr(x, "__iter__")):
+        raise ValueError(f"{wanted} Received: x of type {kind}.")
     given = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
     for name, value in given.items():
         if value is not None:
@@ -145,3 +185,20 @@ def _stream(data: Any) -> Iterator[Any]:
     if isinstance(data, keras.utils.PyDataset):
         return (data[index] for index in range(data.num_batches))
     return iter(data)
+
+
+def _unpacked(batch: Any) -> Batch:
+    """The batch as `(x, y, sample_weight)`, with None for what it lacks."""
+    wanted = "A data set must yield batches of arrays: `x`, `(x, y)` or `(x, y, sample_weight)`."
+    if isinstance(batch, list | tuple) and not 1 <= len(batch) <= 3:
+        raise ValueError(f"{wanted} Received: a {type(batch).__name__} of {len(batch)} parts.")
+    parts: Batch = keras.utils.unpack_x_y_sample_weight(batch)
+    leaves = [leaf for leaf in keras.tree.flatten(parts[0]) if leaf is not None]
+    if not leaves or not len(getattr(leaves[0], "shape", ())):
+        kinds = sorted({type(leaf).__name__ for leaf in leaves}) or ["None"]
+        raise ValueError(f"{wanted} Received: x of {' and '.join(kinds)}, without a sample a row.")
+    return parts
+
+
+def _structure(batch: Batch) -> Any:
+    return keras.tree.map_structure(lambda leaf: leaf is not None, batch)

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, get_args
 
 import keras
@@ -12,10 +12,15 @@ from keras import ops
 from keras_bigbatch import _backend, _parameters
 from keras_bigbatch._arguments import one_of
 from keras_bigbatch._measuring.batches import Batch, Batches
-from keras_bigbatch._measuring.stateless_loss import stateless_loss
+from keras_bigbatch._measuring.stateless_loss import stateless_loss, stateless_outputs
+from keras_bigbatch._measuring.unfit_data import unfit_data
+from keras_bigbatch._private_api import flatten_layers
 from keras_bigbatch._typing import Mode, Tensor, Vector, Weights
 
 MODES: tuple[Mode, ...] = get_args(Mode)
+
+# Samples on which the loss is tried: with a single one, targets of a wrong shape would broadcast.
+_TRIED = 5
 
 
 class DatasetLoss:
@@ -47,11 +52,7 @@ class DatasetLoss:
     """
 
     def __init__(self, model: keras.Model, batches: Batches, mode: Mode = "inference") -> None:
-        if not getattr(model, "compiled", False):
-            raise ValueError(
-                "The model has no loss yet. Received: a model that is not compiled. Call "
-                "`model.compile(optimizer, loss)` first."
-            )
+        checked_model(model)
         training = one_of("mode", mode, MODES) == "training"
         self.model = model
         self.variables = _parameters.trainable_variables(model)
@@ -75,12 +76,15 @@ class DatasetLoss:
         self._add_gradient = backend.compiled(add_gradient, model)
         self._add_product = backend.compiled(add_product, model)
         with backend.random_state_kept():
-            sample = keras.tree.map_structure(_tensor, batches.first_sample())
-        # The first call of a model's loss makes its trackers: their variables must not come from a
-        # function that is being compiled, and get their values where this scope ends.
-        # Without a seed Dropout draws from torch's global state.
-        with keras.StatelessScope(), backend.random_state_kept():
-            backend.trace(loss, self.tensors(), self.state_tensors(), sample)
+            sample = batches.first_samples(_TRIED)
+        try:
+            self._trace(loss, sample)
+        except Exception as error:
+            outputs = stateless_outputs(model, training)
+            inputs = (sample[0], None, None)
+            raise unfit_data(
+                model, sample, batches.is_arrays, error, lambda: self._trace(outputs, inputs)
+            ) from error
 
     @property
     def weights(self) -> Vector:
@@ -156,6 +160,25 @@ class DatasetLoss:
             return _backend.active().weights.snapshot(values)
         return _backend.active().weights.restored([np.asarray(each) for each in state], values)
 
+    def _trace(self, function: Callable[..., Any], sample: Batch) -> Any:
+        """Runs through the function once, and returns what it does.
+
+        The first call of a model's loss makes its trackers: their variables must not come from a
+        function that is being compiled, and get their values where this scope ends.
+        """
+        found = []
+        batch = keras.tree.map_structure(_tensor, sample)
+        backend = _backend.active().gradients
+
+        def kept(*arguments: Any) -> Any:
+            found.append(function(*arguments))
+            return found[0]
+
+        # Without a seed Dropout draws from torch's global state.
+        with keras.StatelessScope(), backend.random_state_kept():
+            backend.trace(kept, self.tensors(), self.state_tensors(), batch)
+        return found[0]
+
     def _zeros(self) -> list[Tensor]:
         return [ops.zeros(variable.shape, self.dtype.name) for variable in self.variables]
 
@@ -164,6 +187,31 @@ class DatasetLoss:
 
     def _vector(self, tensors: Sequence[Tensor]) -> Vector:
         return _parameters.flat(tensors, self.dtype)
+
+
+def loss_before_training(model: keras.Model, batches: Batches, mode: Mode) -> DatasetLoss | None:
+    """The loss that a callback measures, which is tried on the data before the first update.
+
+    None where Keras leaves it to the first batch to build the model, as on TensorFlow.
+    """
+    if not all(layer.built for layer in flatten_layers(model)):
+        return None
+    return DatasetLoss(model, batches, mode)
+
+
+def checked_model(model: Any) -> keras.Model:
+    """Returns the model if it is compiled, or raises a `ValueError`."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "`model` must be a compiled `keras.Model`, the first argument. Received: model of type "
+            f"{type(model).__name__}."
+        )
+    if not model.compiled:
+        raise ValueError(
+            "The model has no loss yet. Received: a model that is not compiled. Call "
+            "`model.compile(optimizer, loss)` first."
+        )
+    return model
 
 
 def _add(total: Sequence[Tensor], samples: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """The loss at mixtures of several sets of weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import keras
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from keras_bigbatch import _parameters
 from keras_bigbatch._arguments import one_of
 from keras_bigbatch._measuring.batches import Batches
-from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+from keras_bigbatch._measuring.dataset_loss import DatasetLoss, checked_model
 from keras_bigbatch._measuring.reestimated_statistics import ReestimatedStatistics
 from keras_bigbatch._typing import Array, MixtureMode, Weights
 
@@ -22,7 +22,7 @@ class MixedWeights:
 
     Args:
         model: A compiled model, which is not changed.
-        sets: The sets of weights by the name of their argument, each as from `get_weights()`.
+        sets: What `checked_sets` returned.
         batches: The data.
         mode: Which statistics a mixture has, as `linear_path` describes.
     """
@@ -30,12 +30,12 @@ class MixedWeights:
     def __init__(
         self,
         model: keras.Model,
-        sets: Mapping[str, Weights],
+        sets: Sequence[Weights],
         batches: Batches,
         mode: MixtureMode,
     ) -> None:
         mode = one_of("mode", mode, MIXTURE_MODES)
-        self._sets = [_checked(name, weights, model) for name, weights in sets.items()]
+        self._sets = sets
         self._loss = DatasetLoss(model, batches, "training" if mode == "training" else "inference")
         self._state = _parameters.state_variables(model)
         self._estimate = ReestimatedStatistics(self._loss) if mode == "estimated" else None
@@ -66,7 +66,28 @@ def checked_points(name: str, points: npt.ArrayLike | None, default: Array) -> A
     return found
 
 
-def _checked(name: str, weights: Weights, model: keras.Model) -> Weights:
+def checked_sets(model: Any, **sets: Any) -> list[Weights]:
+    """The sets of weights, each as `get_weights()` returns it, or a `ValueError`.
+
+    Args:
+        model: The model that they are for.
+        **sets: The sets, by the name of their argument.
+    """
+    checked_model(model)
+    return [_checked(name, weights, model) for name, weights in sets.items()]
+
+
+def _checked(name: str, weights: Any, model: keras.Model) -> Weights:
+    if isinstance(weights, keras.Model):
+        raise ValueError(
+            f"`{name}` must be weights and not a model. Received: the model {weights.name!r}. Pass "
+            "what its `get_weights()` returns; only the first argument, `model`, is a model."
+        )
+    if isinstance(weights, str | bytes | dict) or not hasattr(weights, "__iter__"):
+        raise ValueError(
+            f"`{name}` must be weights of this model, as `model.get_weights()` returns them. "
+            f"Received: {name} of type {type(weights).__name__}."
+        )
     arrays = [np.asarray(each) for each in weights]
     shapes, wanted = [a.shape for a in arrays], [tuple(v.shape) for v in model.weights]
     if shapes != wanted:

@@ -39,7 +39,12 @@ class SampledBatches(Batches):
         super().__init__(x, y, sample_weight)
         self._size = size
         self._count = count
-        self._random = np.random.default_rng(seed)
+        self._seed = seed
+        self.restart()
+
+    def restart(self) -> None:
+        """Makes the next reading the first one again."""
+        self._random = np.random.default_rng(self._seed)
         self._rest: Iterator[tuple[int, Batch]] | None = None
 
     def __iter__(self) -> Generator[tuple[int, Batch], None, None]:

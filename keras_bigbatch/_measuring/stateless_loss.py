@@ -38,6 +38,17 @@ def stateless_loss(model: keras.Model, training: bool) -> StatelessLoss:
     return loss
 
 
+def stateless_outputs(model: keras.Model, training: bool) -> Callable[..., Any]:
+    """Returns `outputs(values, state, batch)`: what the model makes of the batch's `x`."""
+    forward = _Forward(model, training)
+
+    def outputs(values: Sequence[Tensor], state: Sequence[Tensor], batch: Any) -> Any:
+        with forward.scope(values, state):
+            return forward(batch[0])
+
+    return outputs
+
+
 def stateless_update(model: keras.Model) -> Callable[..., list[Tensor]]:
     """Returns `update(values, state, batch)`: the state that a training step leaves behind.
 

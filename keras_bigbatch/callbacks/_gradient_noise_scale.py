@@ -3,6 +3,7 @@
 # ruff: noqa: ARG002 (Keras calls the hooks with arguments that not all of them need)
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,16 +12,18 @@ import numpy as np
 from keras_bigbatch._arguments import at_least_two, one_of, positive_number
 from keras_bigbatch._measuring import cadence
 from keras_bigbatch._measuring.axes import axes_or_new
-from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss
+from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss, loss_before_training
 from keras_bigbatch._measuring.noise_scale import (
     checked_batches,
     mean_and_covariance,
     ratio_and_interval,
     two_batch_estimates,
 )
+from keras_bigbatch._measuring.progress import checked_verbose
 from keras_bigbatch._measuring.sampled_batches import SampledBatches
-from keras_bigbatch._typing import Array, Frequency, Mode
+from keras_bigbatch._typing import Array, Frequency, Mode, Verbose
 from keras_bigbatch._updates import steps_an_update, updates_made
+from keras_bigbatch.callbacks._noise_message import at_the_end, once_sure, say
 from keras_bigbatch.diagnostics import NoiseScale
 
 # The message comes once the interval's ends are within this factor of each other.
@@ -41,7 +44,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
 
     It measures at each epoch's end and after the updates that `frequency` names, and adds
     `gradient_noise_scale` (in samples, NaN while unknown) to `logs`. The training is unchanged. A
-    measurement costs the gradients of `draws * large_batch` samples.
+    measurement costs the gradients of `draws * large_batch` samples, 20 480 by default.
 
     Args:
         x: As in `fit`, all or a sample. A data set goes on where the last measurement stopped.
@@ -50,13 +53,13 @@ class GradientNoiseScale(keras.callbacks.Callback):
         large_batch: A multiple of `small_batch`, in samples; best near the noise scale or above.
         frequency: `"log"` for about 10 measurements a decade of updates, `"epoch"` for the epochs'
             ends only, or an integer n for updates n, 2n, ....
-        draws: Large batches a measurement, 2 or more.
+        draws: Large batches a measurement, 2 or more; fewer if a data set has fewer.
         smoothing: Weight of the average so far against a new measurement: 0 or more, less than 1.
         sample_weight: As in `fit`, with arrays.
         mode: `"training"`: norm layers take each batch's statistics. `"inference"`: stored ones.
-        seed: Seed of the draws from arrays.
-        verbose: 1 to print once beyond which batch more bring little, when the interval's ends are
-            within a factor of two; 0 not to.
+        seed: Seed of the draws from arrays, which begin anew in each `fit`.
+        verbose: 1 to print it at the end, and once its interval's ends are within a factor of two;
+            0 not to. `"auto"` is 1, but 0 after `keras.config.disable_interactive_logging()`.
 
     Attributes:
         history: `{"update": [...], "noise_scale": [...], "low": [...], "high": [...]}`, the average
@@ -64,13 +67,13 @@ class GradientNoiseScale(keras.callbacks.Callback):
         noise_scale: The last average, a `keras_bigbatch.diagnostics.NoiseScale`, or None.
 
     Raises:
-        ValueError: If an argument is not as above. In `fit`: with less than two large batches.
+        ValueError: If an argument is not as above. In `fit`: if the data do not fit the model, at
+            the beginning, or if a data set has less than two large batches.
 
     Example:
 
     ```python
-    import keras, numpy as np
-    import keras_bigbatch as kbb
+    import keras, numpy as np, keras_bigbatch as kbb
     x, y = np.random.rand(1024, 8), np.random.rand(1024)
     model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.01), "mse")
@@ -91,17 +94,17 @@ class GradientNoiseScale(keras.callbacks.Callback):
         large_batch: int = 1024,
         frequency: Frequency = "epoch",
         *,
-        draws: int = 4,
+        draws: int = 20,
         smoothing: float = 0.9,
         sample_weight: Any = None,
         mode: Mode = "training",
         seed: int = 0,
-        verbose: int = 1,
+        verbose: Verbose = "auto",
     ) -> None:
         super().__init__()
         small, large = checked_batches(small_batch, large_batch)
         self.frequency = cadence.checked_frequency(frequency)
-        self.draws = at_least_two("draws", draws, "It is the large batches a measurement: use 4.")
+        self.draws = at_least_two("draws", draws, "It is the large batches a measurement: use 20.")
         hint = "0.9 averages over some 10 measurements, 0 over none."
         self.smoothing = positive_number("smoothing", smoothing, hint, zero_allowed=True)
         if self.smoothing >= 1:
@@ -110,7 +113,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
             )
         self.large_batch = large
         self.mode = one_of("mode", mode, MODES)
-        self.verbose = verbose
+        self.verbose = checked_verbose(verbose)
         count = self.draws * (large // small)
         self._batches = SampledBatches(x, y, sample_weight, size=small, count=count, seed=seed)
         self._small_in_large = large // small
@@ -138,8 +141,18 @@ class GradientNoiseScale(keras.callbacks.Callback):
         ax.set_ylabel("gradient noise scale, samples")
         return ax
 
+    def _begin(self) -> None:
+        self.history: dict[str, list[Any]] = {column: [] for column in _COLUMNS}
+        self.noise_scale: NoiseScale | None = None
+        self._measured: list[tuple[Array, Array, int]] = []
+        self._reported = False
+        self._batches.restart()
+        # Made anew for each `fit`: the model may have been compiled with another loss.
+        self._loss: DatasetLoss | None = None
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._begin()
+        self._loss = loss_before_training(self.model, self._batches, self.mode)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         model = self.model
@@ -163,13 +176,12 @@ class GradientNoiseScale(keras.callbacks.Callback):
         if logs is not None:
             logs["gradient_noise_scale"] = self.history["noise_scale"][-1]
 
-    def _begin(self) -> None:
-        self.history: dict[str, list[Any]] = {column: [] for column in _COLUMNS}
-        self.noise_scale: NoiseScale | None = None
-        self._measured: list[tuple[Array, Array, int]] = []
-        self._reported = False
-        # Made anew for each `fit`: the model may have been compiled with another loss.
-        self._loss: DatasetLoss | None = None
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self.noise_scale is not None:
+            averages, update = self.history["noise_scale"], self.history["update"][-1]
+            is_finite = math.isfinite(self.history["trace"][-1])
+            last = _average(self._measured[-1:] if is_finite else [], self.smoothing)
+            say(at_the_end(averages, self.noise_scale, last, update), self.verbose)
 
     def _await_measurement(self, model: keras.Model, batch: int, updates: int) -> None:
         """Sets the next update to measure at, and the batch at whose beginning it will be there."""
@@ -190,37 +202,29 @@ class GradientNoiseScale(keras.callbacks.Callback):
         if np.isfinite(mean).all():
             # One with weights that have diverged would spoil all averages to come.
             self._measured.append((mean, covariance, len(estimates)))
-        found = self._average()
+        found = _average(self._measured, self.smoothing)
         self.noise_scale = found
         low, high = found.interval
         row = (updates, found.value, low, high, *mean.tolist())
         for column, value in zip(_COLUMNS, row, strict=True):
             self.history[column].append(value)
-        if self.verbose and not self._reported and 0 < high <= _CLOSE * low:
+        if not self._reported and 0 < high <= _CLOSE * low:
             self._reported = True
-            print(
-                f"\nGradientNoiseScale: batches beyond about {_rounded(found.value)} samples bring "
-                f"little at update {updates} (95 % interval {_rounded(low)} to {_rounded(high)})."
-            )
-
-    def _average(self) -> NoiseScale:
-        """The ratio of the averages with exponential weights."""
-        if not self._measured:
-            return NoiseScale(math.nan, math.nan, math.nan, (math.nan, math.nan), 0)
-        means, covariances, draws = (np.array(c) for c in zip(*self._measured, strict=True))
-        weights = self.smoothing ** np.arange(len(means))[::-1].astype(np.float64)
-        weights /= weights.sum()
-        # Of a sum of variances, of which each has draws - 1 degrees of freedom (Satterthwaite).
-        squares = weights**2
-        freedom = squares.sum() ** 2 / (squares**2 / (draws - 1)).sum()
-        mean = weights @ means
-        covariance = np.tensordot(squares, covariances, 1)
-        value, interval = ratio_and_interval(mean, covariance, math.floor(freedom + 1e-6))
-        trace, square = mean.tolist()
-        return NoiseScale(value, trace, square, interval, int(draws.sum()))
+            say(once_sure(found, updates), self.verbose)
 
 
-def _rounded(samples: float) -> str:
-    """With two digits, as more are not known."""
-    rounded = float(f"{samples:.2g}")
-    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
+def _average(measured: Sequence[tuple[Array, Array, int]], smoothing: float) -> NoiseScale:
+    """The ratio of the averages with exponential weights."""
+    if not measured:
+        return NoiseScale(math.nan, math.nan, math.nan, (math.nan, math.nan), 0)
+    means, covariances, draws = (np.array(column) for column in zip(*measured, strict=True))
+    weights = smoothing ** np.arange(len(means))[::-1].astype(np.float64)
+    weights /= weights.sum()
+    # Of a sum of variances, of which each has draws - 1 degrees of freedom (Satterthwaite).
+    squares = weights**2
+    freedom = squares.sum() ** 2 / (squares**2 / (draws - 1)).sum()
+    mean = weights @ means
+    covariance = np.tensordot(squares, covariances, 1)
+    value, interval = ratio_and_interval(mean, covariance, math.floor(freedom + 1e-6))
+    trace, square = mean.tolist()
+    return NoiseScale(value, trace, square, interval, int(draws.sum()))

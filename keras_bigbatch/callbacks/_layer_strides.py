@@ -10,7 +10,7 @@ import numpy as np
 from keras_bigbatch._arguments import one_of, positive_integer
 from keras_bigbatch._measuring import cadence
 from keras_bigbatch._measuring.axes import axes_or_new
-from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss
+from keras_bigbatch._measuring.dataset_loss import MODES, DatasetLoss, loss_before_training
 from keras_bigbatch._measuring.sampled_batches import SampledBatches
 from keras_bigbatch._typing import Frequency, Mode, Vector
 from keras_bigbatch._updates import steps_an_update, updates_made
@@ -155,6 +155,7 @@ class LayerStrides(keras.callbacks.Callback):
 
     def _begin(self) -> None:
         self.history: dict[str, Any] = {"update": [], "layers": {}}
+        self._sampled.restart()
         # Made anew for each `fit`: the model may have been compiled with another loss.
         self._loss: DatasetLoss | None = None
         # What was measured before an update: how many there were, the weights, the gradients.
@@ -162,6 +163,7 @@ class LayerStrides(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._begin()
+        self._loss = loss_before_training(self.model, self._sampled, self.mode)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._logged = {"relative_stride": np.nan, "least_relative_stride": np.nan}
@@ -197,8 +199,8 @@ class LayerStrides(keras.callbacks.Callback):
     def _take_gradients(self, model: keras.Model, updates: int) -> None:
         if self._loss is None:
             self._loss = DatasetLoss(model, self._sampled, self.mode)
-            self._parts = LayerParts(self._loss.variables)
         loss = self._loss
+        self._parts = LayerParts(loss.variables)
         weights = loss.weights
         gradients = (gradient for _, _, gradient in loss.batch_gradients())
         self._before = (updates, weights, GradientNumbers(self._parts, weights, gradients))

@@ -1,6 +1,6 @@
 """Measurements of a training or a model, as plain numbers."""
 
-from keras_bigbatch.diagnostics._diffusion import DiffusionFit, fit_diffusion
+from keras_bigbatch.diagnostics._diffusion import DiffusionFit, PowerFit, SqrtFit, fit_diffusion
 from keras_bigbatch.diagnostics._gradient_noise_scale import gradient_noise_scale
 from keras_bigbatch.diagnostics._hessian_eigenvalues import HessianEigenvalues, hessian_eigenvalues
 from keras_bigbatch.diagnostics._hessian_trace import HessianTrace, hessian_trace
@@ -17,8 +17,10 @@ __all__ = [
     "LinearPath",
     "LossPlane",
     "NoiseScale",
+    "PowerFit",
     "RandomPotential",
     "Sharpness",
+    "SqrtFit",
     "fit_diffusion",
     "gradient_noise_scale",
     "hessian_eigenvalues",

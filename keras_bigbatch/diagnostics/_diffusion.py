@@ -12,7 +12,14 @@ from keras_bigbatch._typing import Array
 
 @dataclasses.dataclass(frozen=True)
 class SqrtFit:
-    """`distance = intercept + slope * sqrt(t)`: an ordinary random walk. See `fit_diffusion`."""
+    """The line `distance = intercept + slope * sqrt(t)`: an ordinary random walk.
+
+    Attributes:
+        slope: Distance a square root of updates.
+        intercept: The line's distance at update 0.
+        r2: The share of the distance's variance that it explains.
+        slope_interval: 95 % interval of `slope`, too narrow for one trajectory (`fit_diffusion`).
+    """
 
     slope: float
     intercept: float
@@ -22,7 +29,14 @@ class SqrtFit:
 
 @dataclasses.dataclass(frozen=True)
 class PowerFit:
-    """`distance = factor * t ** exponent`, fitted in log space. See `fit_diffusion`."""
+    """The law `distance = factor * t ** exponent`, fitted in log space.
+
+    Attributes:
+        exponent: 0.5 is an ordinary random walk.
+        factor: The law's distance at update 1.
+        r2: The share of the distance's variance that it explains.
+        exponent_interval: 95 % interval of `exponent`, too narrow as well.
+    """
 
     exponent: float
     factor: float
@@ -43,8 +57,8 @@ class DiffusionFit:
         exponent_interval: 95 % interval of `exponent`, with the same reserve.
         exponent_r2: The share of the distance's variance that this law explains.
         alpha: `2 / exponent`, the exponent of their random potential.
-        sqrt: The fit of `intercept + slope * sqrt(t)`.
-        power: The fit of `factor * t ** exponent`.
+        sqrt: The fit of `intercept + slope * sqrt(t)`, a `SqrtFit`.
+        power: The fit of `factor * t ** exponent`, a `PowerFit`.
     """
 
     slope: float

@@ -14,8 +14,9 @@ from keras_bigbatch._measuring.noise_scale import (
     ratio_and_interval,
     two_batch_estimates,
 )
+from keras_bigbatch._measuring.progress import Progress
 from keras_bigbatch._measuring.sampled_batches import SampledBatches
-from keras_bigbatch._typing import Mode
+from keras_bigbatch._typing import Mode, Verbose
 from keras_bigbatch.diagnostics._noise_scale import NoiseScale
 
 
@@ -28,9 +29,9 @@ def gradient_noise_scale(
     *,
     draws: int = 20,
     sample_weight: Any = None,
-    mode: Mode = "inference",
+    mode: Mode = "training",
     seed: int = 0,
-    verbose: int = 0,
+    verbose: Verbose = "auto",
 ) -> NoiseScale:
     """Estimates the gradient noise scale at the model's present weights, in samples.
 
@@ -44,10 +45,10 @@ def gradient_noise_scale(
     momentum or adaptive rates sees other noise than this.
 
     Each draw is a large batch, taken in small ones. The squared norms of the large batch's gradient
-    and of the small ones' give unbiased estimates of numerator and denominator (the two-batch
-    estimator). Each is averaged over the draws before the division. The interval is Fieller's,
-    which stays right where the denominator is small; where that cannot be told from zero, the value
-    is NaN, with a warning and a lower bound. The model is not changed.
+    and of the small ones' give unbiased estimates of numerator and denominator, averaged over the
+    draws before the division. It costs the gradients of `draws * large_batch` samples, 20 480 by
+    default. The interval is Fieller's, which stays right where the denominator is small; where that
+    may be zero, the value is NaN, with a warning and a lower bound. The model is not changed.
 
     Args:
         model: A compiled `keras.Model` that has weights.
@@ -58,10 +59,10 @@ def gradient_noise_scale(
         large_batch: A multiple of `small_batch`, in samples; best near the noise scale or above.
         draws: Large batches, 2 or more; fewer if a data set has fewer.
         sample_weight: As in `fit`, with arrays; part of a sample's gradient.
-        mode: `"inference"`: norm layers take stored statistics. `"training"`: those of each small
-            batch, so that it is the noise scale of ghost batches of this size.
+        mode: `"training"`: norm layers take the statistics of each small batch, so that it is the
+            noise scale of ghost batches of this size. `"inference"`: stored ones.
         seed: Seed of the draws from arrays.
-        verbose: 1 for a progress bar, a step a small batch.
+        verbose: 1 for a progress bar, a step a small batch; 0 for none. `"auto"`: in a terminal.
 
     Returns:
         A `NoiseScale` with `.value`, `.trace`, `.gradient_norm_squared` and `.interval`.
@@ -89,8 +90,8 @@ def gradient_noise_scale(
     count = draws * (large // small)
     batches = SampledBatches(x, y, sample_weight, size=small, count=count, seed=seed)
     loss = DatasetLoss(model, batches, mode)
-    bar = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
-    estimates = two_batch_estimates(loss, large // small, lambda: bar.add(1))
+    with Progress(count, verbose, "batch") as progress:
+        estimates = two_batch_estimates(loss, large // small, progress.add)
     if len(estimates) < 2:
         raise ValueError(
             "The data set must have two large batches or more. Received: "

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+from keras_bigbatch._measuring.progress import Progress
 from keras_bigbatch._numerics.lanczos import lanczos
-from keras_bigbatch._typing import Mode
+from keras_bigbatch._typing import Mode, Verbose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def hessian_eigenvalues(
     max_iterations: int = 100,
     basis_size: int | None = None,
     seed: int = 0,
-    verbose: int = 0,
+    verbose: Verbose = "auto",
 ) -> HessianEigenvalues:
     """Finds the largest eigenvalues of the Hessian of the training loss, over all the data.
 
@@ -81,7 +82,7 @@ def hessian_eigenvalues(
         max_iterations: Passes over the data after which to give up, with a warning.
         basis_size: Vectors kept on the host, at least `k + 2`; `max(12, 2 * k + 8)` if None.
         seed: Seed of the first direction.
-        verbose: 1 for a progress bar, a step a pass.
+        verbose: 1 for a progress bar, a step a pass; 0 for none. `"auto"`: in a terminal.
 
     Returns:
         A `HessianEigenvalues` with `.values`, `.residuals`, `.passes` and `.converged`.
@@ -127,18 +128,18 @@ def hessian_eigenvalues(
             f"`k` must be at most the number of trainable values. Received: k={k} for a model of "
             f"{loss.size}."
         )
-    bar = keras.utils.Progbar(max_iterations, verbose=verbose, unit_name="pass")
-    found = lanczos(
-        loss.hessian_vector_product,
-        loss.size,
-        loss.dtype,
-        k=k,
-        tolerance=tolerance,
-        max_products=max_iterations,
-        basis_size=basis_size,
-        seed=seed,
-        on_product=bar.update,
-    )
+    with Progress(max_iterations, verbose, "pass") as progress:
+        found = lanczos(
+            loss.hessian_vector_product,
+            loss.size,
+            loss.dtype,
+            k=k,
+            tolerance=tolerance,
+            max_products=max_iterations,
+            basis_size=basis_size,
+            seed=seed,
+            on_product=progress.update,
+        )
     if not found.converged:
         warnings.warn(
             f"After max_iterations={max_iterations} passes {len(found.values)} of {k} eigenvalues "

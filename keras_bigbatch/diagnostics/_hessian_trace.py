@@ -10,7 +10,8 @@ import numpy as np
 from keras_bigbatch._arguments import at_least_two
 from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
-from keras_bigbatch._typing import Mode
+from keras_bigbatch._measuring.progress import Progress
+from keras_bigbatch._typing import Mode, Verbose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ def hessian_trace(
     batch_size: int | None = None,
     mode: Mode = "inference",
     seed: int = 0,
-    verbose: int = 0,
+    verbose: Verbose = "auto",
 ) -> HessianTrace:
     """Estimates the trace of the Hessian of the training loss, over all the data.
 
@@ -66,7 +67,7 @@ def hessian_trace(
         mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
             `"training"`: those of each batch, and random layers draw the same numbers for each.
         seed: Seed of the random signs.
-        verbose: 1 for a progress bar, a step a draw.
+        verbose: 1 for a progress bar, a step a draw; 0 for none. `"auto"`: in a terminal.
 
     Returns:
         A `HessianTrace` with `.value`, `.standard_error` and `.draws`.
@@ -96,18 +97,18 @@ def hessian_trace(
     exact = draws >= loss.size
     draws = min(draws, loss.size)
     random = np.random.default_rng(seed)
-    bar = keras.utils.Progbar(draws, verbose=verbose, unit_name="draw")
     products = []
-    for draw in range(draws):
-        if exact:
-            vector = np.zeros(loss.size, loss.dtype)
-            vector[draw] = 1
-        else:
-            signs = random.integers(0, 2, loss.size, np.int8)
-            vector = 2 * signs.astype(loss.dtype) - 1
-        image = loss.hessian_vector_product(vector)
-        products.append(float(np.sum(vector * image, dtype=np.float64)))
-        bar.update(draw + 1)
+    with Progress(draws, verbose, "draw") as progress:
+        for draw in range(draws):
+            if exact:
+                vector = np.zeros(loss.size, loss.dtype)
+                vector[draw] = 1
+            else:
+                signs = random.integers(0, 2, loss.size, np.int8)
+                vector = 2 * signs.astype(loss.dtype) - 1
+            image = loss.hessian_vector_product(vector)
+            products.append(float(np.sum(vector * image, dtype=np.float64)))
+            progress.update(draw + 1)
     if exact:
         return HessianTrace(math.fsum(products), 0.0, draws)
     error = float(np.std(products, ddof=1)) / math.sqrt(draws)

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.batches import Batches
-from keras_bigbatch._measuring.mixed_weights import MixedWeights, checked_points
-from keras_bigbatch._typing import Array, MixtureMode, Weights
+from keras_bigbatch._measuring.mixed_weights import MixedWeights, checked_points, checked_sets
+from keras_bigbatch._measuring.progress import Progress
+from keras_bigbatch._typing import Array, MixtureMode, Verbose, Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ def linear_path(
     sample_weight: Any = None,
     batch_size: int | None = None,
     mode: MixtureMode = "inference",
-    verbose: int = 0,
+    verbose: Verbose = "auto",
 ) -> LinearPath:
     """Computes the loss at `(1 - alpha) * weights_a + alpha * weights_b`, over all the data.
 
@@ -82,7 +83,7 @@ def linear_path(
         sample_weight: As in `fit`, with arrays.
         batch_size: Samples a batch, with arrays; 256 if None.
         mode: `"inference"`, `"estimated"` or `"training"`, as above.
-        verbose: 1 for a progress bar, a step a point.
+        verbose: 1 for a progress bar, a step a point; 0 for none. `"auto"`: in a terminal.
 
     Returns:
         A `LinearPath` with `.alphas`, `.loss` and `.plot()`.
@@ -107,11 +108,11 @@ def linear_path(
         - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 2.2.1, figure 3
     """
     points = checked_points("alphas", alphas, np.linspace(-1, 2, 25))
-    sets = {"weights_a": weights_a, "weights_b": weights_b}
+    sets = checked_sets(model, weights_a=weights_a, weights_b=weights_b)
     loss = MixedWeights(model, sets, Batches(x, y, sample_weight, batch_size), mode)
-    bar = keras.utils.Progbar(len(points), verbose=verbose, unit_name="point")
     losses = []
-    for number, alpha in enumerate(points, 1):
-        losses.append(loss((1 - alpha, alpha)))
-        bar.update(number)
+    with Progress(len(points), verbose, "point") as progress:
+        for alpha in points:
+            losses.append(loss((1 - alpha, alpha)))
+            progress.add()
     return LinearPath(points, np.array(losses))

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.batches import Batches
-from keras_bigbatch._measuring.mixed_weights import MixedWeights, checked_points
-from keras_bigbatch._typing import Array, MixtureMode, Weights
+from keras_bigbatch._measuring.mixed_weights import MixedWeights, checked_points, checked_sets
+from keras_bigbatch._measuring.progress import Progress
+from keras_bigbatch._typing import Array, MixtureMode, Verbose, Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,7 @@ def loss_plane(
     sample_weight: Any = None,
     batch_size: int | None = None,
     mode: MixtureMode = "inference",
-    verbose: int = 0,
+    verbose: Verbose = "auto",
 ) -> LossPlane:
     """Computes the loss at `a + alpha * (b - a) + beta * (c - a)`, over all the data.
 
@@ -98,7 +99,7 @@ def loss_plane(
         sample_weight: As in `fit`, with arrays.
         batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
         mode: `"inference"`, `"estimated"` or `"training"`, as in `linear_path`.
-        verbose: 1 for a progress bar, a step a point.
+        verbose: 1 for a progress bar, a step a point; 0 for none. `"auto"`: in a terminal.
 
     Returns:
         A `LossPlane` with `.alphas`, `.betas`, `.loss` and `.plot()`.
@@ -128,12 +129,12 @@ def loss_plane(
     """
     grid = np.linspace(-0.5, 1.5, 15)
     columns, rows = checked_points("alphas", alphas, grid), checked_points("betas", betas, grid)
-    sets = {"weights_a": weights_a, "weights_b": weights_b, "weights_c": weights_c}
+    sets = checked_sets(model, weights_a=weights_a, weights_b=weights_b, weights_c=weights_c)
     loss = MixedWeights(model, sets, Batches(x, y, sample_weight, batch_size), mode)
-    bar = keras.utils.Progbar(len(rows) * len(columns), verbose=verbose, unit_name="point")
     losses = np.empty((len(rows), len(columns)))
-    for row, beta in enumerate(rows):
-        for column, alpha in enumerate(columns):
-            losses[row, column] = loss((1 - alpha - beta, alpha, beta))
-            bar.update(row * len(columns) + column + 1)
+    with Progress(losses.size, verbose, "point") as progress:
+        for row, beta in enumerate(rows):
+            for column, alpha in enumerate(columns):
+                losses[row, column] = loss((1 - alpha - beta, alpha, beta))
+                progress.add()
     return LossPlane(columns, rows, losses)

@@ -26,10 +26,11 @@ class NoiseScale:
 
     def __str__(self) -> str:
         low, high = self.interval
+        if math.isnan(low):
+            first = "noise scale unknown: gradients are not finite"
+        elif math.isnan(self.value):
+            first = f"noise scale unknown, at least {low:.3g} samples"
+        else:
+            first = f"noise scale {self.value:.4g} samples, 95 % interval {low:.4g} to {high:.4g}"
         parts = f"trace {self.trace:.4g}, squared gradient norm {self.gradient_norm_squared:.4g}"
-        if math.isnan(self.value):
-            return f"noise scale unknown, at least {low:.3g} samples ({parts}; {self.draws} draws)"
-        return (
-            f"noise scale {self.value:.4g} samples, 95 % interval {low:.4g} to {high:.4g} "
-            f"({parts}; {self.draws} draws)"
-        )
+        return f"{first}\n{parts} ({self.draws} draws)"

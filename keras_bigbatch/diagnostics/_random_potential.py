@@ -13,7 +13,8 @@ from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._measuring.axes import axes_or_new
 from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
-from keras_bigbatch._typing import Array, Mode
+from keras_bigbatch._measuring.progress import Progress
+from keras_bigbatch._typing import Array, Mode, Verbose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,7 @@ def random_potential(
     batch_size: int | None = None,
     mode: Mode = "inference",
     seed: int = 0,
-    verbose: int = 0,
+    verbose: Verbose = "auto",
 ) -> RandomPotential:
     """Measures how the loss at random points spreads with their distance from the weights.
 
@@ -124,7 +125,7 @@ def random_potential(
         batch_size: Samples a batch, with arrays; 256 if None.
         mode: `"inference"`: norm layers take stored statistics. `"training"`: each batch's own.
         seed: Seed of distances and directions.
-        verbose: 1 for a progress bar, a step a draw.
+        verbose: 1 for a progress bar, a step a draw; 0 for none. `"auto"`: in a terminal.
 
     Returns:
         A `RandomPotential`. Its `.binned(bins)` gives other bins from the same draws.
@@ -157,13 +158,13 @@ def random_potential(
     weights = loss.weights
     _, gradient = loss.gradient(weights)
     at_weights = _finite(loss.loss(weights), 0.0)
-    bar = keras.utils.Progbar(draws, verbose=verbose, unit_name="draw")
     differences = np.empty(draws)
-    for draw, distance in enumerate(distances):
-        direction = random.standard_normal(loss.size, loss.dtype)
-        direction *= distance / np.linalg.norm(direction)
-        differences[draw] = _finite(loss.loss(weights + direction), distance) - at_weights
-        bar.update(draw + 1)
+    with Progress(draws, verbose, "draw") as progress:
+        for draw, distance in enumerate(distances):
+            direction = random.standard_normal(loss.size, loss.dtype)
+            direction *= distance / np.linalg.norm(direction)
+            differences[draw] = _finite(loss.loss(weights + direction), distance) - at_weights
+            progress.update(draw + 1)
     first_order = float(np.linalg.norm(gradient)) / math.sqrt(loss.size)
     both = np.stack([distances, differences], axis=1)
     return _binned(both, max_distance, bins, fit_from, first_order)

@@ -11,9 +11,10 @@ import numpy as np
 from keras_bigbatch._arguments import boolean, one_of, positive_integer, positive_number
 from keras_bigbatch._measuring.batches import Batches
 from keras_bigbatch._measuring.dataset_loss import DatasetLoss
+from keras_bigbatch._measuring.progress import Progress
 from keras_bigbatch._numerics.box_maximizer import MAXIMIZERS, Maximizer, maximize_in_box
 from keras_bigbatch._numerics.random_subspace import RandomSubspace
-from keras_bigbatch._typing import Array, Mode
+from keras_bigbatch._typing import Array, Mode, Verbose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,7 @@ def sharpness(
     starts: int = 3,
     max_iterations: int = 120,
     seed: int = 0,
-    verbose: int = 0,
+    verbose: Verbose = "auto",
 ) -> Sharpness:
     """Measures how much the training loss can rise in a small box around the weights.
 
@@ -97,7 +98,7 @@ def sharpness(
         starts: Starts that must agree; each maximizer has at least so many if they do not.
         max_iterations: Passes over the data at most, besides the first; an even share for a start.
         seed: Seed of the starts and of the subspace. Compare models with the same.
-        verbose: 1 for a progress bar, a step a pass.
+        verbose: 1 for a progress bar, a step a pass; 0 for none. `"auto"`: in a terminal.
 
     Returns:
         A `Sharpness` with `.value`, `.loss`, `.max_loss` and how they were found.
@@ -139,24 +140,25 @@ def sharpness(
         subspace = positive_integer("subspace", subspace, "It is a dimension, 100 in the paper.")
     loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     evaluate, bounds = _problem(loss, epsilon, subspace, adaptive, seed)
-    bar = keras.utils.Progbar(max_iterations + 1, verbose=verbose, unit_name="pass")
-    at_weights, _ = evaluate(np.zeros(len(bounds)))
-    if at_weights <= -1:
-        raise ValueError(
-            f"The loss must be above -1, as the measure divides by 1 + loss. Received: {at_weights}"
-            " at the model's weights. Add a constant to the loss that makes it positive."
+    with Progress(max_iterations + 1, verbose, "pass") as progress:
+        at_weights, _ = evaluate(np.zeros(len(bounds)))
+        if at_weights <= -1:
+            raise ValueError(
+                "The loss must be above -1, as the measure divides by 1 + loss. Received: "
+                f"{at_weights} at the model's weights. Add a constant to the loss that makes it "
+                "positive."
+            )
+        progress.update(1)
+        maximum = maximize_in_box(
+            evaluate,
+            bounds,
+            at_weights,
+            maximizers=names,
+            starts=starts,
+            max_evaluations=max_iterations,
+            seed=seed,
+            on_evaluation=lambda passes: progress.update(passes + 1),
         )
-    bar.update(1)
-    maximum = maximize_in_box(
-        evaluate,
-        bounds,
-        at_weights,
-        maximizers=names,
-        starts=starts,
-        max_evaluations=max_iterations,
-        seed=seed,
-        on_evaluation=lambda passes: bar.update(passes + 1),
-    )
     max_loss = max(maximum.value, at_weights)
     return Sharpness(
         value=100 * (max_loss - at_weights) / (1 + at_weights),

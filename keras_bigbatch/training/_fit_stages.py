@@ -8,8 +8,9 @@ import keras
 
 from keras_bigbatch import _private_api
 from keras_bigbatch._arguments import positive_integer
+from keras_bigbatch._typing import Verbose
 from keras_bigbatch.training._batch_stage import BatchStage
-from keras_bigbatch.training._stage_callbacks import Callbacks, StageCallbacks, Verbose
+from keras_bigbatch.training._stage_callbacks import Callbacks, StageCallbacks
 from keras_bigbatch.training._stage_data import StageData
 from keras_bigbatch.training._stage_rates import StageRates
 

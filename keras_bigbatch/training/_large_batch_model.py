@@ -6,11 +6,11 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from keras_bigbatch import _backend
 from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch._updates import steps_an_update
+from keras_bigbatch.training._gradient_noise import GradientNoise
 from keras_bigbatch.training._sample_losses import SampleLosses
 
 
@@ -44,7 +44,7 @@ class LargeBatchModel(keras.Model):
             accumulation of each micro-batch.
         discard_updates: Discard in this many first optimizer updates only, or None for always. The
             counter is a weight of the model, first in `get_weights()`.
-        seed: Seed of the noise. Its state is not saved: a loaded model starts from `seed` again.
+        seed: Seed of the noise. Its state is saved with the weights, so a resume is exact.
         name: Name of the model.
         trainable: Whether the weights are trainable.
 
@@ -116,7 +116,7 @@ class LargeBatchModel(keras.Model):
         self.discard_updates = discard_updates
         self.seed = seed
         if gradient_noise:
-            self.seed_generator = keras.random.SeedGenerator(seed)
+            self.noise = GradientNoise(gradient_noise, seed)
         if discard_updates is not None:
             self.training_steps = keras.Variable(
                 0, dtype="int32", trainable=False, name="training_steps"
@@ -158,18 +158,10 @@ class LargeBatchModel(keras.Model):
                 losses = self._sample_losses.of_samples(values, sample_weight)
                 weight = self._kept_weight(ops.stop_gradient(losses), batch)
             if self.gradient_noise:
-                weight = weight * self._noise_weight(batch)
+                weight = weight * self.noise.draw(batch)
             weights = self._sample_losses.weights(values, sample_weight, weight)
             sample_weight = keras.tree.pack_sequence_as(y_pred, weights)
         return super().compute_loss(x, y, y_pred, sample_weight, training=training)
-
-    def _noise_weight(self, batch: Tensor) -> Tensor:
-        """For each sample a draw from N(1, gradient_noise)."""
-        replica, replicas = _backend.active().replicas.rank_and_count()
-        # Replicas have the same random state, so all of them draw for all and take their own row.
-        shape = (replicas, batch)
-        draws = keras.random.normal(shape, seed=self.seed_generator, dtype="float32")
-        return 1.0 + math.sqrt(self.gradient_noise) * ops.take(draws, replica, axis=0)
 
     def _kept_weight(self, losses: Tensor, batch: Tensor) -> Tensor:
         """For each sample 0, or the batch size over the number of samples that are kept."""

@@ -2,16 +2,16 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 
 from keras_bigbatch import _private_api
+from keras_bigbatch._typing import Verbose
 from keras_bigbatch.training._batch_stage import BatchStage
 
 # What `fit` takes.
 Callbacks: TypeAlias = keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None
-Verbose: TypeAlias = Literal["auto", 0, 1, 2]
 
 Logs: TypeAlias = dict[str, float] | None
 

@@ -119,24 +119,6 @@ def test_more_measurements_narrow_the_interval_as_their_number_says():
     )
 
 
-def test_says_once_that_it_is_sure(capsys):
-    fit(dense_model(), callback(draws=2, large_batch=16, verbose=1), epochs=1)
-    assert capsys.readouterr().out == "", "two draws of two batches cannot be sure"
-    sure = {"draws": 12, "small_batch": 16, "large_batch": 128, "frequency": 5}
-    noise = callback(**sure, verbose=1)
-    fit(dense_model(), noise, epochs=2)
-    said = capsys.readouterr().out
-    assert said.count("bring little") == 1
-    low, high = noise.history["low"], noise.history["high"]
-    at = next(i for i in range(len(low)) if high[i] <= 2 * low[i])
-    value = noise.history["noise_scale"][at]
-    rounded = f"{float(f'{value:.2g}'):g}"
-    assert f"beyond about {rounded} samples" in said
-    assert f"at update {noise.history['update'][at]} " in said
-    fit(dense_model(), callback(**sure), epochs=2)
-    assert capsys.readouterr().out == ""
-
-
 def test_nan_where_there_is_no_telling():
     """All noise: random targets, and weights at the mean of them."""
     model = dense_model(keras.optimizers.SGD(0.0))
@@ -231,6 +213,7 @@ def test_history_is_json_and_is_drawn():
         ({"smoothing": 1.0}, "`smoothing` must be less than 1"),
         ({"smoothing": -0.1}, "`smoothing` must be a finite number of 0 or more"),
         ({"mode": "test"}, "`mode` must be one of"),
+        ({"verbose": "yes"}, "`verbose` must be 'auto', 0, 1 or 2"),
     ],
 )
 def test_bad_arguments(options, says):

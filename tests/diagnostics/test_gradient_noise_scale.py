@@ -201,7 +201,22 @@ def test_progress_and_text(capsys):
     assert found == gradient_noise_scale(linear(), INPUTS, TARGETS, 64, 512, draws=4)
     assert capsys.readouterr().out == ""
     known = NoiseScale(12.0, 3.0, 0.25, (10.0, 15.0), 4)
-    assert "noise scale 12 samples, 95 % interval 10 to 15" in str(known)
+    assert str(known) == (
+        "noise scale 12 samples, 95 % interval 10 to 15\n"
+        "trace 3, squared gradient norm 0.25 (4 draws)"
+    )
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        NoiseScale(1.2345e10, 1.2345e-10, 1.2345e-11, (1.2345e10, 1.2345e11), 100_000),
+        NoiseScale(math.nan, -1.2345e-10, -1.2345e-11, (1.2345e10, math.inf), 100_000),
+        NoiseScale(math.nan, math.nan, math.nan, (math.nan, math.nan), 2),
+    ],
+)
+def test_text_is_of_80_columns(found):
+    assert all(len(line) <= 80 for line in str(found).splitlines())
 
 
 @pytest.mark.parametrize(

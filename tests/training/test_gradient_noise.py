@@ -6,9 +6,13 @@ import pytest
 
 from keras_bigbatch import _backend
 from keras_bigbatch.training import LargeBatchModel
+from tests.callbacks.fits import StopAt
 from tests.training.large_batch import (
+    X,
+    Y,
     assert_close,
     large,
+    layer_weights,
     one_step,
     plain_model,
 )
@@ -75,3 +79,42 @@ def test_noise_and_discarding_together():
     kept = both[both != 0]
     assert kept.mean() == pytest.approx(1 / 0.7, rel=0.05)
     assert kept.std() == pytest.approx(np.sqrt(3) / 0.7, rel=0.05)
+
+
+def trained(*callbacks, **options):
+    model = large(gradient_noise=3.0, **options)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    model.fit(X, Y, batch_size=8, epochs=4, verbose=0, shuffle=False, callbacks=list(callbacks))
+    return model
+
+
+@pytest.mark.parametrize("stop", [(2, None), (2, 1)], ids=["between epochs", "in an epoch"])
+def test_a_resumed_training_has_the_noise_of_an_uninterrupted_one(stop, tmp_path):
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        trained(backup, StopAt(*stop), seed=3)
+    # Another process without a seed would draw another one.
+    resumed = trained(backup, seed=99)
+    assert_close(layer_weights(resumed), layer_weights(trained(seed=3)), rtol=1e-6)
+
+
+def test_a_loaded_model_goes_on_with_its_noise(tmp_path):
+    model = trained(seed=3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(loaded.get_weights()) == len(model.get_weights()) == 4
+    for each in (model, loaded):
+        each.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False)
+    assert_close(layer_weights(loaded), layer_weights(model), rtol=1e-6)
+
+
+def test_weights_move_to_the_plain_model_and_back(tmp_path):
+    """The state of the noise is no weight: files of either are files of the other."""
+    model, plain = trained(), plain_model(seed=5)
+    model.save_weights(tmp_path / "model.weights.h5")
+    plain.load_weights(tmp_path / "model.weights.h5")
+    assert_close(plain.get_weights(), model.get_weights(), rtol=0, atol=0)
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    other = large(seed=1, gradient_noise=3.0)
+    other.load_weights(tmp_path / "plain.weights.h5")
+    assert_close(other.get_weights(), model.get_weights(), rtol=0, atol=0)
