@@ -10,6 +10,7 @@ from tests.oracles import ghost_batch_norm, moving_statistics
 from tests.problems import JIT
 
 BACKEND = keras.backend.backend()
+pytestmark = pytest.mark.filterwarnings("ignore:.*all of the batch is one group")
 
 
 def data(samples, seed=0):
