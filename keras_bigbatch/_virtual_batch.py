@@ -32,11 +32,12 @@ def check_first_batch(layer: Any, batch: int | None) -> None:
         layer: A ghost batch norm.
         batch: Samples that it sees, None if that is not known when its program is made.
     """
-    if layer._first_batch_checked or _measuring:
+    backend = _backend.active()
+    if backend.ghost_norm.python_is_compiled() or layer._first_batch_checked or _measuring:
         return
     layer._first_batch_checked = True
     # A replica's part of the batch may well be one group, and have no sample at all.
-    if batch and layer.virtual_batch >= batch * _backend.active().replicas.replicas():
+    if batch and layer.virtual_batch >= batch * backend.replicas.replicas():
         _warn_of_one_group(layer.virtual_batch, batch)
 
 

@@ -57,6 +57,9 @@ class GhostNorm(Protocol):
             output, in x's own.
         """
 
+    def python_is_compiled(self) -> bool:
+        """Whether a compiler reads the Python code, which then can neither warn nor remember."""
+
 
 class Gradients(Protocol):
     """Derivatives of pure functions. Should Keras get a `grad`, the modules shrink to it.

@@ -28,14 +28,10 @@ def all_zero(variable: keras.Variable) -> bool:
     value = variable.value
     if isinstance(value, jax.core.Tracer):
         return False
+    on_cpu = all(device.platform == "cpu" for device in value.devices())
+    look = np.asarray if on_cpu else jnp.asarray
     # Of an array that is spread over processes, each sees its own part.
-    shards = (shard.data for shard in value.addressable_shards)
-    look = np.any if _on_cpu(value) else jnp.any
-    return not any(bool(look(shard)) for shard in shards)
-
-
-def _on_cpu(value: Tensor) -> bool:
-    return all(device.platform == "cpu" for device in value.devices())
+    return not any(bool(look(shard.data).any()) for shard in value.addressable_shards)
 
 
 def median_magnitude(tensor: Tensor) -> Tensor:
