@@ -18,7 +18,10 @@ Variables = Sequence[keras.Variable]
 
 
 class GhostMoments(NamedTuple):
-    """Moments of each group: `count` [G, 1] of its elements a channel, the others [G, C]."""
+    """Moments of each group: `count` [G, 1] of its elements a channel, the others [G, C].
+
+    Under a mask that tells channels apart, `count` is [G, C] too.
+    """
 
     count: Tensor
     mean: Tensor
@@ -47,12 +50,15 @@ class GhostNorm(Protocol):
             virtual_batch: Samples in a group; the tail joins the last.
             axis: The channels' axis, positive.
             epsilon: Added to the variance inside the root.
-            mask: Boolean, of x's rank, 1 along `axis`; False leaves a position out.
+            mask: Boolean, of x's shape, or 1 along `axis`; False leaves a position out.
 
         Returns:
             The output and the groups' moments, in the precision of the statistics or, for the
             output, in x's own.
         """
+
+    def python_is_compiled(self) -> bool:
+        """Whether a compiler reads the Python code, which then can neither warn nor remember."""
 
 
 class Gradients(Protocol):
@@ -101,6 +107,7 @@ class MomentumOptimizer(Protocol):
     def _factor(
         self, variable: keras.Variable, weight: Tensor, gradient: Tensor
     ) -> tuple[Tensor, Tensor, float]: ...
+    def _keeps(self, *methods: str) -> bool: ...
     def assign(self, variable: keras.Variable, value: Tensor) -> None: ...
     def assign_add(self, variable: keras.Variable, value: Tensor) -> None: ...
 
@@ -113,6 +120,12 @@ class Optimizer(Protocol):
 
     def dense(self, gradient: Tensor) -> Tensor:
         """The gradient as a plain tensor; embeddings may have forms of their own."""
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """A context for computing with values that are there, even while a step is traced."""
+
+    def all_zero(self, variable: keras.Variable) -> bool:
+        """Whether all values are zero, in that context; False where they cannot be read."""
 
     def squared_norm(self, tensor: Tensor) -> Tensor:
         """The sum of all squares, a scalar on the tensor's device."""
@@ -179,8 +192,8 @@ class Replicas(Protocol):
     def gather_rows(self, row: Tensor) -> Tensor:
         """The replicas' rows in their order: [n] to [replicas, n], the same on each of them."""
 
-    def on_all_devices(self, vector: Tensor) -> Tensor:
-        """A small vector, whole on every device."""
+    def on_all_devices(self, tensor: Tensor) -> Tensor:
+        """A small tensor, whole on every device."""
 
     def average_variables(self, variables: Variables) -> None:
         """Gives each variable the mean of the replicas' own values, outside a step."""

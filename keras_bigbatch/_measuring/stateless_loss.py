@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_bigbatch import _parameters
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._virtual_batch import measurement
 
 StatelessLoss = Callable[[Sequence[Tensor], Sequence[Tensor], Any], Tensor]
 
@@ -84,7 +85,8 @@ class _Forward:
         return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
 
     def __call__(self, x: Any) -> Any:
-        return self._model(x, **self._call_arguments)
+        with measurement():
+            return self._model(x, **self._call_arguments)
 
 
 def _takes_training(method: Any) -> bool:

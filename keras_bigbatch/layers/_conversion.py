@@ -1,6 +1,5 @@
 """Conversion of whole models between plain and ghost batch normalization."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -8,6 +7,7 @@ import keras
 
 from keras_bigbatch._arguments import positive_integer
 from keras_bigbatch._private_api import flatten_layers, uncompiled
+from keras_bigbatch._user_warnings import warn_user
 from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
 
 _Norm: TypeAlias = keras.layers.BatchNormalization
@@ -25,7 +25,7 @@ def to_ghost(model: keras.Model, virtual_batch: int = 128) -> keras.Model:
     flags, and predicts the same; the original is left alone. Layers that are shared stay shared,
     and batch norms inside nested models and wrappers (`TimeDistributed`) are converted as well. A
     layer that is a ghost batch norm already gets the new size, so converting twice is converting
-    once.
+    once. A model without any batch norm is copied, with a warning.
 
     The moving statistics' `momentum` is kept too, and some of `keras.applications` have 0.999: a
     training of fewer than some thousand groups needs a smaller one, or inference lags behind. Set
@@ -67,7 +67,14 @@ def to_ghost(model: keras.Model, virtual_batch: int = 128) -> keras.Model:
     def ghost_config(config: dict[str, Any]) -> dict[str, Any]:
         return {**config, "virtual_batch": virtual_batch}
 
-    return _converted(model, GhostBatchNormalization, ghost_config)
+    converted = _converted(model, GhostBatchNormalization, ghost_config)
+    if not any(isinstance(part, keras.layers.BatchNormalization) for part in flatten_layers(model)):
+        warn_user(
+            f"The model {model.name!r} has no batch norm, so there is nothing to convert: the copy "
+            "trains as the original does. Ghost batches are for `BatchNormalization` only; other "
+            "norm layers do not depend on the batch."
+        )
+    return converted
 
 
 def to_plain(model: keras.Model) -> keras.Model:
@@ -190,10 +197,9 @@ def _check_converted(
             f"converted. Use `{target.__name__}` in that code instead."
         )
     if isinstance(part, keras.layers.BatchNormalization) and type(part) not in _CONVERTIBLE:
-        warnings.warn(
+        warn_user(
             f"The layer {part.name!r} is of class {type(part).__name__}, a subclass of "
-            "BatchNormalization whose meaning only its author knows. It is left as it is.",
-            stacklevel=4,
+            "BatchNormalization whose meaning only its author knows. It is left as it is."
         )
 
 

@@ -9,7 +9,9 @@ from keras_bigbatch import _backend
 from keras_bigbatch._arguments import one_of, positive_integer
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
+from keras_bigbatch._virtual_batch import check_first_batch, check_positions
 from keras_bigbatch.layers._group_alignment import check_alignment
+from keras_bigbatch.layers._mask import kept_positions
 from keras_bigbatch.layers._moving_statistics import Statistics, moving_update
 
 _REFUSED = {
@@ -18,6 +20,8 @@ _REFUSED = {
     "synchronized": "ghost statistics are those of a few samples by design, and need no other "
     "device. Use `keras.layers.BatchNormalization(synchronized=True)` for statistics of all.",
 }
+# What the size is called elsewhere: in Keras 2 and in Composer.
+_OTHER_NAMES = ("virtual_batch_size", "ghost_batch_size")
 
 
 @serializable
@@ -35,11 +39,11 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     the last group; a smaller batch is one group. Moments are taken over the group's samples and all
     positions, in float32 also under mixed precision (in float64 for float64 input on TensorFlow).
     In inference, or with `trainable=False`, it is plain batch norm with the moving statistics.
-    Weights have the names and shapes of plain batch norm. On many devices, groups are cut from a
-    replica's own part of the batch, on JAX from the global batch; the moving statistics are the
-    same on all replicas (see the page "On many devices").
+    Weights have the names and shapes of plain batch norm. On many devices, replicas cut groups from
+    their own part of the batch, on JAX from all of it, and share the moving statistics.
 
-    A `mask` (of the input's shape without the channel axis) leaves positions out of the statistics.
+    A `mask` leaves positions out of the statistics. It is given a last axis and broadcast, as Keras
+    does wherever the channels are; if it does not fit so, the axis it is given is the channels'.
     A group that is masked throughout, or whose moments are not finite, contributes nothing to the
     moving statistics: outputs and loss show an overflow or NaN, but later batches do not suffer.
 
@@ -97,6 +101,13 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         for name, reason in _REFUSED.items():
             if kwargs.pop(name, False):
                 raise ValueError(f"GhostBatchNormalization does not take `{name}=True`: {reason}")
+        for name in _OTHER_NAMES:
+            if name in kwargs:
+                raise ValueError(
+                    f"GhostBatchNormalization does not take `{name}`: the samples in a ghost batch "
+                    f"are `virtual_batch`. Received: {name}={kwargs[name]!r}. Write "
+                    "`virtual_batch=` in its place."
+                )
         # Arguments of renormalization without it mean nothing, in Keras as here.
         kwargs.pop("renorm_clipping", None)
         kwargs.pop("renorm_momentum", None)
@@ -132,6 +143,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         )
         self.virtual_batch = virtual_batch
         self.statistics = statistics
+        self._first_batch_checked = False
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         rank = len(input_shape)
@@ -142,6 +154,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
                 f"axis={self.axis}, input_shape={tuple(input_shape)}."
             )
         super().build(input_shape)
+        axis = self.axis % rank
+        check_positions(self.virtual_batch, [*input_shape[1:axis], *input_shape[axis + 1 :]])
 
     def call(
         self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
@@ -152,22 +166,20 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             inputs: Tensor of any rank from 2, the batch on axis 0.
             training: True normalizes by ghost statistics and moves the moving ones; False, or None
                 outside `fit`, normalizes by the moving statistics.
-            mask: Boolean tensor of the input's shape without the channel axis, or None.
+            mask: Boolean tensor, array or nested list, as in the class's description, or None.
 
         Returns:
             A tensor of the input's shape in the layer's compute dtype.
         """
-        if not (training and self.trainable):
-            return super().call(inputs, training=False, mask=mask)
-        rank = len(inputs.shape)
-        axis = self.axis % rank
         if mask is not None:
-            if len(mask.shape) != rank - 1:
-                raise ValueError(
-                    "`mask` must have the input's shape without the channel axis. Received: "
-                    f"mask.shape={mask.shape}, inputs.shape={inputs.shape}."
-                )
-            mask = ops.expand_dims(ops.cast(mask, "bool"), axis)
+            mask = ops.convert_to_tensor(mask)
+        axis = self.axis % len(inputs.shape)
+        # Without channels there is nothing to normalize, and no moving statistics.
+        if not (training and self.trainable) or inputs.shape[axis] == 0:
+            return super().call(inputs, training=False, mask=mask)
+        if mask is not None:
+            mask = kept_positions(mask, inputs, axis)
+        check_first_batch(self, inputs.shape[0])
         check_alignment(inputs.shape[0], self.virtual_batch)
 
         precision = keras.backend.result_type(inputs.dtype, "float32")
@@ -190,6 +202,11 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         self.moving_mean.assign(moving_mean)
         self.moving_variance.assign(moving_variance)
         return ops.cast(outputs, self.compute_dtype)
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Any) -> Tensor | None:  # noqa: ARG002
+        # Keras would take the entries of a nested list for the masks of several outputs.
+        nested = isinstance(previous_mask, list | tuple)
+        return ops.convert_to_tensor(previous_mask) if nested else previous_mask
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -1,9 +1,10 @@
 """Whether ghost batches fit the devices that a batch is spread over."""
 
 import functools
-import warnings
 
 import keras
+
+from keras_bigbatch._user_warnings import warn_user
 
 
 def check_alignment(batch: int | None, virtual_batch: int) -> None:
@@ -42,10 +43,9 @@ def _warn(batch: int, replicas: int, virtual_batch: int) -> None:
     above = min((size for size in fitting if size >= virtual_batch), default=None)
     nearest = f"{below} or {above}" if above is not None else f"{below}"
     parts = -(-part // virtual_batch) * virtual_batch * replicas
-    warnings.warn(
+    warn_user(
         f"Ghost batches of {virtual_batch} samples do not fit a batch of {batch} on {replicas} "
         f"devices: each holds {part} samples, which {virtual_batch} does not divide, so devices "
         "must send activations to each other in each training step. The result is right, but slow. "
-        f"Use a `virtual_batch` that divides {part} (nearest: {nearest}), or a batch of {parts}.",
-        stacklevel=4,
+        f"Use a `virtual_batch` that divides {part} (nearest: {nearest}), or a batch of {parts}."
     )

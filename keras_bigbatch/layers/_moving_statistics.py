@@ -19,7 +19,7 @@ class _Rows(NamedTuple):
     """Parts of a batch, in order: groups, or what replicas made of theirs.
 
     `count` [N, 1] is in groups, for `"batch"` in elements; a part of count 0 does not exist. The
-    others are [N, C].
+    others are [N, C], as the count is under a mask that tells channels apart.
     """
 
     count: Tensor
@@ -62,10 +62,11 @@ def moving_update(
         packed = ops.concatenate(list(_pooled(rows, momentum, statistics)), axis=1)[0]
         gathered = replicas.gather_rows(packed)
         channels = moving_mean.shape[0]
-        rows = _Rows(gathered[:, :1], gathered[:, 1 : 1 + channels], gathered[:, 1 + channels :])
+        counts, means = gathered[:, : -2 * channels], gathered[:, -2 * channels : -channels]
+        rows = _Rows(counts, means, gathered[:, -channels:])
     weight = _weights(rows.count, momentum, statistics)
     variance = _total_variance(rows, statistics)
-    kept = 1.0 - ops.sum(weight)
+    kept = 1.0 - ops.sum(weight, axis=0)
     return (
         kept * moving_mean + ops.sum(weight * rows.mean, axis=0),
         kept * moving_variance + ops.sum(weight * variance, axis=0),
@@ -85,9 +86,9 @@ def _valid_groups(moments: GhostMoments, statistics: Statistics) -> _Rows:
 
 
 def _weights(count: Tensor, momentum: float, statistics: Statistics) -> Tensor:
-    """The weights of the rows in the step, [N, 1]; their sum is what the old value loses."""
+    """The weights of the rows in the step, like `count`; their sum is what the old value loses."""
     if statistics != "sequential":
-        return (1.0 - momentum) * count / ops.maximum(ops.sum(count), 1.0)
+        return (1.0 - momentum) * count / ops.maximum(_total(count), 1.0)
     # exp(n * log(momentum)) and not momentum ** n: log(0.99) in float32 is a hundred times
     # closer, relatively, than 1 - 0.99, so 512 groups still give weights good to 1e-7.
     log_momentum = math.log(momentum) if momentum > 0 else _LOG_OF_ZERO
@@ -98,28 +99,34 @@ def _total_variance(rows: _Rows, statistics: Statistics) -> Tensor:
     """The variances, for `"batch"` about the mean of all rows, [N, C]."""
     if statistics != "batch":
         return rows.variance
-    share = rows.count / ops.maximum(ops.sum(rows.count), 1.0)
+    share = rows.count / ops.maximum(_total(rows.count), 1.0)
     return rows.variance + ops.square(rows.mean - ops.sum(share * rows.mean, axis=0, keepdims=True))
 
 
 def _pooled(rows: _Rows, momentum: float, statistics: Statistics) -> _Rows:
-    """One row that has the effect of all of them, [1, 1] and [1, C]."""
+    """One row that has the effect of all of them."""
     weight = _weights(rows.count, momentum, statistics)
-    total = ops.sum(weight)
+    total = _total(weight)
     share = weight / ops.where(total > 0, total, ops.ones_like(total))
     return _Rows(
-        ops.sum(rows.count, axis=0, keepdims=True),
+        _total(rows.count),
         ops.sum(share * rows.mean, axis=0, keepdims=True),
         ops.sum(share * _total_variance(rows, statistics), axis=0, keepdims=True),
     )
 
 
+def _total(rows: Tensor) -> Tensor:
+    """The sum over all rows, as a row."""
+    return ops.sum(rows, axis=0, keepdims=True)
+
+
 def _groups_after(count: Tensor) -> Tensor:
-    """How many groups come after each row, [N, 1]."""
+    """How many groups come after each row, like `count`."""
     # Not a cumulative sum, which XLA unrolls to log2(N) stages, nor a matrix product, which a TPU
     # would round; N**2 numbers are nothing beside the batch.
     replicas = _backend.active().replicas
     index = replicas.on_all_devices(ops.arange(ops.shape(count)[0], dtype="int32"))
     follows = ops.expand_dims(index, 1) > ops.expand_dims(index, 0)
-    after = ops.sum(ops.where(follows, count, ops.zeros_like(count)), axis=0)
-    return ops.expand_dims(replicas.on_all_devices(after), 1)
+    each = ops.expand_dims(count, 1)
+    after = ops.sum(ops.where(ops.expand_dims(follows, 2), each, ops.zeros_like(each)), axis=0)
+    return replicas.on_all_devices(after)

@@ -28,7 +28,8 @@ class CBLR(LayerwiseOptimizer):
     of this holds exactly.
 
     A zero weight does not even move in a tensor of zeros: this is literal. Variables that start
-    from zeros must be excluded, which biases and beta are by default; add the paths of any others.
+    from zeros must be excluded, which biases and beta are by default; add the paths of any others,
+    which a warning names when the optimizer is built.
     `trust_ratios` shows the norm of the scaled update over that of the update. `LayerwiseOptimizer`
     says what weight decay (coupled, not Keras's), `exclude` and growth mean.
 

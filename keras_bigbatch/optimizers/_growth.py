@@ -1,11 +1,10 @@
 """The warning of layer-wise optimizers whose weights will grow until the training breaks down."""
 
-import warnings
-
 import keras
 from keras import ops
 
 from keras_bigbatch._learning_rates import OptimizerLearningRate
+from keras_bigbatch._user_warnings import warn_user
 
 # Without decay, weights that grow by e in fewer updates than these break a training down.
 _FAST_GROWTH = 1000
@@ -14,7 +13,7 @@ _LOOKS = (0, 10, 100, 1000, 10_000)
 
 
 def warn_of_growth(
-    optimizer: keras.optimizers.Optimizer, learning_rate: OptimizerLearningRate, stacklevel: int
+    optimizer: keras.optimizers.Optimizer, learning_rate: OptimizerLearningRate
 ) -> None:
     """Warns if the weights grow fast at this rate without decay."""
     relative = _highest(learning_rate) * optimizer.trust_coefficient
@@ -22,12 +21,12 @@ def warn_of_growth(
         return
     updates = 2 * ((1 - optimizer.momentum) / relative) ** 2
     if updates < _FAST_GROWTH:
-        warnings.warn(
+        warn_user(
             f"{type(optimizer).__name__} without weight decay makes weights grow. At learning_rate "
             f"* trust_coefficient = {relative:.3g} and momentum {optimizer.momentum:.3g} it can be "
             f"a factor of e in about {updates:.0f} updates, and long trainings collapse. Pass "
             "`weight_decay` (0.0001 is enough) or a smaller rate.",
-            stacklevel=stacklevel,
+            about=optimizer,
         )
 
 

@@ -37,8 +37,8 @@ class LARS(LayerwiseOptimizer):
     get SGD at `learning_rate` itself. Without weight decay (in the ratio, not Keras's decoupled
     one) the weights grow without bound in a long training; see `LayerwiseOptimizer`.
 
-    Differs from apex (ratios are not clipped) and timm (no epsilon is added): a zero norm (of the
-    denominator, with `"decayed_gradient"`) gives the ratio 1.
+    Differs from apex (ratios are not clipped) and timm (no epsilon is added): a zero norm gives the
+    ratio 1. A weight that starts at zero so leaps at first: see `LayerwiseOptimizer`.
 
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.

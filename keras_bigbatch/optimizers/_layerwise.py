@@ -14,6 +14,7 @@ from keras_bigbatch._learning_rates import OptimizerLearningRate
 from keras_bigbatch._private_api import uses_weight_decay, variable_index
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch.optimizers._growth import warn_of_growth
+from keras_bigbatch.optimizers._zero_start import warn_of_zero_start
 
 
 class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
@@ -32,11 +33,11 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
 
     *Variables that match `exclude`* get plain SGD with momentum at `learning_rate` itself, and no
     decay. Those of `exclude_from_weight_decay` adapt without decay. *Zeros*: where the ratio is not
-    a positive, finite number, it and `trust_coefficient` count as 1, as in plain SGD.
-
-    *For logging*: `trust_ratios` has the factors of the last update. In a callback read
-    `self.model.optimizer.trust_ratios`. *Growth*: without decay the weights grow without bound; a
-    rate at which they grow by a factor of e in under 1000 updates warns at construction.
+    a positive, finite number, it and `trust_coefficient` count as 1. For a weight that starts at
+    zero that is a step `1 / trust_coefficient` times a usual one, and building the optimizer warns.
+    *Growth*: without decay the weights grow without bound; a rate at which they grow by a factor of
+    e in under 1000 updates warns at construction. *For logging*: `trust_ratios` has the factors of
+    the last update. In a callback read `self.model.optimizer.trust_ratios`.
 
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
@@ -98,10 +99,10 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         self.rate_in_momentum = boolean("rate_in_momentum", rate_in_momentum)
         self.exclude = patterns("exclude", exclude, "`exclude=()` lets all variables adapt.")
         if decay == 0:
-            warn_of_growth(self, learning_rate, stacklevel=4)
+            warn_of_growth(self, learning_rate)
 
     @abstractmethod
-    def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
+    def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor | float:
         """The factor on the rate of one variable, before `trust_coefficient`.
 
         Args:
@@ -110,7 +111,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             weight_decay: The decay of this variable.
 
         Returns:
-            A scalar, or a tensor like `weight` with a factor for each element, taken as it is.
+            A number or scalar, or a tensor like `weight` with a factor for each element, taken as
+            it is. Its precision may be another.
         """
 
     @property
@@ -148,6 +150,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             else self.add_variable((), "ones", "float32", layout=layout, name="trust_ratio")
             for path in self._paths
         ]
+        pairs = zip(variables, self._ratios, strict=True)
+        warn_of_zero_start(self, [variable for variable, ratio in pairs if ratio is not None])
 
     def _velocity_and_ratio(
         self, variable: keras.Variable
@@ -156,6 +160,14 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         index = variable_index(self, variable)
         return self._velocities[index] if self._velocities else None, self._ratios[index]
 
+    def _keeps(self, *methods: str) -> bool:
+        """Whether nobody has replaced these methods, so that a faster way may stand for them."""
+        return all(
+            name not in vars(self)
+            and getattr(type(self), name) is getattr(LayerwiseOptimizer, name)
+            for name in methods
+        )
+
     def _factor(
         self, variable: keras.Variable, weight: Tensor, gradient: Tensor
     ) -> tuple[Tensor, Tensor, float]:
@@ -163,7 +175,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         decay = self.weight_decay
         if decay and not uses_weight_decay(self, variable):
             decay = 0.0
-        ratio = self.trust_ratio(weight, gradient, decay)
+        ratio = ops.cast(self.trust_ratio(weight, gradient, decay), weight.dtype)
         if len(ratio.shape) == 0:
             factor = _backend.active().optimizer.usable_factor(ratio, self.trust_coefficient)
             return factor, factor, decay
@@ -198,7 +210,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         learning_rate: Tensor,
     ) -> None:
         together = _backend.active().optimizer.update_together
-        if not together(self, grads, trainable_variables, learning_rate):
+        kept = self._keeps("update_step", "assign", "assign_add")
+        if not kept or not together(self, grads, trainable_variables, learning_rate):
             super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:

@@ -18,8 +18,10 @@ class MCLR(LayerwiseOptimizer):
         v = momentum * v - learning_rate * trust_coefficient * ratio * u;  w = w + v
 
     Where a variable has more zeros than other values (in its weight, or in its gradient, such as an
-    embedding's), the median is 0 and the variable moves with ratio 1. `LayerwiseOptimizer` says
-    what weight decay (coupled, not Keras's), `exclude`, `trust_ratios` and growth mean.
+    embedding's), the median is 0 and the variable moves with ratio 1: some `1 / trust_coefficient`
+    times a usual step. One that starts at zero warns when the optimizer is built.
+    `LayerwiseOptimizer` says what weight decay (coupled, not Keras's), `exclude`, `trust_ratios`
+    and growth mean.
 
     Differs from the paper, whose medians are of the signed values: those are noise around zero. The
     authors do not recommend the method above batches of about 8192.

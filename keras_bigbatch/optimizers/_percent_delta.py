@@ -20,8 +20,9 @@ class PercentDelta(LayerwiseOptimizer):
 
     so that without momentum and decay the mean of `abs(step / w)` is exactly
     `learning_rate * trust_coefficient`. Weights that are zero are left out of the mean. If all are,
-    or all of the gradient is zero, the ratio is 1. `LayerwiseOptimizer` says what weight decay
-    (coupled, not Keras's), `exclude`, `trust_ratios` and growth mean.
+    or all of the gradient is zero, the ratio is 1: some `1 / trust_coefficient` times a usual step.
+    A variable that starts at zero warns when the optimizer is built. `LayerwiseOptimizer` says what
+    weight decay (coupled, not Keras's), `exclude`, `trust_ratios` and growth mean.
 
     What to know: for weights that are normally distributed `abs(g / w)` has no finite expectation.
     The few smallest weights make up the mean, and the ratio falls with the layer's size: for a true

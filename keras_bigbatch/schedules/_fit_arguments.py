@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_bigbatch._warnings import warn
+from keras_bigbatch._user_warnings import warn_user
 
 if TYPE_CHECKING:
     from keras_bigbatch.schedules._plan import Plan
@@ -83,12 +83,12 @@ def warn_of_callbacks(plan: Plan, callbacks: Sequence[Any]) -> None:
         if isinstance(
             callback, keras.callbacks.ReduceLROnPlateau | keras.callbacks.LearningRateScheduler
         ):
-            warn(
+            warn_user(
                 f"{name} sets the learning rate, and so does the plan; Keras refuses the two "
                 "together. Leave it out, or compile with a float: `schedules.scale_learning_rate`."
             )
         if isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_freq != "epoch":
-            warn(
+            warn_user(
                 f"{name}(save_freq={callback.save_freq}) counts batches, of which an epoch has "
                 f"{plan.steps_per_epoch} here and {plan.regime.steps_per_epoch} at the batch of "
                 f"{plan.regime.batch}. Use `save_freq='epoch'` or a number for the batches here."
@@ -99,7 +99,7 @@ def _check_patience(plan: Plan, patience: int) -> None:
     if patience < plan.epochs_for(2):
         meant = f"plan.epochs_for({max(patience, 1)})"
         updates = patience * plan.steps_per_epoch // plan.accumulation_steps
-        warn(
+        warn_user(
             f"EarlyStopping(patience={patience}) waits for {updates} updates; at the batch of "
             f"{plan.regime.batch} it were {patience * plan.regime.steps_per_epoch}. Patience "
             f"counts epochs: `patience={meant}` is {plan.epochs_for(max(patience, 1))}."

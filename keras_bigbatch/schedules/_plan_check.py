@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_bigbatch._backend import active
-from keras_bigbatch._private_api import flatten_layers, step_counter
+from keras_bigbatch._private_api import step_counter
 from keras_bigbatch._updates import inner_optimizer, steps_an_update
-from keras_bigbatch._warnings import warn
+from keras_bigbatch._user_warnings import warn_user
+from keras_bigbatch._virtual_batch import check_batch
 from keras_bigbatch.schedules._fit_arguments import cure
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class PlanCheck(keras.callbacks.Callback):
                 f"Received: {replicas} replicas, batches of {plan.micro_batch} samples. Make the "
                 f"plan for a batch that {replicas} divides, as {nearest}."
             )
-        self._look_at_groups(plan.micro_batch // replicas)
+        check_batch(self.model, plan.micro_batch)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._first_epoch:
@@ -85,26 +86,13 @@ class PlanCheck(keras.callbacks.Callback):
             if planned % together:
                 remedy = f"Keras makes {together} at a time: choose a divisor of {planned}."
         if made != planned and not _cut("max_steps_per_epoch"):
-            warn(
+            warn_user(
                 f"`fit` made {made} steps in its first epoch, and the plan counts with {planned}: "
                 f"rates do not fall where they should. {remedy}"
             )
 
     def _steps_counted(self) -> int:
         return int(keras.ops.convert_to_numpy(step_counter(inner_optimizer(self.model.optimizer))))
-
-    def _look_at_groups(self, batch: int) -> None:
-        """Warns of layers whose ghost batch is all that a replica has."""
-        for layer in flatten_layers(self.model):
-            virtual_batch = getattr(layer, "virtual_batch", None)
-            if isinstance(virtual_batch, int) and virtual_batch >= batch:
-                warn(
-                    f"The ghost batches of layer {layer.name!r} are whole batches: virtual_batch="
-                    f"{virtual_batch}, and a step has {batch} samples. The layer is plain batch "
-                    "norm then. Choose a smaller `virtual_batch`: the batch of the small-batch "
-                    f"recipe is {self._plan.regime.batch}."
-                )
-                return
 
 
 def _cut(limit: str) -> bool:

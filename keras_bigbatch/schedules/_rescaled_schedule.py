@@ -16,7 +16,7 @@ from keras_bigbatch._learning_rates import (
     serialize_learning_rate,
 )
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch._warnings import warn
+from keras_bigbatch._user_warnings import warn_user
 
 
 def plain_fraction(number: float | Fraction) -> Fraction:
@@ -69,10 +69,11 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 )
         # An inner schedule of the same batches has warned already.
         if self.large_batch < self.small_batch and not any(self._inner_of_same_batches()):
-            warn(
+            warn_user(
                 f"`large_batch` is below `small_batch`. Received: small_batch={self.small_batch}, "
                 f"large_batch={self.large_batch}. `small_batch` is the one that the recipe was "
-                "tuned at; if you go from a large batch to a small one, all is well."
+                "tuned at; if you go from a large batch to a small one, all is well.",
+                about=self,
             )
 
     def _inner_of_same_batches(self) -> Iterator["RescaledSchedule"]:

@@ -9,6 +9,7 @@ import keras
 from keras_bigbatch import _private_api
 from keras_bigbatch._arguments import positive_integer
 from keras_bigbatch._typing import Verbose
+from keras_bigbatch._virtual_batch import check_batch
 from keras_bigbatch.training._batch_stage import BatchStage
 from keras_bigbatch.training._stage_callbacks import Callbacks, StageCallbacks
 from keras_bigbatch.training._stage_data import StageData
@@ -90,6 +91,7 @@ def fit_stages(
     _check(model, stages, callbacks, validation_data, validation_split, initial_epoch)
     if validation_data is not None:
         validation_split = 0.0
+    check_batch(model, max(stage.batch for stage in stages))
     data = StageData(x, y, sample_weight, validation_split, shuffle, seed, stages)
     if validation_data is None:
         validation_data = data.validation()

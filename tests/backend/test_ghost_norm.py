@@ -37,6 +37,7 @@ def both(monkeypatch, layer, x, dy):
     return zip(*results, strict=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*all of the batch is one group")
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize(("shape", "axis"), SHAPES, ids=str)
 def test_float32(monkeypatch, shape, axis, batch):

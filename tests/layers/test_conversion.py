@@ -140,6 +140,7 @@ def test_idempotent_and_resized():
     assert norms(to_plain(model), PLAIN)
 
 
+@pytest.mark.filterwarnings("ignore:.*all of the batch is one group")
 def test_the_original_is_left_alone():
     model = disturbed(small_model())
     model.compile("adam", loss=lambda y, p: keras.ops.mean((y - p) ** 2))  # not serializable
@@ -263,6 +264,15 @@ def test_what_cannot_be_converted_says_so():
     with pytest.warns(UserWarning, match="class Own, a subclass"):
         converted = to_ghost(own, 4)
     assert [type(layer) for layer in converted.layers] == [Own, GhostBatchNormalization]
+
+
+@pytest.mark.parametrize("other", [keras.layers.LayerNormalization, keras.layers.ReLU])
+def test_a_model_without_a_batch_norm_warns(other):
+    model = keras.Sequential([keras.Input((3,)), other()], name="no_norm")
+    with pytest.warns(UserWarning, match="'no_norm' has no batch norm") as said:
+        to_ghost(model, 4)
+    assert [warning.filename for warning in said] == [__file__]
+    to_plain(model)  # which says nothing: nothing was expected of it
 
 
 @pytest.mark.skipif(

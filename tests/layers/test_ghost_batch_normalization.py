@@ -10,6 +10,8 @@ from tests.autodiff import input_hessian_product, layer_gradients
 from tests.layers.ghost_inputs import SHAPES, built, inputs, mask_for, relative
 from tests.oracles import ghost_batch_norm, moving_statistics
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*all of the batch is one group")
+
 
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 @pytest.mark.parametrize(("batch", "virtual_batch"), [(96, 32), (107, 32), (384, 128), (300, 128)])
@@ -177,6 +179,15 @@ def test_without_gamma_or_beta(center, scale):
     assert len(layer.weights) == 2 + center + scale
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((0,), -1), ((4, 0), -1), ((0, 4), 1)])
+def test_no_channels_pass_as_in_keras(shape, axis):
+    x, mask = np.zeros((20, *shape), "float32"), np.ones((20, *shape[:-1]), bool)
+    for layer in (GhostBatchNormalization(8, axis), keras.layers.BatchNormalization(axis)):
+        assert layer(x, training=True).shape == x.shape
+        assert [weight.shape for weight in layer.get_weights()] == [(0,)] * 4
+    assert GhostBatchNormalization(8, axis)(x, training=True, mask=mask).shape == x.shape
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -199,9 +210,3 @@ def test_bad_arguments_raise_at_construction(arguments, message):
 def test_an_axis_that_is_not_there_raises_at_build(axis):
     with pytest.raises(ValueError, match="input of rank 3"):
         GhostBatchNormalization(axis=axis).build((None, 4, 3))
-
-
-def test_a_mask_of_the_wrong_rank_raises():
-    x, _ = inputs(8, (4, 3))
-    with pytest.raises(ValueError, match="without the channel axis"):
-        GhostBatchNormalization(4)(x, training=True, mask=np.ones((8,), bool))

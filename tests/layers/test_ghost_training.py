@@ -10,6 +10,7 @@ from tests.oracles import ghost_batch_norm, moving_statistics
 from tests.problems import JIT
 
 BACKEND = keras.backend.backend()
+pytestmark = pytest.mark.filterwarnings("ignore:.*all of the batch is one group")
 
 
 def data(samples, seed=0):
@@ -178,6 +179,11 @@ def test_dynamo_traces_the_training_forward_whole():
         lambda inputs: layer.call(inputs, training=True), backend="eager", fullgraph=True
     )
     np.testing.assert_allclose(ops.convert_to_numpy(compiled_call(x)), expected, rtol=1e-6)
+    # A first batch that is one group, of which a compiler cannot be told to warn.
+    new = GhostBatchNormalization(64)
+    new.build(x.shape)
+    first_call = lambda inputs: new.call(inputs, training=True)  # noqa: E731
+    torch.compile(first_call, backend="eager", fullgraph=True)(x)
 
 
 @pytest.mark.parametrize("extension", ["keras", "weights.h5"])

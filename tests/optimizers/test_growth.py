@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bigbatch.optimizers import CBLR, LARS
+from keras_bigbatch.optimizers import CBLR, LARS, MCLR, PercentDelta
 
 
 def grown(optimizer, updates, size=1000):
@@ -48,6 +48,39 @@ def test_fast_growth_warns_with_the_number():
         LARS(0.05, trust_coefficient=1.0)
     with pytest.warns(UserWarning, match="CBLR"):
         CBLR(1.0, trust_coefficient=0.05)
+
+
+class Named(LARS):
+    """Somebody's subclass with a constructor of its own."""
+
+    def __init__(self, rate):
+        super().__init__(rate, trust_coefficient=1.0, name="named")
+
+
+class Twice(Named):
+    def __init__(self):
+        super().__init__(0.05)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LARS(0.05, trust_coefficient=1.0),
+        lambda: MCLR(0.05, trust_coefficient=1.0),
+        lambda: PercentDelta(0.05, trust_coefficient=1.0),
+        lambda: CBLR(1.0, trust_coefficient=0.05),
+        lambda: Named(0.05),
+        lambda: Twice(),
+        lambda: MCLR.from_config({"learning_rate": 0.05, "trust_coefficient": 1.0}),
+    ],
+    ids=["LARS", "MCLR", "PercentDelta", "CBLR", "Named", "Twice", "from_config"],
+)
+def test_warning_points_at_the_line_that_makes_the_optimizer(make):
+    with pytest.warns(UserWarning, match="without weight decay") as said:
+        make()
+    assert [(each.filename, each.lineno) for each in said] == [
+        (__file__, make.__code__.co_firstlineno)
+    ]
 
 
 def test_schedule_warns_of_its_highest_rate():

@@ -155,6 +155,7 @@ def test_the_relative_step_is_the_rate(seed, scale, rate, coefficient):
     np.testing.assert_allclose(cosine, -1, rtol=5e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*on variables that start at zero")
 @pytest.mark.parametrize("denominator", ["sum", "gradient", "decayed_gradient"])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("zero", ["weight", "gradient"])

@@ -122,6 +122,7 @@ def test_percent_delta_leaves_zero_weights_out_of_the_mean():
     np.testing.assert_allclose(after, weight - 0.1 * ratio * gradient, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*on variables that start at zero")
 @pytest.mark.parametrize("cls", [MCLR, PercentDelta])
 @pytest.mark.parametrize("decay", [0.0, DECAY])
 @pytest.mark.parametrize("zero", ["weight", "gradient"])

@@ -158,15 +158,16 @@ def test_one_device_does_not_divide_a_batch():
 
 @pytest.mark.parametrize(("virtual_batch", "warns"), [(25, True), (26, True), (24, False)])
 def test_a_ghost_batch_that_is_the_batch(virtual_batch, warns):
-    norm = GhostBatchNormalization(virtual_batch, name="norm")
+    norm = GhostBatchNormalization(virtual_batch)
     made = model(norm=norm)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         made.fit(X, Y, verbose=0, **PLAN.fit_arguments(X))
-    ours = [each for each in caught if "are whole batches" in str(each.message)]
+    ours = [each for each in caught if "is not smaller than the batch of 25" in str(each.message)]
     assert len(ours) == warns
     for each in ours:
-        assert f"'norm' are whole batches: virtual_batch={virtual_batch}" in str(each.message)
+        assert f"`virtual_batch={virtual_batch}`" in str(each.message)
+        assert each.filename == __file__
 
 
 def test_keras_may_be_asked_to_cut_each_fit_short(monkeypatch):

@@ -6,6 +6,7 @@ from functools import partial
 import jax.numpy as jnp
 
 from keras_bigbatch._backend.reference import ghost_norm
+from keras_bigbatch._backend.reference.ghost_norm import python_is_compiled as python_is_compiled
 from keras_bigbatch._typing import Tensor
 
 

@@ -1,16 +1,37 @@
 """What layer-wise optimizers need of a whole tensor, on JAX: medians without a sort."""
 
+import jax
 import jax.numpy as jnp
+import keras
+import numpy as np
 from jax import lax
+from jax.experimental.sparse import JAXSparse
 
 from keras_bigbatch._backend.reference.optimizer import clip_where as clip_where
-from keras_bigbatch._backend.reference.optimizer import dense as dense
 from keras_bigbatch._backend.reference.optimizer import momentum_step as momentum_step
 from keras_bigbatch._backend.reference.optimizer import norm as norm
 from keras_bigbatch._backend.reference.optimizer import squared_norm as squared_norm
 from keras_bigbatch._backend.reference.optimizer import update_together as update_together
 from keras_bigbatch._backend.reference.optimizer import usable_factor as usable_factor
 from keras_bigbatch._typing import Tensor
+
+at_once = jax.ensure_compile_time_eval
+
+
+def dense(gradient: Tensor) -> Tensor:
+    """The gradient as a plain array."""
+    return gradient.todense() if isinstance(gradient, JAXSparse) else gradient
+
+
+def all_zero(variable: keras.Variable) -> bool:
+    """By NumPy on a CPU, where a look at each value costs less than to compile one."""
+    value = variable.value
+    if isinstance(value, jax.core.Tracer):
+        return False
+    on_cpu = all(device.platform == "cpu" for device in value.devices())
+    look = np.asarray if on_cpu else jnp.asarray
+    # Of an array that is spread over processes, each sees its own part.
+    return not any(bool(look(shard.data).any()) for shard in value.addressable_shards)
 
 
 def median_magnitude(tensor: Tensor) -> Tensor:

@@ -36,13 +36,14 @@ def average_variables(variables: Sequence[keras.Variable]) -> None:
     """Nothing to do: an array has one value on all devices and processes."""
 
 
-def on_all_devices(vector: Tensor) -> Tensor:
-    """Asks for a small vector whole on every device.
+def on_all_devices(tensor: Tensor) -> Tensor:
+    """Asks for a small tensor whole on every device.
 
     Left to itself, XLA spreads it like the batch that it came from, and gathers what it is made of.
     """
     distribution = keras.distribution.distribution()
     if distribution is None:
-        return vector
-    layout = keras.distribution.TensorLayout([None], distribution.device_mesh)
-    return keras.distribution.distribute_tensor(vector, layout)
+        return tensor
+    axes = [None] * len(tensor.shape)
+    layout = keras.distribution.TensorLayout(axes, distribution.device_mesh)
+    return keras.distribution.distribute_tensor(tensor, layout)

@@ -170,6 +170,11 @@ def ghost_normalize(
     return groups.join([part * scale + offset for part, (scale, offset) in spread]), moments
 
 
+def python_is_compiled() -> bool:
+    """False: what is traced is run, once."""
+    return False
+
+
 def ghost_moments(
     parts: list[Tensor], groups: GhostGroups, mask: list[Tensor] | None = None
 ) -> GhostMoments:

@@ -1,6 +1,7 @@
 """What layer-wise optimizers need of a whole tensor, in `keras.ops`: the reference."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import keras
@@ -13,8 +14,16 @@ SquaredNorm = Callable[[Tensor], Tensor]
 
 
 def dense(gradient: Tensor) -> Tensor:
-    """The gradient: only TensorFlow and torch have other forms of it."""
+    """The gradient: each backend has other forms of its own."""
     return gradient
+
+
+at_once = nullcontext
+
+
+def all_zero(variable: keras.Variable) -> bool:
+    """By a tensor of booleans."""
+    return not bool(ops.any(ops.not_equal(variable, 0)))
 
 
 def squared_norm(tensor: Tensor) -> Tensor:

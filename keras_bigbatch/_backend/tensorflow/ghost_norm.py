@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
 from keras_bigbatch._backend.reference.ghost_norm import GhostGroups
+from keras_bigbatch._backend.reference.ghost_norm import python_is_compiled as python_is_compiled
 from keras_bigbatch._backend.tensorflow import private_api
 from keras_bigbatch._typing import Tensor
 

@@ -17,6 +17,18 @@ def dense(gradient: Tensor) -> Tensor:
     return tf.convert_to_tensor(gradient)
 
 
+# `fit` builds the optimizer inside its first step.
+at_once = tf.init_scope
+
+
+def all_zero(variable: keras.Variable) -> bool:
+    """By the value outside of the step that is traced."""
+    if not tf.executing_eagerly():
+        return False
+    value = tf.convert_to_tensor(_native(variable))
+    return not bool(tf.reduce_any(value != 0))
+
+
 def squared_norm(tensor: Tensor) -> Tensor:
     """By `l2_loss`, half of it in one operation without a tensor of squares."""
     wide = tf.float64 if tensor.dtype == tf.float64 else tf.float32
@@ -67,9 +79,9 @@ def momentum_step(
 ) -> None:
     """In TensorFlow's own operation where it fits: one pass instead of five."""
     scaled = tf.convert_to_tensor(factor * rate)
-    weight = variable.value if isinstance(variable, keras.Variable) else variable
+    weight = _native(variable)
     fits = optimizer.rate_in_momentum and weight.dtype == update.dtype and scaled.shape.rank == 0
-    if velocity is None or not fits:
+    if velocity is None or not fits or not optimizer._keeps("assign", "assign_add"):
         reference.momentum_step(optimizer, variable, velocity, factor, rate, update)
         return
     tf.raw_ops.ResourceApplyKerasMomentum(
@@ -80,3 +92,8 @@ def momentum_step(
         momentum=tf.constant(optimizer.momentum, update.dtype),
         use_nesterov=optimizer.nesterov,
     )
+
+
+def _native(variable: keras.Variable) -> Tensor:
+    """The variable as TensorFlow has it: Keras gives optimizers both kinds."""
+    return variable.value if isinstance(variable, keras.Variable) else variable

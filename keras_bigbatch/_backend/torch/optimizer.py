@@ -29,7 +29,18 @@ _Plain: TypeAlias = tuple[Tensor, Tensor | None, Tensor]
 
 def dense(gradient: Tensor) -> Tensor:
     """The gradient as a plain tensor."""
-    return gradient.to_dense() if gradient.is_sparse else gradient
+    return gradient if gradient.layout == torch.strided else gradient.to_dense()
+
+
+at_once = torch.no_grad
+
+
+def all_zero(variable: keras.Variable) -> bool:
+    """By one look at each value, on its device."""
+    value = variable.value
+    if torch.compiler.is_compiling() or value.device.type == "meta":
+        return False
+    return not bool(value.any())
 
 
 def squared_norm(tensor: Tensor) -> Tensor:

@@ -40,9 +40,9 @@ def gather_rows(row: Tensor) -> Tensor:
     return rows
 
 
-def on_all_devices(vector: Tensor) -> Tensor:
-    """The vector: a replica's tensors are its own."""
-    return vector
+def on_all_devices(tensor: Tensor) -> Tensor:
+    """The tensor: a replica's are its own."""
+    return tensor
 
 
 def average_variables(variables: Sequence[keras.Variable]) -> None:

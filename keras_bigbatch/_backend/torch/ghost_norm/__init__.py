@@ -38,6 +38,11 @@ def ghost_normalize(
     return y, GhostMoments(count, mean, variance)
 
 
+def python_is_compiled() -> bool:
+    """Whether torch's compiler does: a flag that changes would be a reason to compile anew."""
+    return torch.compiler.is_compiling()
+
+
 def _is_plain(x: Tensor) -> bool:
     """Whether `x` is data in a CPU's memory, and not a stand-in that something traces with."""
     return (

@@ -1,0 +1,67 @@
+"""Warnings that point at the user's line, however deep below it they are given."""
+
+import contextlib
+import functools
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+# Whose frames are nobody's own code: between a call of `fit` and a layer there are dozens.
+_LIBRARIES = ("keras_bigbatch", "keras", "jax", "tensorflow", "torch", "wrapt")
+_STANDARD = (contextlib.__file__, functools.__file__, threading.__file__)
+
+# What `once` has given already: the message, and the file and line it pointed at.
+_given: set[tuple[str, str, int]] = set()
+
+
+def warn_user(message: str, *, about: object = None, once: bool = False) -> None:
+    """Warns at the innermost line that is the user's.
+
+    Args:
+        message: What is wrong, and how to mend it.
+        about: An object whose own methods are passed over, such as the constructor of somebody's
+            subclass: the line that made the object is the one to look at.
+        once: Whether to say the same only once at a line, whatever the filters are. Layers share
+            a message, and the line that trains their model.
+    """
+    level, found = 2, sys._getframe(1)
+    for depth, frame in enumerate(_frames(found), start=2):
+        if not _is_library(frame) and not _is_method_of(frame, about):
+            level, found = depth, frame
+            break
+    where = message, found.f_code.co_filename, found.f_lineno
+    if once and where in _given:
+        return
+    warnings.warn(message, stacklevel=level)
+    _given.add(where)
+
+
+def is_called_from(function: str) -> bool:
+    """Whether a function of this name waits for the present one to end."""
+    return any(frame.f_code.co_name == function for frame in _frames(sys._getframe(1)))
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_library(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    if file in _STANDARD:
+        return True
+    modules = (sys.modules.get(name) for name in _LIBRARIES)
+    files = (getattr(module, "__file__", None) for module in modules)
+    return any(path and file.startswith(os.path.dirname(path) + os.sep) for path in files)
+
+
+def _is_method_of(frame: FrameType, about: Any) -> bool:
+    code = frame.f_code
+    if about is None or not code.co_argcount:
+        return False
+    return frame.f_locals.get(code.co_varnames[0]) is about
