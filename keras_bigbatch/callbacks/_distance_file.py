@@ -98,6 +98,8 @@ class DistanceFile:
                 )
             self._warn_of_nothing(updates)
             return None
+        # Before the history, which has a line before the journal loses it.
+        journal = self._read_journal()
         with StoredArrays(self.path) as stored:
             record = read_record(stored, layers)
             if _first_weights.has_weights(stored):  # A file of one piece.
@@ -108,7 +110,7 @@ class DistanceFile:
                     self._warn_of_nothing(updates)  # Killed when it began.
                     return None
                 weights = self._read_weights(variables)
-        self._add_journal(record, layers)
+        self._add(journal, record)
         cut(record, updates)
         return weights, record
 
@@ -160,8 +162,7 @@ class DistanceFile:
     def _write(self, record: Record) -> None:
         remove_leftovers(self.path, self._weights_path)
         write_arrays(self.path, named_record(record, self._digest))
-        # A line that is in both files counts once.
-        if os.path.exists(self._journal_path):
+        with contextlib.suppress(FileNotFoundError):
             os.remove(self._journal_path)
         self._saved = len(record.history["update"])
 
@@ -190,24 +191,32 @@ class DistanceFile:
                 )
             return _first_weights.read_weights(stored, variables)
 
-    def _add_journal(self, record: Record, layers: Sequence[str] | None) -> None:
-        """Adds the lines that a killed run has written, up to one that it has not finished."""
-        if not os.path.exists(self._journal_path):
-            return
-        with open(self._journal_path, "rb") as file:
-            first, *lines = file.read().split(b"\n")
-        if first != json.dumps(self._digest).encode():
-            return  # Of another training.
+    def _read_journal(self) -> list[bytes]:
+        """The lines, without one that a kill has cut off."""
+        try:
+            with open(self._journal_path, "rb") as file:
+                return file.read().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+
+    def _add(self, journal: list[bytes], record: Record) -> None:
+        """Adds the journal's measurements to the history, up to a line that is none."""
+        if journal[:1] != [json.dumps(self._digest).encode()]:
+            return  # Empty, or of another training.
         history = record.history
-        for line in lines[:-1]:
+        layers = list(history.get("layers", {}).values())
+        rows: dict[int, list[Any]] = {}
+        for line in journal[1:]:
             row = _row(line)
-            if row is None or (layers is not None and len(row) != 2 + len(layers)):
+            if row is None or (layers and len(row) != 2 + len(layers)):
                 break
-            if row[0] > max(history["update"][-1:], default=record.origin):
-                history["update"].append(row[0])
-                history["distance"].append(row[1])
-                for layer, distance in zip(layers or (), row[2:], strict=False):
-                    history["layers"][layer].append(distance)
+            rows[row[0]] = row
+        # In order, and once: ranks that are given one path write the same lines at their own pace.
+        for update in sorted(rows):
+            if update > max(history["update"][-1:], default=record.origin):
+                columns = [history["update"], history["distance"], *layers]
+                for column, value in zip(columns, rows[update], strict=False):
+                    column.append(value)
 
 
 def _row(line: bytes) -> list[Any] | None:

@@ -44,6 +44,7 @@ def test_files_of_another_model_are_refused(tmp_path):
 
 def test_a_file_of_one_piece_is_read_and_taken_apart(tmp_path):
     path, model = tmp_path / "d.npz", dense_model()
+    begun(path, dense_model())  # As after a kill, or for whatever reason: w_0 of another one.
     one_piece(path, model)
     first = model.get_weights()
     weights, history = loaded(path, model)
@@ -186,6 +187,8 @@ def test_a_line_that_a_kill_cut_off_does_not_count(tmp_path):
         assert len(history["update"]) == max(raw[:end].count(b"\n") - 1, 0)
         assert all(len(column) == len(history["update"]) for column in history["layers"].values())
     lines = raw.split(b"\n")
+    journal.write_bytes(b"\n".join([lines[0], lines[3], *lines[1:]]))
+    assert loaded(path, model, layers)[1]["update"] == [1, 2, 3]
     for line in (b"1", b"[1]", b"[2.5, 1, 1, 1]", b'[2, "far", 1, 1]', b"[2, 1]", b"\xff"):
         journal.write_bytes(b"\n".join([*lines[:2], line, *lines[2:]]))
         assert loaded(path, model, layers)[1]["update"] == [1]

@@ -14,17 +14,17 @@ from tests.callbacks.kills import EPOCHS, START, STEPS, Killed, Moments, Walk
 either_order = pytest.mark.parametrize("backup_first", [False, True])
 
 
-def killed_and_resumed(make, backup_first, path, monkeypatch, every=None):
+def killed_and_resumed(make, backup_first, path, monkeypatch, every=None, start=START):
     """Yields (walk, callback) of an uninterrupted training, then of one killed at each moment."""
     walk = Walk(monkeypatch, backup_first, every)
     moments = Moments(monkeypatch)
     whole = make(path("whole"))
-    walk.run(whole, moment=moments)
+    walk.run(whole, start, moments)
     yield walk, whole
     for last in range(moments.passed):
         moments.passed, moments.last = 0, last
         with pytest.raises(Killed):
-            walk.run(make(path(last)), moment=moments)
+            walk.run(make(path(last)), start, moments)
         moments.last = None
         resumed = make(path(last))
         walk.run(resumed, walk.backup)
@@ -82,6 +82,23 @@ def test_backups_within_epochs(tmp_path, monkeypatch):
         np.testing.assert_allclose(
             resumed.history["distance"], [walk.distance(update) for update in updates], 1e-5
         )
+
+
+@pytest.mark.filterwarnings("ignore:The optimizer has made 5 updates")
+def test_no_kill_makes_a_hole_from_a_trained_model_on(tmp_path, monkeypatch):
+    def make(path):
+        return WeightDistance(1, path=path)
+
+    lives = killed_and_resumed(
+        make,
+        True,
+        lambda life: tmp_path / f"{life}.npz",
+        monkeypatch,
+        start=START._replace(updates=5),
+    )
+    for _, resumed in lives:
+        assert resumed.origin == 5
+        assert resumed.history["update"] == list(range(6, 6 + EPOCHS * STEPS))
 
 
 def test_every_fit_starts_afresh_without_path():
