@@ -11,6 +11,9 @@ from keras_bigbatch.callbacks import ReduceLROnWeightDistance
 from tests.callbacks.fits import SlowReference, StopAt, assert_like_reference, dense_model, fit
 from tests.callbacks.kills import EPOCHS, START, STEPS, Killed, Moments, Walk
 
+# Weights are set most slowly there, and the files are the same.
+EACH = 3 if keras.backend.backend() == "tensorflow" else 1
+
 either_order = pytest.mark.parametrize("backup_first", [False, True])
 
 
@@ -21,7 +24,7 @@ def killed_and_resumed(make, backup_first, path, monkeypatch, every=None, start=
     whole = make(path("whole"))
     walk.run(whole, start, moments)
     yield walk, whole
-    for last in range(moments.passed):
+    for last in range(0, moments.passed, EACH):
         moments.passed, moments.last = 0, last
         with pytest.raises(Killed):
             walk.run(make(path(last)), start, moments)

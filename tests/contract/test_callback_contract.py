@@ -58,6 +58,5 @@ def test_callback_that_has_run_can_be_copied(entry):
     for again in copies:
         assert repr(again.history) == repr(callback.history)  # a NaN is not equal to itself
         assert again.model is None
-    trained(model_of(plain_layer()), callbacks=copies)
-    for again in copies:
-        assert again.history["update"] == callback.history["update"]
+    trained(model_of(plain_layer()), callbacks=copies[:1])
+    assert copies[0].history["update"] == callback.history["update"]
