@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch._warnings import warn_user
+from keras_bigbatch._user_warnings import warn_user
 from keras_bigbatch.callbacks import _first_weights
 from keras_bigbatch.callbacks._distance_record import Record, cut, named_record, read_record
 from keras_bigbatch.callbacks._stored_arrays import (
