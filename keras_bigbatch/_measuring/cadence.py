@@ -26,20 +26,21 @@ def checked_frequency(frequency: Any) -> Frequency:
     )
 
 
-def next_measurement(frequency: Frequency, updates: int) -> int:
+def next_measurement(frequency: Frequency, updates: int, origin: int = 0) -> int:
     """The first update after `updates` to measure at; `NEVER` where only the epochs' ends count.
 
-    `"log"` is 1, 2, ..., 10, 13, 16, 20, ..., from 10 on `10 ** (i / 10)` rounded. An integer n is
-    n, 2n, and so on.
+    `"log"` is 1, 2, ..., 10, 13, 16, 20, ..., from 10 on `10 ** (i / 10)` rounded, after `origin`.
+    An integer n is n, 2n, and so on, wherever that is.
     """
     if frequency == "epoch":
         return NEVER
     if isinstance(frequency, int):
         return (updates // frequency + 1) * frequency
+    updates -= origin
     if updates < 10:
-        return updates + 1
+        return origin + updates + 1
     # The logarithm may be off by a rounding: start a point early and step past `updates`.
     point = max(int(_POINTS_A_DECADE * math.log10(updates)) - 1, 0)
     while round(10 ** (point / _POINTS_A_DECADE)) <= updates:
         point += 1
-    return round(10 ** (point / _POINTS_A_DECADE))
+    return origin + round(10 ** (point / _POINTS_A_DECADE))

@@ -47,6 +47,10 @@ class SampledBatches(Batches):
         self._random = np.random.default_rng(self._seed)
         self._rest: Iterator[tuple[int, Batch]] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy begins at the data set's first batch: where a reading stopped cannot be pickled.
+        return {**self.__dict__, "_rest": None}
+
     def __iter__(self) -> Generator[tuple[int, Batch], None, None]:
         """As of `Batches`."""
         return self._drawn() if self._is_arrays else self._following()

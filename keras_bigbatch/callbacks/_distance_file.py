@@ -1,21 +1,30 @@
-"""The `.npz` file in which `WeightDistance` keeps the first weights and the history."""
+"""The files in which `WeightDistance` keeps the first weights and the history.
 
+Of `path="walk.npz"`:
+
+- `walk.w_0.npz` has w_0, written once.
+- `walk.npz` has the history up to the last epoch's end, and the digest of its w_0.
+- `walk.journal` has what was measured since, a line each. Without it, a run that is killed
+  between a backup and the end of this callback's epoch would lack that epoch's measurements.
+"""
+
+import contextlib
+import json
 import os
-import re
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import keras
-import numpy as np
-import numpy.typing as npt
-
 from keras_bigbatch._typing import Tensor
-
-StoredArray = npt.NDArray[np.generic]
-
-_WEIGHT = "w_0/"
-_MEND = "Pass another `path`, or delete the file and train from the start."
+from keras_bigbatch._user_warnings import warn_user
+from keras_bigbatch.callbacks import _first_weights
+from keras_bigbatch.callbacks._distance_record import Record, cut, named_record, read_record
+from keras_bigbatch.callbacks._stored_arrays import (
+    MEND,
+    StoredArray,
+    StoredArrays,
+    write_arrays,
+)
+from keras_bigbatch.callbacks._whole_files import remove_leftovers
 
 
 def checked_path(path: Any) -> str | None:
@@ -32,98 +41,190 @@ def checked_path(path: Any) -> str | None:
     )
 
 
-def save(
-    path: str, variables: Sequence[Any], reference: Sequence[Tensor], history: dict[str, Any]
-) -> None:
-    """Writes the file, so that at any moment the old or the new one is there whole."""
-    content: dict[str, StoredArray] = {
-        "update": np.array(history["update"], np.int64),
-        "distance": np.array(history["distance"], np.float64),
-    }
-    if "layers" in history:
-        content["layers"] = np.array(list(history["layers"].values()), np.float64)
-    for index, (variable, value) in enumerate(zip(variables, reference, strict=True)):
-        content[f"{_WEIGHT}{index}/{variable.path}"] = _plain_float(value)
-    folder = os.path.dirname(path)
-    if folder:
-        os.makedirs(folder, exist_ok=True)
-    # In the same folder, since a rename is atomic only within one file system.
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            # The stubs take every keyword for `allow_pickle`.
-            np.savez(file, **content)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
-def load(
-    path: str, variables: Sequence[Any], layers: Sequence[str] | None, updates: int
-) -> tuple[list[StoredArray], dict[str, Any]]:
-    """Reads the first weights of `variables`, and the history up to `updates`.
+class DistanceFile:
+    """The files of one training.
 
     Args:
-        path: The file.
-        variables: The model's trainable variables, which must be those in the file.
-        layers: The keys of the history's `layers`, or None if there are none.
-        updates: What came later in the file belongs to updates that will be made again.
+        path: The history's. The others have its name with other endings.
     """
-    try:
-        # NumPy leaves a file open that it opened and could not read.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            content = {name: arrays[name] for name in arrays.files}
-        kept = content["update"] <= updates
-        history: dict[str, Any] = {
-            "update": content["update"][kept].tolist(),
-            "distance": content["distance"][kept].tolist(),
-        }
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"'{path}' is not a file that WeightDistance wrote. {_MEND}") from error
-    if layers is not None:
-        if "layers" not in content:
-            raise ValueError(
-                f"'{path}' has no distances of single layers: it was written with per_layer=False. "
-                f"Pass per_layer=False again. {_MEND}"
+
+    def __init__(self, path: str) -> None:
+        stem = path.removesuffix(".npz")
+        self.path = path
+        self._weights_path = f"{stem}.w_0.npz"
+        self._journal_path = f"{stem}.journal"
+        self._digest = ""
+        self._saved = 0  # How many measurements are on the disk.
+        self._failed = False
+        self._warned = False
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Names the path in an `OSError` of what is done with the files at a training's start."""
+        try:
+            yield
+        except OSError as error:
+            message = (
+                f"`WeightDistance` cannot use '{self.path}': {error}. Pass a `path` where files "
+                "can be read and written."
             )
-        columns = content["layers"][:, kept].tolist()
-        history["layers"] = dict(zip(layers, columns, strict=True))
-    return _matched_weights(path, content, variables), history
+            raise OSError(*filter(None, [error.errno]), message) from error
 
-
-def _matched_weights(
-    path: str, content: dict[str, StoredArray], variables: Sequence[Any]
-) -> list[StoredArray]:
-    """The first weights, in the order of `variables`; a `ValueError` where they do not fit."""
-    names = [name for name in content if name.startswith(_WEIGHT)]
-    if len(names) != len(variables):
-        raise ValueError(
-            f"'{path}' has {len(names)} trainable variables, the model has {len(variables)}. "
-            f"Freeze and unfreeze the same layers as in the first run. {_MEND}"
+    def begin(self, variables: Sequence[Any], reference: Sequence[Tensor], record: Record) -> None:
+        """Writes the files of a training that starts afresh, over those that are there."""
+        # First an unfinished one, so that no history of another training stands beside this w_0.
+        self._digest = ""
+        self._write(record)
+        self._digest = write_arrays(
+            self._weights_path, _first_weights.named_weights(variables, reference)
         )
-    for name, variable in zip(names, variables, strict=True):
-        stored = name.removeprefix(_WEIGHT).split("/", 1)[1]
-        if _uncounted(stored) != _uncounted(variable.path):
-            raise ValueError(
-                f"'{path}' has a variable '{stored}' where the model has '{variable.path}'. "
-                f"Build the model, and name its layers, as in the first run. {_MEND}"
+        self._write(record)
+
+    def load(
+        self, variables: Sequence[Any], layers: Sequence[str] | None, updates: int
+    ) -> tuple[list[StoredArray], Record] | None:
+        """Reads w_0 and what was measured up to `updates`; None, and a warning, if nothing was.
+
+        Args:
+            variables: The model's trainable variables, which must be those of the files.
+            layers: The keys of the history's `layers`, or None if there are none.
+            updates: What came later in the files belongs to updates that will be made again.
+        """
+        if not os.path.exists(self.path):
+            if os.path.exists(self._weights_path):
+                raise ValueError(
+                    f"'{self._weights_path}' is there, but '{self.path}' is not. Bring it back, "
+                    "or delete both: distances are then from the present weights."
+                )
+            self._warn_of_nothing(updates)
+            return None
+        # Before the history, which has a line before the journal loses it.
+        journal = self._read_journal()
+        with StoredArrays(self.path) as stored:
+            record = read_record(stored, layers)
+            if _first_weights.has_weights(stored):  # A file of one piece.
+                weights = _first_weights.read_weights(stored, variables)
+            else:
+                self._digest = str(stored.read("w_0"))
+                if not self._digest:
+                    self._warn_of_nothing(updates)  # Killed when it began.
+                    return None
+                weights = self._read_weights(variables)
+        self._add(journal, record)
+        cut(record, updates)
+        return weights, record
+
+    def _warn_of_nothing(self, updates: int) -> None:
+        warn_user(
+            f"The optimizer has made {updates} updates, but '{self.path}' has no run to go on "
+            "from: the distances are from the present weights."
+        )
+
+    def go_on(
+        self, variables: Sequence[Any], weights: Sequence[StoredArray], record: Record
+    ) -> None:
+        """Brings the files to where a resumed training is."""
+        if not self._digest:
+            self._digest = write_arrays(
+                self._weights_path, _first_weights.named_weights(variables, weights)
             )
-        if content[name].shape != tuple(variable.shape):
-            raise ValueError(
-                f"'{path}' has variable '{stored}' with shape {content[name].shape}, the model's "
-                f"'{variable.path}' has {tuple(variable.shape)}. "
-                f"Build the model as in the first run. {_MEND}"
+        self._write(record)
+
+    def append(self, record: Record) -> None:
+        """Keeps what was measured since the last call, in a time that does not grow.
+
+        Of this and `save`, the first that cannot write warns, and the next tries again.
+        """
+        if self._failed:
+            self.save(record)
+            return
+        history = record.history
+        columns = [history["update"], history["distance"], *history.get("layers", {}).values()]
+        rows = zip(*(column[self._saved :] for column in columns), strict=True)
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        if not lines:
+            return
+        try:
+            with open(self._journal_path, "a", encoding="ascii", newline="\n") as file:
+                file.write(lines if file.tell() else f"{json.dumps(self._digest)}\n{lines}")
+        except OSError as error:
+            self._warn(error)
+        self._saved = len(history["update"])
+
+    def save(self, record: Record) -> None:
+        """Writes the whole history; w_0 is there already."""
+        try:
+            self._write(record)
+            self._failed = False
+        except OSError as error:
+            self._warn(error)
+
+    def _write(self, record: Record) -> None:
+        remove_leftovers(self.path, self._weights_path)
+        write_arrays(self.path, named_record(record, self._digest))
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self._journal_path)
+        self._saved = len(record.history["update"])
+
+    def _warn(self, error: OSError) -> None:
+        self._failed = True
+        if not self._warned:
+            self._warned = True
+            warn_user(
+                f"`WeightDistance` could not write '{self.path}' ({error}). The training goes on, "
+                "`history` has everything, and the next measurement tries again. Until then a "
+                "resumed run would lack what was measured since the file was written last."
             )
-    return [content[name] for name in names]
+
+    def _read_weights(self, variables: Sequence[Any]) -> list[StoredArray]:
+        if not os.path.exists(self._weights_path):
+            raise ValueError(
+                f"'{self.path}' is there, but its first weights, '{self._weights_path}', are not. "
+                f"Move or rename both files alike. {MEND}"
+            )
+        with StoredArrays(self._weights_path) as stored:
+            if stored.digest != self._digest:
+                raise ValueError(
+                    f"'{self._weights_path}' does not belong to '{self.path}': it has the first "
+                    "weights of another training, or it is damaged. Move or rename both files "
+                    f"alike. {MEND}"
+                )
+            return _first_weights.read_weights(stored, variables)
+
+    def _read_journal(self) -> list[bytes]:
+        """The lines, without one that a kill has cut off."""
+        try:
+            with open(self._journal_path, "rb") as file:
+                return file.read().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+
+    def _add(self, journal: list[bytes], record: Record) -> None:
+        """Adds the journal's measurements to the history, up to a line that is none."""
+        if journal[:1] != [json.dumps(self._digest).encode()]:
+            return  # Empty, or of another training.
+        history = record.history
+        layers = list(history.get("layers", {}).values())
+        rows: dict[int, list[Any]] = {}
+        for line in journal[1:]:
+            row = _row(line)
+            if row is None or (layers and len(row) != 2 + len(layers)):
+                break
+            rows[row[0]] = row
+        # In order, and once: ranks that are given one path write the same lines at their own pace.
+        for update in sorted(rows):
+            if update > max(history["update"][-1:], default=record.origin):
+                columns = [history["update"], history["distance"], *layers]
+                for column, value in zip(columns, rows[update], strict=False):
+                    column.append(value)
 
 
-def _uncounted(path: str) -> str:
-    """Without Keras's counters: a model built twice in a process has `dense`, then `dense_1`."""
-    return re.sub(r"_\d+(?=/|$)", "", path)
-
-
-def _plain_float(tensor: Tensor) -> StoredArray:
-    """As float32 or float64: NumPy's files know no bfloat16, and widening is exact."""
-    array = np.asarray(keras.ops.convert_to_numpy(tensor))
-    return array if array.dtype == np.float64 else array.astype(np.float32)
+def _row(line: bytes) -> list[Any] | None:
+    """A line's measurement, None if it is none."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(row, list) or len(row) < 2 or not isinstance(row[0], int):
+        return None
+    return row if all(isinstance(each, int | float) for each in row) else None

@@ -27,7 +27,7 @@ def draw_distance(
             label=f"{fit.intercept:.3g} + {fit.slope:.3g} ln t, R2 {fit.r2:.3f}",
         )
     ax.set_xscale("log")
-    ax.set_xlabel("optimizer updates t")
+    ax.set_xlabel("optimizer updates from the start")
     ax.set_ylabel("distance from the start")
     ax.legend()
     return ax

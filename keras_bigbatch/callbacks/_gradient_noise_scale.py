@@ -120,6 +120,10 @@ class GradientNoiseScale(keras.callbacks.Callback):
         self._next_batch = cadence.NEVER
         self._begin()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Without what the next `fit` makes: compiled functions of the model cannot be pickled.
+        return {**self.__dict__, "_model": None, "_loss": None}
+
     def plot(self, ax: Any = None) -> Any:
         """Draws the noise scale over the updates, with its interval, on log axes.
 

@@ -9,10 +9,13 @@ from keras_bigbatch import _parameters
 from keras_bigbatch._typing import Array, Vector
 
 
+def layer_paths(variables: Sequence[Any]) -> list[str]:
+    """The layer of each variable: its `path` without the last part."""
+    return [variable.path.rpartition("/")[0] or variable.path for variable in variables]
+
+
 class LayerParts:
     """Which parts of the flat vector of all weights belong to which layer.
-
-    A layer is a variable's `path` without the last part.
 
     Args:
         variables: The model's trainable variables.
@@ -20,7 +23,7 @@ class LayerParts:
 
     def __init__(self, variables: Sequence[Any]) -> None:
         self._variables = variables
-        owners = [variable.path.rpartition("/")[0] or variable.path for variable in variables]
+        owners = layer_paths(variables)
         self.names = list(dict.fromkeys(owners))
         self._parts = [[i for i, o in enumerate(owners) if o == name] for name in self.names]
 

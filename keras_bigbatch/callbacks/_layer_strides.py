@@ -107,6 +107,11 @@ class LayerStrides(keras.callbacks.Callback):
         self._next_batch = cadence.NEVER
         self._begin()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Without what the next `fit` makes: compiled functions of the model cannot be pickled.
+        kept = {name: value for name, value in self.__dict__.items() if name != "_parts"}
+        return {**kept, "_model": None, "_loss": None, "_before": None}
+
     def table(self) -> str:
         """The last measurement, a row a layer, with the layers that are stuck marked."""
         if not self.history["update"]:

@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_bigbatch._arguments import positive_number
@@ -28,8 +27,8 @@ class ReduceLROnWeightDistance(WeightDistance):
     never drops the rate, so give `fit` an end that you can live with.
 
     *What it adds to `logs`*: `weight_distance`, and `learning_rate` as it was in the epoch that
-    ends. Put it before `CSVLogger` and `TensorBoard`, and before `BackupAndRestore`, so that the
-    rate in the backup is the one after the drop.
+    ends. Put it before `CSVLogger` and `TensorBoard`. Under `BackupAndRestore`, before or after it
+    in the list, it needs a `path`.
 
     Differs from the paper in that there is a rule. The paper says that the distance "can be a good
     measure to decide upon when to decrease the learning rate", and no more. Distances depend on the
@@ -85,7 +84,6 @@ class ReduceLROnWeightDistance(WeightDistance):
         self.factor = positive_number("factor", factor, "It multiplies the learning rate.")
         if self.factor >= 1:
             raise ValueError(f"`factor` must be less than 1. Received: factor={factor!r}.")
-        self._drops = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
@@ -102,16 +100,18 @@ class ReduceLROnWeightDistance(WeightDistance):
         optimizer = self.model.optimizer
         if logs is not None:
             logs["learning_rate"] = float(optimizer.learning_rate)
-        before = self._drops
         super().on_epoch_end(epoch, logs)
-        self._drops = self._reached()
-        if self._drops > before:
-            rate = float(optimizer.learning_rate) * self.factor ** (self._drops - before)
-            optimizer.learning_rate = rate
 
-    def _begin(self, model: keras.Model) -> None:
-        super()._begin(model)
-        self._drops = self._reached()
+    def _settle(self, updates: int, resumed: bool = False) -> None:
+        optimizer, drops = self.model.optimizer, self._reached()
+        rate = float(optimizer.learning_rate)
+        earlier = [row for row in self._rates if row[0] < updates]
+        # If a backup was made before this callback's turn, its rate is that of the epoch before.
+        known = earlier if resumed else self._rates
+        if known and (not resumed or rate == known[-1][1]) and drops > known[-1][2]:
+            optimizer.learning_rate = rate * self.factor ** (drops - int(known[-1][2]))
+            rate = float(optimizer.learning_rate)
+        self._rates = [*earlier, [updates, rate, drops]]
 
     def _reached(self) -> int:
         """How many of the distances the weights have reached so far."""

@@ -4,17 +4,20 @@
 
 import math
 import os
-import warnings
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_bigbatch import _backend
+from keras_bigbatch import _backend, _parameters
+from keras_bigbatch._arguments import boolean
 from keras_bigbatch._measuring import cadence
 from keras_bigbatch._typing import Frequency, Tensor
-from keras_bigbatch.callbacks import _distance_file as store
+from keras_bigbatch._updates import updates_made
+from keras_bigbatch.callbacks._distance_file import DistanceFile, checked_path
 from keras_bigbatch.callbacks._distance_plot import draw_distance
+from keras_bigbatch.callbacks._distance_record import Record
+from keras_bigbatch.callbacks._layer_numbers import layer_paths
 from keras_bigbatch.diagnostics import DiffusionFit, fit_diffusion
 
 
@@ -28,32 +31,32 @@ class WeightDistance(keras.callbacks.Callback):
     `LossScaleOptimizer` skips do not count.
 
     It measures at each epoch's end and after the updates that `frequency` names, and adds
-    `weight_distance` to `logs`: put it before `CSVLogger` and `TensorBoard`. The training is
-    unchanged.
+    `weight_distance` to `logs`: put it before `CSVLogger` and `TensorBoard`. Training is unchanged.
 
     w_0 is taken when the first epoch begins. Without `path` every `fit` starts afresh, while `t`
-    goes on as the optimizer counts it. With `path`, w_0 and the history are kept in that file: a
-    `fit` whose optimizer has made updates goes on from it, as under `BackupAndRestore`, and one
-    that begins at update 0 overwrites it. Use one file a training, outside `backup_dir`, which
-    Keras deletes in the end.
+    goes on as the optimizer counts it. With `path`, the history is kept there and w_0 beside it: a
+    `fit` whose optimizer has made updates goes on from them, as under `BackupAndRestore`, and one
+    at update 0 overwrites them. Use one path a training, outside `backup_dir`: Keras deletes that.
 
     Differs from the paper's code (bigBatch), which logs the first parameter tensor only, once an
     epoch, and from Cockpit's `Distance`, which gives the tensors one by one.
 
     Args:
-        frequency: `"log"` for about 10 measurements a decade of updates (1, 2, ..., 10, 13, 16,
-            ...), `"epoch"` for the epochs' ends only, or an integer n for updates n, 2n, ....
+        frequency: `"log"` for about 10 measurements a decade of updates from w_0 (1, 2, ..., 10,
+            13, ...), `"epoch"` for the epochs' ends only, or an int n for updates n, 2n, ....
         per_layer: Also record every layer's own distance, all its trainable variables together. A
             layer is a variable's `path` without the last part.
-        path: The `.npz` file that keeps w_0 and the history for resuming, or None.
+        path: The `.npz` file of the history, for resuming, or None. `x.npz` has w_0 in `x.w_0.npz`.
 
     Attributes:
         history: `{"update": [...], "distance": [...]}` in plain ints and floats, with `per_layer`
             also `"layers": {layer path: [...]}`.
+        origin: The `t` of w_0: 0 in a new training.
 
     Raises:
         ValueError: If an argument is not as above. In `fit`: if the model has no trainable
-            variables or (on TensorFlow) is not built, or the file at `path` is of another model.
+            variables or (on TensorFlow) is not built, or the files of `path` are of another one.
+        OSError: If `fit` cannot read and write the files when it begins. Later that is a warning.
 
     Example:
 
@@ -79,26 +82,31 @@ class WeightDistance(keras.callbacks.Callback):
         path: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(per_layer, bool):
-            raise ValueError(
-                f"`per_layer` must be True or False. Received: per_layer={per_layer!r}."
-            )
         self.frequency = cadence.checked_frequency(frequency)
-        self.per_layer = per_layer
-        self.path = store.checked_path(path)
+        self.per_layer = boolean("per_layer", per_layer)
+        self.path = checked_path(path)
         self.history: dict[str, Any] = {"update": [], "distance": []}
+        self.origin = 0
         self._meter: Any = None
         self._metered: list[int] = []
         self._variables: list[Any] = []
         self._reference: list[Tensor] = []
+        self._file: DistanceFile | None = None
+        self._rates: list[list[float]] = []
         self._next_batch = cadence.NEVER
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without what the next `fit` gives it: the weights, and on TensorFlow a function that
+        # cannot be pickled.
+        nothing: dict[str, Any] = {"_model": None, "_meter": None, "_metered": [], "_variables": []}
+        return {**self.__dict__, **nothing, "_reference": [], "_file": None}
 
     def fit(self, start: int = 10) -> DiffusionFit:
         """Fits the history's distances with `keras_bigbatch.diagnostics.fit_diffusion`.
 
         Args:
-            start: Measurements at updates before this one are left out. The first updates follow
-                no law; 2 is the least possible.
+            start: Measurements fewer updates than this from w_0 are left out. The first updates
+                follow no law; 2 is the least possible.
 
         Returns:
             The `DiffusionFit` of the log, power-of-log, square-root and power laws.
@@ -106,15 +114,15 @@ class WeightDistance(keras.callbacks.Callback):
         Raises:
             ValueError: If fewer than 3 measurements are left, or a distance is zero or not finite.
         """
-        kept = [i for i, update in enumerate(self.history["update"]) if update >= start]
+        updates = self._updates_from_origin()
+        kept = [i for i, update in enumerate(updates) if update >= start]
         if len(kept) < 3:
             raise ValueError(
                 f"A fit needs 3 measurements at update {start} or later. Received: {len(kept)} of "
-                f"{len(self.history['update'])}. Train longer, or pass a smaller `start`."
+                f"{len(updates)}. Train longer, or pass a smaller `start`."
             )
-        return fit_diffusion(
-            [self.history["update"][i] for i in kept], [self.history["distance"][i] for i in kept]
-        )
+        distance = self.history["distance"]
+        return fit_diffusion([updates[i] for i in kept], [distance[i] for i in kept])
 
     def plot(self, ax: Any = None) -> Any:
         """Draws the distance over the updates on a log axis, where the paper's law is a line.
@@ -131,7 +139,7 @@ class WeightDistance(keras.callbacks.Callback):
             fit = self.fit()
         except ValueError:
             fit = None  # Too short or diverged: the points speak for themselves.
-        return draw_distance(self.history["update"], self.history["distance"], fit, ax)
+        return draw_distance(self._updates_from_origin(), self.history["distance"], fit, ax)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._reference = []
@@ -149,67 +157,83 @@ class WeightDistance(keras.callbacks.Callback):
         updates = self._meter.updates()
         if updates >= self._next_update:
             self._measure(updates)
+            if self._file:
+                # At once: a backup may follow at any batch's end, and before this epoch's.
+                self._file.append(self._record())
         self._await_measurement(batch, updates)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        distance = self._measure(self._meter.updates())
+        updates = self._meter.updates()
+        distance = self._measure(updates)
         if logs is not None:
             logs["weight_distance"] = distance
-        if self.path:
-            store.save(self.path, self._variables, self._reference, self.history)
+        self._settle(updates)
+        if self._file:
+            self._file.save(self._record())
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self.path and not self._reference and updates_made(self.model.optimizer):
+            self._begin(self.model)  # Resumed where no epoch was left to train.
         self._reference = []  # Frees the copy of the weights.
 
     def _begin(self, model: keras.Model) -> None:
         """Takes w_0 from the model, or with the history from the file of a run that goes on."""
-        variables = list(model.trainable_variables)
         if not model.built:
             raise ValueError(
                 f"`WeightDistance` needs the first weights of model '{model.name}', but on "
                 "TensorFlow `fit` builds a model in its first step. Give the model an "
                 "`Input`, or call it on a batch before `fit`."
             )
-        if not variables:
-            raise ValueError(
-                f"`WeightDistance` found no trainable variables in model '{model.name}'. "
-                "Unfreeze a layer."
-            )
+        variables = _parameters.trainable_variables(model)
         metered = [id(part) for part in (model, *variables)]
         if metered != self._metered:
             # Kept from `fit` to `fit`: TensorFlow traces it, for the time of many measurements.
             self._meter = _backend.active().weights.WeightMeter(model, variables)
             self._metered, self._variables = metered, variables
         updates = self._meter.updates()
-        paths = [variable.path for variable in self._variables]
-        owners = [path.rpartition("/")[0] or path for path in paths]
+        owners = layer_paths(self._variables)
         self._layers = list(dict.fromkeys(owners))
         self._layer_of_variable = [self._layers.index(owner) for owner in owners]
         values = [variable.value for variable in self._variables]
         layers = self._layers if self.per_layer else None
-        if self.path and updates and os.path.exists(self.path):
-            arrays, self.history = store.load(self.path, self._variables, layers, updates)
+        file = self._file = DistanceFile(self.path) if self.path else None
+        if file is None:
+            self._start_afresh(values, layers, updates)
+            return
+        with file.starting():
+            found = file.load(self._variables, layers, updates) if updates else None
+            if found is None:
+                self._start_afresh(values, layers, updates)
+                file.begin(self._variables, self._reference, self._record())
+                return
+            arrays, record = found
             self._reference = _backend.active().weights.restored(arrays, values)
-            # A run that was stopped between this callback and the backup lacks its last epoch.
+            self.history, self.origin, self._rates = record.history, record.origin, record.rates
+            # Missing if the run was killed after the backup and before this callback's turn.
             if self.history["update"][-1:] != [updates]:
                 self._measure(updates)
-            return
+            self._settle(updates, resumed=True)
+            file.go_on(self._variables, arrays, self._record())
+
+    def _start_afresh(self, values: list[Tensor], layers: list[str] | None, updates: int) -> None:
         self._reference = _backend.active().weights.snapshot(values)
-        self.history = {"update": [], "distance": []}
+        self.history, self.origin, self._rates = {"update": [], "distance": []}, updates, []
         if layers is not None:
             self.history["layers"] = {layer: [] for layer in layers}
-        if self.path:
-            if updates:
-                warnings.warn(
-                    f"The optimizer has made {updates} updates, but '{self.path}' does not exist: "
-                    "the distances are from the present weights.",
-                    stacklevel=2,
-                )
-            store.save(self.path, self._variables, self._reference, self.history)
+        self._settle(updates)
+
+    def _settle(self, updates: int, resumed: bool = False) -> None:
+        """For a subclass: called where a training begins and epochs end, before it is written."""
+
+    def _record(self) -> Record:
+        return Record(self.history, self.origin, self._rates)
+
+    def _updates_from_origin(self) -> list[int]:
+        return [update - self.origin for update in self.history["update"]]
 
     def _await_measurement(self, batch: int, updates: int) -> None:
         """Sets the next update to measure at, and the batch at whose beginning it will be there."""
-        self._next_update = cadence.next_measurement(self.frequency, updates)
+        self._next_update = cadence.next_measurement(self.frequency, updates, self.origin)
         # Exact: the micro-steps that the next update has had already are then those of the one
         # after the target. Skipped steps make it later, never earlier.
         self._next_batch = batch + (self._next_update - updates) * self._meter.steps_an_update
@@ -218,8 +242,8 @@ class WeightDistance(keras.callbacks.Callback):
         """Appends to the history, or replaces its last entry if no update came in between."""
         squares = self._meter.squared_distances(self._reference)
         distance = math.sqrt(squares.sum())
-        if updates == 0:
-            return distance  # Nothing has moved, and the axis is ln t.
+        if updates == self.origin:
+            return distance  # Nothing has moved, and the axis is logarithmic.
         columns = [(self.history["update"], updates), (self.history["distance"], distance)]
         if self.per_layer:
             by_layer = np.sqrt(np.bincount(self._layer_of_variable, weights=squares)).tolist()

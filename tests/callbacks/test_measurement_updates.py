@@ -26,3 +26,10 @@ def test_integer_points(frequency, updates):
     assert following % frequency == 0
     assert updates < following <= updates + frequency
     assert next_measurement("epoch", updates) == NEVER
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_log_points_are_counted_from_the_origin(origin, updates):
+    following = next_measurement("log", origin + updates, origin)
+    assert following == origin + next_measurement("log", updates)
+    assert next_measurement(7, origin + updates, origin) == next_measurement(7, origin + updates)

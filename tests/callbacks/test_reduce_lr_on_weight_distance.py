@@ -60,23 +60,27 @@ def test_out_of_reach_it_changes_nothing():
 
 
 def test_an_interrupted_training_goes_on_with_its_drops(tmp_path):
-    def run(folder, *stop):
+    def run(folder, *stop, backup_first=False):
         keras.utils.set_random_seed(0)
         model = dense_model(sgd())
         callbacks = [
             ReduceLROnWeightDistance([0.7, 1.1], factor=0.5, path=folder / "distance.npz"),
             keras.callbacks.BackupAndRestore(folder / "backup"),
         ]
+        order = callbacks[::-1] if backup_first else callbacks
         try:
-            fit(model, *callbacks, *stop, epochs=10)
+            fit(model, *order, *stop, epochs=10)
         except KeyboardInterrupt:
-            fit(model, *callbacks, epochs=10)
+            fit(model, *order, epochs=10)
         return model, callbacks[0].history
 
     whole, history = run(tmp_path / "whole")
     assert history["distance"][-1] > 1.1
-    for epoch in (4, 8):
-        resumed, again = run(tmp_path / f"stop-{epoch}", StopAt(epoch, 5))
+    points = list(zip(history["update"], history["distance"], strict=True))
+    for far, backup_first in ((0.7, False), (1.1, True)):
+        dropped = next(update for update, distance in points if distance >= far)
+        stop = StopAt(1 + (dropped - 1) // 10, 5)  # In the epoch after the drop.
+        resumed, again = run(tmp_path / f"stop-{far}", stop, backup_first=backup_first)
         np.testing.assert_allclose(again["distance"], history["distance"], rtol=1e-5)
         assert float(resumed.optimizer.learning_rate) == float(whole.optimizer.learning_rate)
         for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):

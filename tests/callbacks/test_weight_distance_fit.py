@@ -49,6 +49,13 @@ def test_fit_and_plot():
     # A log law of slope 1 and intercept 0 is 0 at update 1.
     np.testing.assert_allclose(line.get_ydata(), [0.0, np.log(100)], atol=1e-9)
 
+    # The laws are of the updates from w_0, wherever the optimizer's count began.
+    first, late = callback.fit(), WeightDistance()
+    late.origin = 1000
+    late.history = {**callback.history, "update": [1000 + update for update in updates]}
+    assert late.fit() == first
+    assert late.plot().get_lines()[0].get_xdata().tolist() == updates
+
     callback.history = {"update": [1, 2], "distance": [1.0, 2.0]}
     mine = plt.figure().add_subplot()
     assert callback.plot(mine) is mine

@@ -1,5 +1,8 @@
 """What holds for every callback of `registry.py`: it leaves training alone and counts updates."""
 
+import copy
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -45,3 +48,15 @@ def test_callback_counts_updates_under_accumulation(entry):
     optimizer = keras.optimizers.SGD(0.05, gradient_accumulation_steps=4)
     trained(model_of(plain_layer()), optimizer, batch=BATCH // 4, callbacks=[callback])
     assert callback.history["update"] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@callbacks
+def test_callback_that_has_run_can_be_copied(entry):
+    callback = entry.make()
+    trained(model_of(plain_layer()), callbacks=[callback])
+    copies = [pickle.loads(pickle.dumps(callback)), copy.deepcopy(callback)]
+    for again in copies:
+        assert repr(again.history) == repr(callback.history)  # a NaN is not equal to itself
+        assert again.model is None
+    trained(model_of(plain_layer()), callbacks=copies[:1])
+    assert copies[0].history["update"] == callback.history["update"]
