@@ -183,8 +183,11 @@ class Replicas(Protocol):
     def replicas(self) -> int:
         """How many run this step on parts of one batch; 1 outside such a step."""
 
-    def parts_of_a_batch(self, model: keras.Model) -> int:
-        """Into how many parts a batch of `fit` is divided, outside a step; 1 on one device."""
+    def parts_of_a_batch(self, model: keras.Model | None) -> int:
+        """Into how many parts a batch of `fit` is divided, outside a step; 1 on one device.
+
+        Without a model, those of the present scope.
+        """
 
     def rank_and_count(self) -> tuple[Tensor, int]:
         """This replica's index and the number of replicas that draw the same random numbers."""

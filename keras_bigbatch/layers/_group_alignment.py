@@ -4,6 +4,7 @@ import functools
 
 import keras
 
+from keras_bigbatch._backend import active
 from keras_bigbatch._user_warnings import warn_user
 
 
@@ -14,13 +15,10 @@ def check_alignment(batch: int | None, virtual_batch: int) -> None:
         batch: Samples in the batch of all devices, None if unknown.
         virtual_batch: Samples in a ghost batch.
     """
-    distribution = keras.distribution.distribution()
     # On the other backends a layer sees its own replica's part of the batch, never a split one.
-    if distribution is None or batch is None or keras.backend.backend() != "jax":
+    if batch is None or keras.backend.backend() != "jax":
         return
-    mesh = distribution.device_mesh
-    sizes = dict(zip(mesh.axis_names, mesh.shape, strict=True))
-    replicas = int(sizes.get(distribution.batch_dim_name, 1))
+    replicas = active().replicas.parts_of_a_batch(None)
     # A batch that the replicas do not divide is refused by JAX, in its own words.
     if replicas > 1 and batch % replicas == 0 and not _fits(batch, replicas, virtual_batch):
         _warn(batch, replicas, virtual_batch)

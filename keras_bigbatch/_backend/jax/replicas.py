@@ -12,7 +12,7 @@ def replicas() -> int:
     return 1
 
 
-def parts_of_a_batch(model: keras.Model) -> int:  # noqa: ARG001
+def parts_of_a_batch(model: keras.Model | None) -> int:  # noqa: ARG001
     """How many devices of `keras.distribution`'s mesh share a batch."""
     distribution = keras.distribution.distribution()
     if distribution is None:

@@ -14,9 +14,10 @@ def replicas() -> int:
     return 1 if context is None else int(context.num_replicas_in_sync)
 
 
-def parts_of_a_batch(model: keras.Model) -> int:
+def parts_of_a_batch(model: keras.Model | None) -> int:
     """The replicas of the strategy that the model was made in."""
-    return int(model.distribute_strategy.num_replicas_in_sync)
+    strategy = tf.distribute.get_strategy() if model is None else model.distribute_strategy
+    return int(strategy.num_replicas_in_sync)
 
 
 def rank_and_count() -> tuple[Tensor, int]:

@@ -20,7 +20,7 @@ def replicas() -> int:
     return 1 if group is None else int(distributed.get_world_size(group))
 
 
-def parts_of_a_batch(model: keras.Model) -> int:  # noqa: ARG001
+def parts_of_a_batch(model: keras.Model | None) -> int:  # noqa: ARG001
     """The size of the process group: each rank trains on its own part."""
     return rank_and_count()[1]
 
