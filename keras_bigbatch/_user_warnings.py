@@ -53,7 +53,8 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 def _is_library(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    if file in _STANDARD:
+    # TensorFlow runs a copy of what it traces, from a file that is gone afterwards.
+    if file in _STANDARD or "__autograph_generated_file" in file:
         return True
     modules = (sys.modules.get(name) for name in _LIBRARIES)
     files = (getattr(module, "__file__", None) for module in modules)

@@ -50,6 +50,21 @@ def test_a_layer_by_itself_warns_too():
     assert_said_once(said, ONE_GROUP, __file__)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow copies code")
+def test_a_traced_step_warns_where_it_is_called():
+    import tensorflow as tf
+
+    layer = GhostBatchNormalization(16)
+
+    @tf.function
+    def step(x):
+        return layer(x, training=True)
+
+    with recorded() as said:
+        step(data(16)[0])
+    assert_said_once(said, ONE_GROUP, __file__)
+
+
 def test_a_short_last_batch_is_none():
     model_of().fit(*data(40), batch_size=32, verbose=0)
     layer = GhostBatchNormalization(16)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_bigbatch import _backend
 from keras_bigbatch.layers import GhostBatchNormalization, to_ghost
 from tests.autodiff import layer_gradients
 from tests.layers.ghost_inputs import built, inputs, relative
@@ -69,6 +70,28 @@ def test_against_the_oracle(shape, axis, mask_shape, statistics):
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
     assert relative(dx, expected_dx) < 1e-4
     np.testing.assert_allclose(layer.get_weights()[2:], moving, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("statistics", ["sequential", "batch", "mean"])
+def test_replicas_exchange_counts_of_channels(statistics, monkeypatch):
+    """Two replicas, one after the other: the second time each gets the rows of both."""
+    x, dy = inputs(BATCH, (5, 3))
+    mask = mask_of((BATCH, 5))
+    mask[:4, 0] = mask[12:, 1] = False  # a group, and a replica
+
+    def layer():
+        return built(GhostBatchNormalization(4, 1, momentum=0.9, statistics=statistics), x)
+
+    *_, wanted = by_channel(x, mask, 1, layer(), dy)
+    replicas, rows = _backend.active().replicas, []
+    monkeypatch.setattr(replicas, "replicas", lambda: 2)
+    monkeypatch.setattr(replicas, "gather_rows", lambda row: rows.append(row) or row[None])
+    for half in (slice(12), slice(12, None)):
+        layer()(x[half], training=True, mask=ops.convert_to_tensor(mask[half]))
+    monkeypatch.setattr(replicas, "gather_rows", lambda row: ops.stack(rows))
+    trained = layer()
+    trained(x[:12], training=True, mask=ops.convert_to_tensor(mask[:12]))
+    np.testing.assert_allclose(trained.get_weights()[2:], wanted, rtol=1e-5, atol=1e-5)
 
 
 @one_group

@@ -6,7 +6,6 @@ from functools import partial
 import jax.numpy as jnp
 
 from keras_bigbatch._backend.reference import ghost_norm
-from keras_bigbatch._backend.reference.ghost_norm import python_is_compiled as python_is_compiled
 from keras_bigbatch._typing import Tensor
 
 
@@ -18,3 +17,4 @@ class _Groups(ghost_norm.GhostGroups):
 
 
 ghost_normalize = partial(ghost_norm.ghost_normalize, grouping=_Groups)
+python_is_compiled = ghost_norm.python_is_compiled

@@ -15,7 +15,6 @@ import tensorflow as tf
 from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
 from keras_bigbatch._backend.reference.ghost_norm import GhostGroups
-from keras_bigbatch._backend.reference.ghost_norm import python_is_compiled as python_is_compiled
 from keras_bigbatch._backend.tensorflow import private_api
 from keras_bigbatch._typing import Tensor
 
@@ -24,6 +23,8 @@ _WithGradient: TypeAlias = tuple[tuple[Tensor, ...], Callable[..., Sequence[Tens
 
 # Elements of a tile: half a megabyte of float32, which a core's cache holds beside another operand.
 _TILE = 2**17
+
+python_is_compiled = ghost_norm.python_is_compiled
 
 
 def ghost_normalize(
