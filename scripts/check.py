@@ -36,8 +36,9 @@ PACKAGE = [
     *("tests/callbacks", "tests/contract", "tests/diagnostics", "tests/schedules"),
     "tests/training",
 ]
-# LLVM's optimizations, and emitters of fused code that take longer to compile.
-UNOPTIMIZED = "--xla_backend_optimization_level=0"
+# LLVM's optimizations, programs in parts for several threads, and emitters of fused code that take
+# longer to compile.
+UNOPTIMIZED = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 COMPILES_FAST = f"{UNOPTIMIZED} --xla_cpu_use_fusion_emitters=false"
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
 # `keras.applications`, the longest tests. The layers and optimizers need no optimized code here.
@@ -187,7 +188,7 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
     steps = []
     # What takes all of them installed, or another one than was asked for.
     whole = set(backends) == set(BACKENDS)
-    package = [*PACKAGE, *(f"--ignore={path}" for path in NUMBERS)]
+    package = ["-p", "tests.fast_graphs", *PACKAGE, *(f"--ignore={path}" for path in NUMBERS)]
     # Programs take longest, and torch, which compiles nothing, the shortest.
     ordered = sorted(backends, key=("tensorflow", "jax", "torch").index)
     for backend in ordered:
