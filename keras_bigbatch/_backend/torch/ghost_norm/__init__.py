@@ -12,9 +12,10 @@ import torch
 
 from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
+from keras_bigbatch._backend.reference.ghost_groups import GhostGroups
 from keras_bigbatch._backend.torch import private_api
 from keras_bigbatch._backend.torch.ghost_norm import kernel, tiles
-from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk
+from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk, inverse_deviation
 from keras_bigbatch._typing import Tensor
 
 
@@ -34,7 +35,7 @@ def ghost_normalize(
     gamma = torch.ones(channels, dtype=torch.float32) if gamma is None else gamma
     beta = torch.zeros(channels, dtype=torch.float32) if beta is None else beta
     y, mean, variance = _GhostNorm.apply(x, gamma, beta, virtual_batch, axis, epsilon)
-    count = ghost_norm.GhostGroups(x, virtual_batch, axis).sizes("float32")
+    count = GhostGroups(x, virtual_batch, axis).sizes("float32")
     return y, GhostMoments(count, mean, variance)
 
 
@@ -71,7 +72,7 @@ class _GhostNorm(torch.autograd.Function):
             return *_differentiable((x, gamma, beta), ctx.options, dy), None, None, None
         walk = Walk(x, virtual_batch, axis)
         dx = _empty_like(walk.x)
-        root = torch.rsqrt(variance + epsilon)
+        root = inverse_deviation(variance, epsilon)
         dgamma, dbeta = walk.statistics(), walk.statistics()
         _form(walk).differentiate(walk, gamma, mean, root, dy, (dx, dgamma, dbeta))
         return dx, dgamma.sum(0), dbeta.sum(0), None, None, None
