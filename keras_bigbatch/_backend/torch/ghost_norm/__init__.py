@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
@@ -29,7 +30,7 @@ def ghost_normalize(
     mask: Tensor | None = None,
 ) -> tuple[Tensor, GhostMoments]:
     """In tiles or by torch's kernel where that is possible, else by the reference."""
-    if mask is not None or not _is_plain(x):
+    if mask is not None or not _is_plain(x) or _has_tangent(x, gamma, beta):
         return ghost_norm.ghost_normalize(x, gamma, beta, virtual_batch, axis, epsilon, mask)
     channels = x.shape[axis]
     gamma = torch.ones(channels, dtype=torch.float32) if gamma is None else gamma
@@ -47,8 +48,14 @@ def _is_plain(x: Tensor) -> bool:
         and x.numel() > 0
         and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and type(x) in (torch.Tensor, torch.nn.Parameter)
+        and not x.is_inference()
         and not private_api.function_transforms_may_be_active()
     )
+
+
+def _has_tangent(*tensors: Tensor | None) -> bool:
+    """Whether one of them is differentiated in forward mode, which no write into memory follows."""
+    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
 class _GhostNorm(torch.autograd.Function):
@@ -68,7 +75,8 @@ class _GhostNorm(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, *_: Any) -> Any:
         x, gamma, beta, mean, variance = ctx.saved_tensors
         virtual_batch, axis, epsilon = ctx.options
-        if torch.is_grad_enabled():  # a second derivative is wanted
+        # A second derivative is wanted, in reverse or in forward mode.
+        if torch.is_grad_enabled() or _has_tangent(dy):
             return *_differentiable((x, gamma, beta), ctx.options, dy), None, None, None
         walk = Walk(x, virtual_batch, axis)
         dx = _empty_like(walk.x)
@@ -93,7 +101,8 @@ def _differentiable(
     inputs: tuple[Tensor, ...], options: tuple[Any, ...], dy: Tensor
 ) -> list[Tensor | None]:
     """The gradients as operations that have gradients themselves, through the reference."""
-    y, _ = ghost_norm.ghost_normalize(*inputs, *options)
     wanted = [tensor for tensor in inputs if tensor.requires_grad]
-    found = iter(torch.autograd.grad(y.to(dy.dtype), wanted, dy, create_graph=True))
+    with torch.enable_grad():
+        y, _ = ghost_norm.ghost_normalize(*inputs, *options)
+        found = iter(torch.autograd.grad(y.to(dy.dtype), wanted, dy, create_graph=True))
     return [next(found) if tensor.requires_grad else None for tensor in inputs]
