@@ -45,7 +45,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     A `mask` leaves positions out of the statistics. It is given a last axis and broadcast, as Keras
     does wherever the channels are; if it does not fit so, the axis it is given is the channels'.
     A group that is masked throughout, or whose moments are not finite, contributes nothing to the
-    moving statistics: outputs and loss show an overflow or NaN, but later batches do not suffer.
+    moving statistics: its outputs and the loss are NaN, but later batches do not suffer. A feature
+    that is constant in its group gives `beta` exactly.
 
     Args:
         virtual_batch: Samples in a ghost batch, an integer of 1 or more. On feature vectors 1 makes
@@ -56,7 +57,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             average a group, newest last (Algorithm 1), so that they settle after as many ghost
             batches, not large batches, as the momentum asks for. `"mean"`: one step with the plain
             mean over the groups. `"batch"`: one step with the moments of the whole batch (exact, by
-            the law of total variance).
+            the law of total variance), if they are finite.
         **kwargs: All other arguments, here and in the signature, are those of Keras's layer.
 
     Raises:
@@ -193,8 +194,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             mask,
         )
         moving_mean, moving_variance = moving_update(
-            ops.cast(self.moving_mean, precision),
-            ops.cast(self.moving_variance, precision),
+            ops.convert_to_tensor(self.moving_mean),
+            ops.convert_to_tensor(self.moving_variance),
             moments,
             self.momentum,
             self.statistics,

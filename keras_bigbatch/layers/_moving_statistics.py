@@ -37,6 +37,8 @@ def moving_update(
     """The moving statistics after one training step.
 
     Groups that are masked throughout or not finite are left out, as if the batch had not held them.
+    A channel for which the result is not finite in the statistics' own type makes no step: the
+    means of finite groups may be too far apart for a variance of the whole batch.
     With K groups left, numbered 1 to K, the new value is `(1 - sum w) * moving + sum(w * moment)`:
 
     - `"sequential"`: w_l = (1 - momentum) * momentum^(K - l): K steps of the moving average in
@@ -50,8 +52,8 @@ def moving_update(
     has the replicas' parts one after the other.
 
     Args:
-        moving_mean: The old moving mean, [C].
-        moving_variance: The old moving variance, [C].
+        moving_mean: The old moving mean, [C], in its own type, which the new one has too.
+        moving_variance: The old moving variance, likewise.
         moments: The groups' moments.
         momentum: Share of the old value that one step keeps.
         statistics: `"sequential"`, `"mean"` or `"batch"`.
@@ -65,12 +67,15 @@ def moving_update(
         counts, means = gathered[:, : -2 * channels], gathered[:, -2 * channels : -channels]
         rows = _Rows(counts, means, gathered[:, -channels:])
     weight = _weights(rows.count, momentum, statistics)
-    variance = _total_variance(rows, statistics)
-    kept = 1.0 - ops.sum(weight, axis=0)
-    return (
-        kept * moving_mean + ops.sum(weight * rows.mean, axis=0),
-        kept * moving_variance + ops.sum(weight * variance, axis=0),
-    )
+    total, *merged = _merged(rows, weight, statistics)
+    old = (moving_mean, moving_variance)
+    new = [
+        ops.cast((1.0 - total) * ops.cast(value, moment.dtype) + total * moment, value.dtype)
+        for value, moment in zip(old, merged, strict=True)
+    ]
+    finite = ops.logical_and(*map(ops.isfinite, new))
+    mean, variance = (ops.where(finite, *pair) for pair in zip(new, old, strict=True))
+    return mean, variance
 
 
 def _valid_groups(moments: GhostMoments, statistics: Statistics) -> _Rows:
@@ -95,24 +100,27 @@ def _weights(count: Tensor, momentum: float, statistics: Statistics) -> Tensor:
     return -ops.expm1(count * log_momentum) * ops.exp(_groups_after(count) * log_momentum)
 
 
-def _total_variance(rows: _Rows, statistics: Statistics) -> Tensor:
-    """The variances, for `"batch"` about the mean of all rows, [N, C]."""
-    if statistics != "batch":
-        return rows.variance
-    share = rows.count / ops.maximum(_total(rows.count), 1.0)
-    return rows.variance + ops.square(rows.mean - ops.sum(share * rows.mean, axis=0, keepdims=True))
+def _merged(rows: _Rows, weight: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum of the weights, [1] or [C], and the weighted mean and variance, [C].
+
+    For `"batch"` the variance is about the mean of all rows.
+    """
+    total = ops.sum(weight, axis=0)
+    share = weight / ops.where(total > 0, total, ops.ones_like(total))
+    mean = ops.sum(share * rows.mean, axis=0)
+    variance = ops.sum(share * rows.variance, axis=0)
+    if statistics == "batch":
+        apart = rows.mean - mean
+        # In this order it overflows with the variance of the batch and no earlier: the square of a
+        # few elements that are far off may be too large for float32, and their share of it not.
+        variance = variance + ops.sum(share * apart * apart, axis=0)
+    return total, mean, variance
 
 
 def _pooled(rows: _Rows, momentum: float, statistics: Statistics) -> _Rows:
     """One row that has the effect of all of them."""
-    weight = _weights(rows.count, momentum, statistics)
-    total = _total(weight)
-    share = weight / ops.where(total > 0, total, ops.ones_like(total))
-    return _Rows(
-        _total(rows.count),
-        ops.sum(share * rows.mean, axis=0, keepdims=True),
-        ops.sum(share * _total_variance(rows, statistics), axis=0, keepdims=True),
-    )
+    _, mean, variance = _merged(rows, _weights(rows.count, momentum, statistics), statistics)
+    return _Rows(_total(rows.count), ops.expand_dims(mean, 0), ops.expand_dims(variance, 0))
 
 
 def _total(rows: Tensor) -> Tensor:

@@ -117,6 +117,21 @@ def test_small_variances_in_half_precision(epsilon, axis):
     np.testing.assert_allclose(moments.variance, wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+def test_an_overflow_shows_in_half_precision(axis):
+    import torch
+
+    x = torch.randn(16, 6, 6).to(torch.bfloat16)
+    x[3, 2, 2] = 1e30
+    x.requires_grad_()
+    y, _ = _backend.active().ghost_norm.ghost_normalize(x, None, None, 8, axis, 1e-3)
+    (dx,) = torch.autograd.grad(y.sum(), x)
+    for values in (y.detach(), dx):
+        bad = torch.zeros_like(values, dtype=torch.bool)
+        bad[:8].select(axis, 2).fill_(True)
+        assert torch.equal(~values.isfinite(), bad)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_whatever_the_default_type_is(dtype):
     import torch

@@ -6,10 +6,11 @@ from functools import partial
 import jax.numpy as jnp
 
 from keras_bigbatch._backend.reference import ghost_norm
+from keras_bigbatch._backend.reference.ghost_groups import GhostGroups
 from keras_bigbatch._typing import Tensor
 
 
-class _Groups(ghost_norm.GhostGroups):
+class _Groups(GhostGroups):
     def _cut(self, rows: Tensor, head: Tensor) -> Sequence[Tensor]:
         # The gradient of this is a concatenation. That of slices is a sum of them, padded.
         parts: Sequence[Tensor] = jnp.split(rows, [head])

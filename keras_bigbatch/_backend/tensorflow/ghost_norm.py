@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
-from keras_bigbatch._backend.reference.ghost_norm import GhostGroups
+from keras_bigbatch._backend.reference.ghost_groups import GhostGroups
+from keras_bigbatch._backend.reference.ghost_norm import inverse_deviation
 from keras_bigbatch._backend.tensorflow import private_api
 from keras_bigbatch._typing import Tensor
 
@@ -171,13 +172,14 @@ def _normalize(
     parts = [tf.cast(part, gamma.dtype) for part in groups.split(x)]
     count = groups.sizes(gamma.dtype)
     divisor = tf.maximum(count, 1.0)
-    mean = groups.sum(parts) / divisor
-    centred = [part - m for part, (m,) in zip(parts, groups.spread(mean), strict=True)]
-    variance = groups.sum(_sums_of_squares(centred, groups)) / divisor
-    scales = groups.spread(tf.math.rsqrt(variance + epsilon) * gamma)
-    beta = tf.reshape(beta, [-1, *[1] * (len(x.shape) - 1 - axis)])
-    y = groups.join([d * scale + beta for d, (scale,) in zip(centred, scales, strict=True)])
-    return y, GhostMoments(count, mean, variance)
+    centre = groups.centre(parts)
+    centred = [part - c for part, (c,) in zip(parts, groups.spread(centre), strict=True)]
+    shift = groups.sum(centred) / divisor
+    variance = groups.sum(_sums_of_squares(centred, groups)) / divisor - tf.square(shift)
+    scale = inverse_deviation(variance, epsilon) * gamma
+    spread = groups.spread(scale, beta - shift * scale)
+    y = groups.join([d * scale + o for d, (scale, o) in zip(centred, spread, strict=True)])
+    return y, GhostMoments(count, centre + shift, variance)
 
 
 def _sums_of_squares(parts: list[Tensor], groups: _Groups) -> list[Tensor]:
@@ -211,7 +213,7 @@ def _differentiable_gradient(
                 tape.watch((x, gamma, dy))
                 groups = _Groups(x, *options[:2])
                 parts = [tf.cast(part, dy.dtype) for part in groups.split(x)]
-                again = ghost_norm.ghost_moments(parts, groups)
+                again, *_ = ghost_norm.ghost_moments(parts, groups)
                 outputs = _gradient(x, gamma, dy, again, options, _Groups)
             return tape.gradient(outputs, (x, gamma, dy), upstream)
 
@@ -238,7 +240,7 @@ def _gradient(
     groups = grouping(x, virtual_batch, axis)
     inputs = [tf.cast(part, dy.dtype) for part in groups.split(x)]
     upstream = groups.split(dy)
-    r = tf.math.rsqrt(variance + epsilon)
+    r = inverse_deviation(variance, epsilon)
     means = [m for (m,) in groups.spread(mean)]
     dbeta = groups.sum(upstream)
     dgamma = groups.sum_of(lambda x, m, dy: dy * (x - m), inputs, means, upstream) * r

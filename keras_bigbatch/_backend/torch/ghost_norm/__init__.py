@@ -9,12 +9,14 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
+from keras_bigbatch._backend.reference.ghost_groups import GhostGroups
 from keras_bigbatch._backend.torch import private_api
 from keras_bigbatch._backend.torch.ghost_norm import kernel, tiles
-from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk
+from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk, inverse_deviation
 from keras_bigbatch._typing import Tensor
 
 
@@ -28,13 +30,13 @@ def ghost_normalize(
     mask: Tensor | None = None,
 ) -> tuple[Tensor, GhostMoments]:
     """In tiles or by torch's kernel where that is possible, else by the reference."""
-    if mask is not None or not _is_plain(x):
+    if mask is not None or not _is_plain(x) or _has_tangent(x, gamma, beta):
         return ghost_norm.ghost_normalize(x, gamma, beta, virtual_batch, axis, epsilon, mask)
     channels = x.shape[axis]
     gamma = torch.ones(channels, dtype=torch.float32) if gamma is None else gamma
     beta = torch.zeros(channels, dtype=torch.float32) if beta is None else beta
     y, mean, variance = _GhostNorm.apply(x, gamma, beta, virtual_batch, axis, epsilon)
-    count = ghost_norm.GhostGroups(x, virtual_batch, axis).sizes("float32")
+    count = GhostGroups(x, virtual_batch, axis).sizes("float32")
     return y, GhostMoments(count, mean, variance)
 
 
@@ -51,8 +53,14 @@ def _is_plain(x: Tensor) -> bool:
         and x.numel() > 0
         and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and type(x) in (torch.Tensor, torch.nn.Parameter)
+        and not x.is_inference()
         and not private_api.function_transforms_may_be_active()
     )
+
+
+def _has_tangent(*tensors: Tensor | None) -> bool:
+    """Whether one of them is differentiated in forward mode, which no write into memory follows."""
+    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
 class _GhostNorm(torch.autograd.Function):
@@ -72,11 +80,12 @@ class _GhostNorm(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, *_: Any) -> Any:
         x, gamma, beta, mean, variance = ctx.saved_tensors
         virtual_batch, axis, epsilon = ctx.options
-        if torch.is_grad_enabled():  # a second derivative is wanted
+        # A second derivative is wanted, in reverse or in forward mode.
+        if torch.is_grad_enabled() or _has_tangent(dy):
             return *_differentiable((x, gamma, beta), ctx.options, dy), None, None, None
         walk = Walk(x, virtual_batch, axis)
         dx = _empty_like(walk.x)
-        root = torch.rsqrt(variance + epsilon)
+        root = inverse_deviation(variance, epsilon)
         dgamma, dbeta = walk.statistics(), walk.statistics()
         _form(walk).differentiate(walk, gamma, mean, root, dy, (dx, dgamma, dbeta))
         return dx, dgamma.sum(0), dbeta.sum(0), None, None, None
@@ -97,7 +106,8 @@ def _differentiable(
     inputs: tuple[Tensor, ...], options: tuple[Any, ...], dy: Tensor
 ) -> list[Tensor | None]:
     """The gradients as operations that have gradients themselves, through the reference."""
-    y, _ = ghost_norm.ghost_normalize(*inputs, *options)
     wanted = [tensor for tensor in inputs if tensor.requires_grad]
-    found = iter(torch.autograd.grad(y.to(dy.dtype), wanted, dy, create_graph=True))
+    with torch.enable_grad():
+        y, _ = ghost_norm.ghost_normalize(*inputs, *options)
+        found = iter(torch.autograd.grad(y.to(dy.dtype), wanted, dy, create_graph=True))
     return [next(found) if tensor.requires_grad else None for tensor in inputs]

@@ -7,12 +7,15 @@ tenth, and lose digits.
 
 import torch
 
-from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk
+from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk, inverse_deviation
 from keras_bigbatch._backend.torch.private_api import batch_norm_backward
 from keras_bigbatch._typing import Tensor
 
 # Elements of a group, for each thread. Of fewer, the calls take longer than the walk.
 _LEAST = 2**14
+
+# Of |mean| * scale: what it leaves of the mean is 2**-23 of that.
+_MOST = 64
 
 _BACKWARD = batch_norm_backward()
 
@@ -47,9 +50,19 @@ def normalize(
     moving_mean, root = torch.zeros(2, walk.channels, dtype=torch.float32)
     variance.zero_()
     options = {"training": True, "momentum": 1.0, "eps": epsilon}
-    for (xg, yg), m, v in zip(walk.groups(walk.x, y), mean, variance, strict=True):
+    groups = list(walk.groups(walk.x, y))
+    for (xg, yg), m, v in zip(groups, mean, variance, strict=True):
         torch.native_batch_norm(xg, gamma, beta, moving_mean, v, **options, out=(yg, m, root))
         v.mul_(1 - walk.channels / xg.numel())
+    # The kernel folds the mean into an offset, which leaves a rounding where the mean is large or a
+    # channel constant, and takes 0 for the scale of a variance that overflowed.
+    scale = inverse_deviation(variance, epsilon)
+    right = (mean.abs() * scale <= _MOST) & ((variance > 0) | (mean == 0))
+    for group in (~right).any(1).nonzero()[:, 0].tolist():
+        xg, yg = groups[group]
+        beside = (mean[group], scale[group] * gamma, beta)
+        m, s, b = (values[:, None] if xg.dim() == 3 else values for values in beside)
+        yg.copy_(torch.sub(xg, m).mul_(s).add_(b))
 
 
 def differentiate(
