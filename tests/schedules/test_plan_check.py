@@ -138,6 +138,19 @@ def test_steps_that_fit_does_not_know_are_counted(size, warns):
         assert each.filename == __file__
 
 
+def test_steps_that_keras_reports_in_another_order():
+    """It dispatches the ends of batches to several threads."""
+    check = PLAN.callback()
+    check.set_model(model())
+    check.set_params({"steps": None, "epochs": PLAN.epochs})
+    for _ in range(2):  # two calls of `fit`
+        check.on_train_begin()
+        check.on_epoch_begin(0)
+        for batch in (0, 3, 1, 2):
+            check.on_train_batch_end(batch)
+        check.on_epoch_end(0)  # warnings are errors here
+
+
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="it refuses steps_per_execution")
 @pytest.mark.parametrize("steps", [2, 3])
 def test_several_steps_an_execution(steps):
