@@ -37,6 +37,7 @@ def updates(made):
         ({"batch_size": 10}, r"Received: 10, a plan of 4\. Pass `batch_size=25`"),
         ({"batch_size": None}, r"Received: 4"),
         ({"validation_split": 0.4}, r"Received: 3, a plan of 4.* 51 to 75 samples and not.*=100"),
+        ({"batch_size": 10}, r"to `fit` or to what makes the data set\."),
         ({"steps_per_epoch": 2}, r"Received: 2, a plan of 4"),
     ],
 )
