@@ -4,6 +4,7 @@ The namespaces mirror Keras's own: `layers`, `schedules`, `callbacks`, `diagnost
 `distribution`, `optimizers`, `training`.
 """
 
+import sys as _sys
 from typing import NoReturn as _NoReturn
 
 from keras_bigbatch import (
@@ -41,5 +42,8 @@ def __getattr__(name: str) -> _NoReturn:
     """Says in which namespace a name is that is not here."""
     namespaces = (callbacks, diagnostics, distribution, layers, optimizers, schedules, training)
     where = [each.__name__ for each in namespaces if name in each.__all__]
-    hint = f" It is `{where[0]}.{name}`." if where else ""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}", name=name)
+    hint = f". It is `{where[0]}.{name}`." if where else ""
+    # Of the module Python looks for a name that is nearly the same.
+    module = None if hint else _sys.modules[__name__]
+    message = f"module {__name__!r} has no attribute {name!r}{hint}"
+    raise AttributeError(message, name=name, obj=module)

@@ -25,8 +25,8 @@ def checked_learning_rate(learning_rate: Any) -> LearningRate:
         "learning_rate",
         learning_rate,
         "Or pass a `keras.optimizers.schedules.LearningRateSchedule`, to a `Regime` also "
-        "`{epoch: rate}`. Of a variable pass `float(variable)`; a function of the step becomes a "
-        "schedule as the `__call__` of a subclass.",
+        "`{epoch: rate}`. Of a variable pass `float(variable)`, of a plan `plan.learning_rate`; a "
+        "function of the step becomes a schedule as the `__call__` of a subclass.",
     )
 
 

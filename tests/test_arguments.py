@@ -26,6 +26,7 @@ def test_other_values_are_printed_as_they_are(value):
 
 def test_long_lists_are_cut():
     assert len(shown(list(range(1000)))) < 100
+    assert shown([[0.1] * 20] * 20) == "[[...], [...], [...], [...], [...], [...], ...]"
 
 
 def test_a_switch_that_is_not_a_boolean():
@@ -49,5 +50,9 @@ def test_names_of_the_namespaces(name, where):
 
 
 def test_names_that_are_nowhere():
-    with pytest.raises(AttributeError, match=r"has no attribute 'Lars'\.$"):
+    with pytest.raises(AttributeError, match=r"has no attribute 'Lars'$"):
         kbb.Lars  # noqa: B018
+    # Python says "Did you mean: 'GhostBatchNormalization'?" where it knows whose the name is.
+    with pytest.raises(AttributeError) as caught:
+        kbb.GhostBatchNormalisation  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("GhostBatchNormalisation", kbb)

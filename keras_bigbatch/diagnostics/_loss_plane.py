@@ -29,6 +29,8 @@ class LossPlane:
     loss: Array
 
     def __str__(self) -> str:
+        if np.isnan(self.loss).all():
+            return f"{self.loss.size} points, loss NaN at all of them"
         row, column = np.unravel_index(int(np.nanargmin(self.loss)), self.loss.shape)
         return (
             f"{self.loss.size} points, loss {np.nanmin(self.loss):.5g} to "

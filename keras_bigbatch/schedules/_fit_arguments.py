@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from keras_bigbatch._arguments import shown
 from keras_bigbatch._user_warnings import warn_user
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ def _check_samples(plan: Plan, samples: int) -> None:
 
 
 def _check_batches(plan: Plan, data: Any) -> None:
+    iterable = hasattr(data, "__iter__") and not isinstance(data, str | bytes | list | tuple | dict)
+    if not (iterable or isinstance(data, keras.utils.PyDataset)):
+        raise ValueError(
+            "`x` must be what `fit` trains on: arrays, or a data set that yields batches. "
+            f"Received: x={shown(data)}. Convert lists of numbers with `np.asarray`; of a torch "
+            "`Dataset` pass `DataLoader(dataset, plan.micro_batch)`."
+        )
     try:
         batches = len(data)
     except (TypeError, NotImplementedError):  # without end, or of unknown length
@@ -55,13 +63,18 @@ def cure(plan: Plan, steps: int) -> str:
     examples, batch = plan.regime.examples, plan.micro_batch
     whole, partial = divmod(examples, batch)
     if partial and steps == whole + plan.regime.drop_remainder:
+        dropped = plan.regime.drop_remainder
+        split = ", or, with a `validation_split`, for the `examples` that it leaves"
         return (
             f"{examples} samples are {whole} batches of {batch} and one of {partial}: make the "
-            f"plan by `Regime(..., drop_remainder={not plan.regime.drop_remainder})`."
+            f"plan by `Regime(..., drop_remainder={not dropped})`{'' if dropped else split}."
         )
     if steps == examples:
         return f"Is it not batched yet? A batch has {batch} samples: `x.batch(plan.micro_batch)`."
-    remedy = f"Pass `batch_size={batch}`, the plan's `micro_batch`."
+    remedy = (
+        f"Pass `batch_size={batch}`, the plan's `micro_batch`, to `fit` or to what makes the data "
+        "set."
+    )
     if steps > 2 * plan.steps_per_epoch:
         return remedy
     fewest, most = (steps - 1) * batch + 1, steps * batch
@@ -75,8 +88,12 @@ def cure(plan: Plan, steps: int) -> str:
 
 
 def warn_of_callbacks(plan: Plan, callbacks: Sequence[Any]) -> None:
-    """Warns of callbacks that count as the small batch did, or that set the rate themselves."""
+    """Warns of callbacks that count as the small batch did, or that set the rate themselves.
+
+    Raises if one is no callback.
+    """
     for callback in callbacks:
+        _check_kind(callback)
         name = type(callback).__name__
         if isinstance(callback, keras.callbacks.EarlyStopping):
             _check_patience(plan, callback.patience)
@@ -95,12 +112,23 @@ def warn_of_callbacks(plan: Plan, callbacks: Sequence[Any]) -> None:
             )
 
 
+def _check_kind(callback: Any) -> None:
+    if isinstance(callback, keras.callbacks.Callback):
+        return
+    remedy = "The targets go to `fit` itself: `fit(x, y, **plan.fit_arguments(x))`."
+    if isinstance(callback, type):
+        remedy = f"Make one of the class: `{callback.__name__}(...)`."
+    raise ValueError(
+        f"`callbacks` must be callbacks of Keras. Received: {shown(callback)}. {remedy}"
+    )
+
+
 def _check_patience(plan: Plan, patience: int) -> None:
     if patience < plan.epochs_for(2):
         meant = f"plan.epochs_for({max(patience, 1)})"
         updates = patience * plan.steps_per_epoch // plan.accumulation_steps
         warn_user(
             f"EarlyStopping(patience={patience}) waits for {updates} updates; at the batch of "
-            f"{plan.regime.batch} it were {patience * plan.regime.steps_per_epoch}. Patience "
+            f"{plan.regime.batch} it was {patience * plan.regime.steps_per_epoch}. Patience "
             f"counts epochs: `patience={meant}` is {plan.epochs_for(max(patience, 1))}."
         )

@@ -118,7 +118,7 @@ class Plan:
     def fit_arguments(
         self,
         x: Any = None,
-        callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] = (),
+        callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = (),
     ) -> dict[str, Any]:
         """Returns what `fit` needs: `model.fit(x, y, **plan.fit_arguments(x, callbacks=[...]))`.
 
@@ -129,14 +129,15 @@ class Plan:
         Args:
             x: What `fit` trains on, to compare its length with the plan's. Leave it out where the
                 two differ by intention: with `validation_split`, or in each of several processes.
-            callbacks: Your own callbacks.
+            callbacks: Your own callbacks, or None.
 
         Returns:
             A dictionary for `**`.
 
         Raises:
             ValueError: If `x` has another number of samples than the regime's `examples`, or, as a
-                data set, another number of batches than `steps_per_epoch`.
+                data set, another number of batches than `steps_per_epoch`; if it is neither arrays
+                nor a data set; if one of `callbacks` is no callback.
 
         Example:
 
@@ -150,7 +151,7 @@ class Plan:
         arguments: dict[str, Any] = {"epochs": self.epochs}
         if check_length(self, x):
             arguments["batch_size"] = self.micro_batch
-        own = keras.tree.flatten(callbacks)
+        own = [each for each in keras.tree.flatten(callbacks) if each is not None]
         warn_of_callbacks(self, own)
         return {**arguments, "callbacks": [self.callback(), *own]}
 
@@ -178,7 +179,8 @@ class Plan:
     def _is_no_number(self, *_: Any) -> Any:
         raise TypeError(
             "A plan is no number. Pass `plan.micro_batch` as the batch size, `plan.epochs` as the "
-            "epochs, or all that `fit` needs by `**plan.fit_arguments(x)`."
+            "epochs, or all that `fit` needs by `**plan.fit_arguments(x)`; to an optimizer "
+            "`plan.learning_rate`."
         )
 
     # What Python asks of a number; `fit(batch_size=plan)` divides by it, and compares the epochs.

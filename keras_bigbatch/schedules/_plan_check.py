@@ -29,7 +29,7 @@ class PlanCheck(keras.callbacks.Callback):
         super().__init__()
         self._plan = plan
         self._check_epochs = check_epochs
-        self._last_batch = -1
+        self._ended: list[int] = []
         self._steps_before = 0
         self._first_epoch = True
 
@@ -68,16 +68,19 @@ class PlanCheck(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._first_epoch:
+            self._ended = []
             self._steps_before = self._steps_counted()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._last_batch = batch
+        # Keras calls this in several threads, in any order.
+        if self._first_epoch:
+            self._ended.append(batch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self._first_epoch or self.model.stop_training:
             return
         self._first_epoch = False
-        made, planned = self._last_batch + 1, self._plan.steps_per_epoch
+        made, planned = max(self._ended, default=-1) + 1, self._plan.steps_per_epoch
         remedy, together = cure(self._plan, made), self.model.steps_per_execution
         if together > 1:
             # The last call makes as many steps as there are data for. A scaler of losses leaves

@@ -65,6 +65,9 @@ def test_plot_and_text():
         assert [text.get_text() for text in axes.texts if text.get_text() in "abc"][:3] == [*"abc"]
         plt.close(axes.figure)
     assert str(plane) == "9 points, loss -4 to 4, lowest at alpha 0, beta 0"
+    nowhere = LossPlane(grid, grid, np.full((3, 3), np.nan))
+    assert str(nowhere) == "9 points, loss NaN at all of them"
+    plt.close(nowhere.plot().figure)
 
 
 @pytest.mark.parametrize(

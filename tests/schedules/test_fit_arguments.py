@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_bigbatch.schedules import Regime
+from keras_bigbatch.schedules import LearningRateScaler, Regime
 
 REGIME = Regime(128, 100, 50_000, {0: 0.1, 50: 0.01, 75: 0.001})
 PLAN = REGIME.at(4096)
@@ -56,6 +56,7 @@ def test_the_dictionary():
     assert REGIME.at(4096, accumulation_steps=8).fit_arguments()["batch_size"] == 512
     alone = PLAN.fit_arguments(callbacks=mine[0])["callbacks"]
     assert alone[1:] == mine[:1]
+    assert len(PLAN.fit_arguments(callbacks=None)["callbacks"]) == 1
 
 
 @pytest.mark.parametrize("x", [X[:45_000], {"a": X[:45_000], "b": X[:45_000]}, [X[:45_000]]])
@@ -85,11 +86,32 @@ def test_data_sets_without_a_length():
 
 def test_cures():
     for data in data_sets(12):
-        with pytest.raises(ValueError, match=r"12 batches of 4096 and one of 848.*=True"):
+        cure = r"12 batches of 4096 and one of 848.*=True.*a `validation_split`, for the `examples`"
+        with pytest.raises(ValueError, match=cure):
             PLAN.fit_arguments(data)
     for data in (Batches(50_000),):
         with pytest.raises(ValueError, match=r"not batched yet\? A batch has 4096 samples"):
             PLAN.fit_arguments(data)
+
+
+@pytest.mark.parametrize("x", ["train", 50_000, [[0.0], [1.0]], {"a": "train"}])
+def test_what_is_no_data(x):
+    message = r"`x` must be what `fit` trains on: arrays, or a data set.*Received: x=.*np\.asarray"
+    with pytest.raises(ValueError, match=message):
+        PLAN.fit_arguments(x)
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        (X, r"Received: ndarray of shape \(50000, 1\)\. The targets go to `fit` itself"),
+        (PLAN, r"callbacks of Keras\. Received: Plan\("),
+        ([callbacks.CSVLogger], r"Make one of the class: `CSVLogger\(\.\.\.\)`"),
+    ],
+)
+def test_what_is_no_callback(callback, message):
+    with pytest.raises(ValueError, match=message):
+        PLAN.fit_arguments(X, callback)
 
 
 def said(plan, callback):
@@ -104,7 +126,7 @@ def test_patience_of_the_small_batch():
     assert SHORT.epochs_for(5) == 5
     (message,) = said(PLAN, callbacks.EarlyStopping(patience=5))
     # By hand: 391 updates an epoch at 128, 13 at 4096; 1955 updates are 150.4 epochs.
-    assert "waits for 65 updates; at the batch of 128 it were 1955" in message
+    assert "waits for 65 updates; at the batch of 128 it was 1955" in message
     assert "`patience=plan.epochs_for(5)` is 150." in message
     assert said(PLAN, callbacks.EarlyStopping(patience=PLAN.epochs_for(2))) == []
     assert said(SHORT, callbacks.EarlyStopping(patience=2)) == []
@@ -167,5 +189,6 @@ def test_a_plan_in_the_place_of_a_number():
         model.fit(X[:8], X[:8], batch_size=PLAN, verbose=0)
     with pytest.raises(TypeError, match=r"`plan\.epochs` as the epochs"):
         model.fit(X[:8], X[:8], epochs=PLAN, verbose=0)
-    with pytest.raises(ValueError, match=r"plan\.learning_rate"):
-        keras.optimizers.SGD(PLAN)
+    for make in (keras.optimizers.SGD, lambda plan: LearningRateScaler(plan, 32, 64)):
+        with pytest.raises(ValueError, match=r"plan\.learning_rate"):
+            make(PLAN)

@@ -37,6 +37,7 @@ def updates(made):
         ({"batch_size": 10}, r"Received: 10, a plan of 4\. Pass `batch_size=25`"),
         ({"batch_size": None}, r"Received: 4"),
         ({"validation_split": 0.4}, r"Received: 3, a plan of 4.* 51 to 75 samples and not.*=100"),
+        ({"batch_size": 10}, r"to `fit` or to what makes the data set\."),
         ({"steps_per_epoch": 2}, r"Received: 2, a plan of 4"),
     ],
 )
@@ -136,6 +137,19 @@ def test_steps_that_fit_does_not_know_are_counted(size, warns):
     for each in ours:
         assert f"made {100 // size} steps in its first epoch, and the plan" in str(each.message)
         assert each.filename == __file__
+
+
+def test_steps_that_keras_reports_in_another_order():
+    """It dispatches the ends of batches to several threads."""
+    check = PLAN.callback()
+    check.set_model(model())
+    check.set_params({"steps": None, "epochs": PLAN.epochs})
+    for _ in range(2):  # two calls of `fit`
+        check.on_train_begin()
+        check.on_epoch_begin(0)
+        for batch in (0, 3, 1, 2):
+            check.on_train_batch_end(batch)
+        check.on_epoch_end(0)  # warnings are errors here
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="it refuses steps_per_execution")
