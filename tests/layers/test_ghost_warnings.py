@@ -57,6 +57,28 @@ def test_a_short_last_batch_is_none():
         layer(data(samples)[0], training=True)
 
 
+class Block(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(4)
+        self.norm = GhostBatchNormalization(100)
+
+    def call(self, inputs, training=None):
+        return self.norm(self.dense(inputs), training=training)
+
+
+def test_a_graph_of_layers_that_always_train():
+    """Keras runs the block for its shape: with a batch of no size, or of 83 in older versions."""
+    inputs = keras.Input((6,))
+    block = Block()
+    outputs = block(inputs, training=True)
+    assert outputs.shape == (None, 4)
+    model = keras.Model(inputs, keras.layers.Dense(1)(outputs))
+    model.compile("sgd", "mse")
+    model.fit(*data(250), batch_size=250, verbose=0)
+    assert np.all(block.norm.get_weights()[2] != 0)  # the groups have been seen
+
+
 def test_inference_and_frozen_layers_are_no_training():
     x, y = data(8)
     model = model_of()
