@@ -118,7 +118,7 @@ class Plan:
     def fit_arguments(
         self,
         x: Any = None,
-        callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] = (),
+        callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = (),
     ) -> dict[str, Any]:
         """Returns what `fit` needs: `model.fit(x, y, **plan.fit_arguments(x, callbacks=[...]))`.
 
@@ -150,7 +150,7 @@ class Plan:
         arguments: dict[str, Any] = {"epochs": self.epochs}
         if check_length(self, x):
             arguments["batch_size"] = self.micro_batch
-        own = keras.tree.flatten(callbacks)
+        own = keras.tree.flatten(callbacks or [])
         warn_of_callbacks(self, own)
         return {**arguments, "callbacks": [self.callback(), *own]}
 

@@ -29,13 +29,12 @@ class PlanCheck(keras.callbacks.Callback):
         super().__init__()
         self._plan = plan
         self._check_epochs = check_epochs
-        self._last_batch = -1
+        self._first_epoch, self._last_batch = True, -1
         self._steps_before = 0
-        self._first_epoch = True
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         plan, steps = self._plan, self.params.get("steps")
-        self._first_epoch = True
+        self._first_epoch, self._last_batch = True, -1
         if steps not in (None, plan.steps_per_epoch) and not _cut("max_steps_per_epoch"):
             raise ValueError(
                 f"`fit` must make the plan's steps in an epoch. Received: {steps}, a plan of "
@@ -67,7 +66,7 @@ class PlanCheck(keras.callbacks.Callback):
         check_batch(self.model, plan.micro_batch)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._first_epoch:
+        if self._first_epoch and self.model.steps_per_execution > 1:
             self._steps_before = self._steps_counted()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
