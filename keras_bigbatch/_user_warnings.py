@@ -53,7 +53,8 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 def _is_library(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    if file in _STANDARD:
+    # TensorFlow writes the functions that it traces anew, in files of its own.
+    if file in _STANDARD or os.path.basename(file).startswith("__autograph_generated_file"):
         return True
     modules = (sys.modules.get(name) for name in _LIBRARIES)
     files = (getattr(module, "__file__", None) for module in modules)

@@ -50,6 +50,20 @@ def test_a_layer_by_itself_warns_too():
     assert_said_once(said, ONE_GROUP, __file__)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it writes functions anew")
+def test_a_traced_function_warns_at_the_line_that_calls_it():
+    tf = pytest.importorskip("tensorflow")
+    layer = GhostBatchNormalization(16)
+
+    @tf.function
+    def step(x):
+        return layer(x, training=True)
+
+    with recorded() as said:
+        step(tf.constant(data(16)[0]))
+    assert_said_once(said, ONE_GROUP, __file__)
+
+
 def test_a_short_last_batch_is_none():
     model_of().fit(*data(40), batch_size=32, verbose=0)
     layer = GhostBatchNormalization(16)
