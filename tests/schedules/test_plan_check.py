@@ -79,6 +79,19 @@ def test_accumulation_that_agrees():
     assert updates(made) == plan.updates == 8
 
 
+def test_a_rate_of_another_plan():
+    made = model(REGIME.at(50, stretch=1))
+    message = r"scaled from a batch of 10 to 50 with accumulation_steps=1, a plan from .* 10 to 25 "
+    with pytest.raises(ValueError, match=message):
+        made.fit(X, Y, verbose=0, **PLAN.fit_arguments(X))
+    # Without the accumulation, it would fall twice too early.
+    plan = REGIME.at(batch=50, stretch=1, accumulation_steps=2)
+    made = model(REGIME.at(50, stretch=1), accumulate=2)
+    with pytest.raises(ValueError, match=r"_steps=1, a plan .*accumulation_steps=2\. Pass this"):
+        made.fit(X, Y, verbose=0, **plan.fit_arguments(X))
+    assert updates(made) == 0
+
+
 class Killed(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 2:
