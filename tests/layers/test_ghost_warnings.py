@@ -137,6 +137,15 @@ def test_a_group_of_one_value_warns(shape, axis):
     np.testing.assert_allclose(y, 0.0, atol=1e-5)
 
 
+def test_a_saved_model_does_not_warn_again(tmp_path):
+    with recorded() as said:
+        model = model_of(1)
+    assert len(said) == 1
+    model.save(tmp_path / "model.keras")
+    keras.saving.load_model(tmp_path / "model.keras")
+    keras.models.clone_model(model)
+
+
 @pytest.mark.parametrize(
     ("virtual_batch", "shape"), [(1, (None, 2, 6)), (1, (None, None, 6)), (2, (None, 6))]
 )
