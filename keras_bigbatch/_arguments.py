@@ -15,10 +15,11 @@ _cut.maxlevel = 1  # of lists in a list only that they are there
 
 def shown(value: Any) -> str:
     """What a message says was received: the value, but of an array or the like only what it is."""
-    shape = getattr(value, "shape", None)
+    shape = None if isinstance(value, type) else getattr(value, "shape", None)
     if shape is not None and tuple(shape) != ():
         return f"{type(value).__name__} of shape {tuple(shape)}"
-    return _cut.repr(value) if isinstance(value, list | tuple | set | bytes) else repr(value)
+    long = isinstance(value, list | tuple | set | bytes | dict)
+    return _cut.repr(value) if long else repr(value)
 
 
 def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = False) -> int:

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,15 @@ def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     `Model.layers` does not look into layers that are not models. There is no replacement.
     """
     return list(layer._flatten_layers())
+
+
+def only_shapes_are_wanted() -> bool:
+    """Whether Keras calls layers to learn the shapes of their outputs: `in_symbolic_scope`.
+
+    It stands in the module of `keras.SymbolicScope`. The size of the batch is then unknown, or one
+    that Keras has made up.
+    """
+    return bool(sys.modules[keras.SymbolicScope.__module__].in_symbolic_scope())
 
 
 def trainer_state(model: Any) -> dict[str, Any] | None:

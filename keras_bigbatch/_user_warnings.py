@@ -14,6 +14,9 @@ from typing import Any
 _LIBRARIES = ("keras_bigbatch", "keras", "jax", "tensorflow", "torch", "wrapt")
 _STANDARD = (contextlib.__file__, functools.__file__, threading.__file__)
 
+# Keras's functions that make an object of a saved one, or its copy.
+_RESTORING = ("deserialize_keras_object", "clone_model", "compile_from_config")
+
 # What `once` has given already: the message, and the file and line it pointed at.
 _given: set[tuple[str, str, int]] = set()
 
@@ -40,9 +43,10 @@ def warn_user(message: str, *, about: object = None, once: bool = False) -> None
     _given.add(where)
 
 
-def is_called_from(function: str) -> bool:
-    """Whether a function of this name waits for the present one to end."""
-    return any(frame.f_code.co_name == function for frame in _frames(sys._getframe(1)))
+def is_restored() -> bool:
+    """Whether Keras makes a saved object or a copy: what it is was said when it was made first."""
+    frames = _frames(sys._getframe(1))
+    return any(_is_library(frame) for frame in frames if frame.f_code.co_name in _RESTORING)
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:

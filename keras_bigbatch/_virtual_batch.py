@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_bigbatch import _backend
 from keras_bigbatch._private_api import flatten_layers
-from keras_bigbatch._user_warnings import warn_user
+from keras_bigbatch._user_warnings import is_restored, warn_user
 
 # Whether batches are those of a measurement, whose size says nothing about the training's.
 _measuring = False
@@ -64,7 +64,7 @@ def check_positions(virtual_batch: int, positions: Sequence[int | None]) -> None
         virtual_batch: Samples in a ghost batch.
         positions: The sizes of the axes beside the batch's and the channels'.
     """
-    if virtual_batch == 1 and all(size == 1 for size in positions):
+    if virtual_batch == 1 and all(size == 1 for size in positions) and not is_restored():
         warn_user(
             "With `virtual_batch=1` and no positions beside the channels, a group has one value a "
             "channel, which is its own mean: in training the output is `beta`, whatever the input "

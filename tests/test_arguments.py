@@ -27,6 +27,11 @@ def test_other_values_are_printed_as_they_are(value):
 def test_long_lists_are_cut():
     assert len(shown(list(range(1000)))) < 100
     assert shown([[0.1] * 20] * 20) == "[[...], [...], [...], [...], [...], [...], ...]"
+    assert len(shown({"a": np.zeros((100, 10)), "b": np.zeros((100, 10))})) < 100
+
+
+def test_a_class_in_the_place_of_an_array():
+    assert shown(np.ndarray) == repr(np.ndarray)
 
 
 def test_a_switch_that_is_not_a_boolean():

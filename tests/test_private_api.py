@@ -48,6 +48,21 @@ def test_layers_inside_a_layer_that_is_no_model_are_seen():
     assert found.index(outer) < found.index(inner)
 
 
+def test_layers_that_are_called_for_their_shape_are_told_from_others():
+    class Told(keras.layers.Layer):
+        def call(self, inputs):
+            told.append(_private_api.only_shapes_are_wanted())
+            return inputs * 2
+
+    told, layer = [], Told()
+    layer(keras.Input((2,)))
+    assert told
+    assert all(told)
+    told.clear()
+    layer(X)
+    assert told == [False]
+
+
 def test_a_clone_is_not_compiled_while_the_original_passes_for_uncompiled():
     def unregistered(y, predicted):
         return keras.ops.mean(keras.ops.square(y - predicted), axis=-1)

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import one_of, positive_integer
+from keras_bigbatch._private_api import only_shapes_are_wanted
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch._virtual_batch import check_first_batch, check_positions
@@ -175,8 +176,9 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         if mask is not None:
             mask = ops.convert_to_tensor(mask)
         axis = self.axis % len(inputs.shape)
+        trains = training and self.trainable and not only_shapes_are_wanted()
         # Without channels there is nothing to normalize, and no moving statistics.
-        if not (training and self.trainable) or inputs.shape[axis] == 0:
+        if not trains or inputs.shape[axis] == 0:
             return super().call(inputs, training=False, mask=mask)
         if mask is not None:
             mask = kept_positions(mask, inputs, axis)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_bigbatch._learning_rates import OptimizerLearningRate
-from keras_bigbatch._user_warnings import warn_user
+from keras_bigbatch._user_warnings import is_restored, warn_user
 
 # Without decay, weights that grow by e in fewer updates than these break a training down.
 _FAST_GROWTH = 1000
@@ -20,7 +20,7 @@ def warn_of_growth(
     if relative <= 0:
         return
     updates = 2 * ((1 - optimizer.momentum) / relative) ** 2
-    if updates < _FAST_GROWTH:
+    if updates < _FAST_GROWTH and not is_restored():
         warn_user(
             f"{type(optimizer).__name__} without weight decay makes weights grow. At learning_rate "
             f"* trust_coefficient = {relative:.3g} and momentum {optimizer.momentum:.3g} it can be "

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_bigbatch import _backend
-from keras_bigbatch._user_warnings import is_called_from, warn_user
+from keras_bigbatch._user_warnings import is_restored, warn_user
 
 # How many variables a message names.
 _NAMED = 4
@@ -22,7 +22,7 @@ def warn_of_zero_start(optimizer: Any, variables: Sequence[keras.Variable]) -> N
         variables: Those of its variables that adapt.
     """
     # Keras makes a saved model's optimizer before it loads the weights.
-    if is_called_from("compile_from_config"):
+    if is_restored():
         return
     leaping, stuck = [], []
     backend = _backend.active().optimizer

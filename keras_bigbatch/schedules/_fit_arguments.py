@@ -54,7 +54,8 @@ def _check_batches(plan: Plan, data: Any) -> None:
     if batches != plan.steps_per_epoch:
         raise ValueError(
             "`x` must have as many batches as the plan has steps in an epoch. Received: a data set "
-            f"of {batches}, a plan of {plan.steps_per_epoch}. {cure(plan, batches)}"
+            f"of {batches}, a plan of {plan.steps_per_epoch}. {cure(plan, batches)} If `fit` takes "
+            "an epoch out of it by `steps_per_epoch`, leave `x` out."
         )
 
 
@@ -70,11 +71,9 @@ def cure(plan: Plan, steps: int) -> str:
             f"plan by `Regime(..., drop_remainder={not dropped})`{'' if dropped else split}."
         )
     if steps == examples:
-        return f"Is it not batched yet? A batch has {batch} samples: `x.batch(plan.micro_batch)`."
-    remedy = (
-        f"Pass `batch_size={batch}`, the plan's `micro_batch`, to `fit` or to what makes the data "
-        "set."
-    )
+        return f"Is it not batched yet? A batch has {batch} samples: `data.batch({batch})`."
+    # Of a data set `fit` takes no notice of a `batch_size`.
+    remedy = f"A batch must have {batch} samples: `batch_size={batch}`, or `data.batch({batch})`."
     if steps > 2 * plan.steps_per_epoch:
         return remedy
     fewest, most = (steps - 1) * batch + 1, steps * batch
@@ -129,6 +128,6 @@ def _check_patience(plan: Plan, patience: int) -> None:
         updates = patience * plan.steps_per_epoch // plan.accumulation_steps
         warn_user(
             f"EarlyStopping(patience={patience}) waits for {updates} updates; at the batch of "
-            f"{plan.regime.batch} it was {patience * plan.regime.steps_per_epoch}. Patience "
+            f"{plan.regime.batch} it waited for {patience * plan.regime.steps_per_epoch}. Patience "
             f"counts epochs: `patience={meant}` is {plan.epochs_for(max(patience, 1))}."
         )

@@ -159,10 +159,11 @@ class Plan:
         """Returns a callback that lets `fit` do this plan's training and no other.
 
         When training begins it compares the steps of an epoch, the epochs, the optimizer's
-        accumulation and the number of replicas with the plan, and raises before the first update
-        if they differ. Where `fit` does not know the number of its steps, as with a generator, it
-        warns after the first epoch. It warns where a layer's ghost batch is the whole batch. A
-        training that goes on, with `initial_epoch` or `BackupAndRestore`, is right.
+        accumulation, the batches that its rate is scaled for and the number of replicas with the
+        plan, and raises before the first update if they differ. A rate that is no
+        `LearningRateScaler` passes. Where `fit` does not know the number of its steps, as with a
+        generator, it warns after the first epoch. It warns where a layer's ghost batch is the whole
+        batch. A training that goes on, with `initial_epoch` or `BackupAndRestore`, is right.
 
         Args:
             check_epochs: Whether `fit(epochs=)` must be `plan.epochs`. Pass False for one training

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_bigbatch._backend import active
-from keras_bigbatch._private_api import step_counter
+from keras_bigbatch._private_api import learning_rate_source, step_counter
 from keras_bigbatch._updates import inner_optimizer, steps_an_update
 from keras_bigbatch._user_warnings import warn_user
 from keras_bigbatch._virtual_batch import check_batch
 from keras_bigbatch.schedules._fit_arguments import cure
+from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler
 
 if TYPE_CHECKING:
     from keras_bigbatch.schedules._plan import Plan
@@ -29,9 +30,9 @@ class PlanCheck(keras.callbacks.Callback):
         super().__init__()
         self._plan = plan
         self._check_epochs = check_epochs
+        self._first_epoch = True
         self._ended: list[int] = []
         self._steps_before = 0
-        self._first_epoch = True
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         plan, steps = self._plan, self.params.get("steps")
@@ -56,6 +57,7 @@ class PlanCheck(keras.callbacks.Callback):
                 f"Pass `gradient_accumulation_steps={plan.accumulation_steps}` to the optimizer, "
                 f"or make the plan by `regime.at(..., accumulation_steps={accumulated})`."
             )
+        self._check_rate()
         replicas = active().replicas.parts_of_a_batch(self.model)
         if plan.micro_batch % replicas:
             nearest = -(-plan.micro_batch // replicas) * replicas
@@ -66,9 +68,24 @@ class PlanCheck(keras.callbacks.Callback):
             )
         check_batch(self.model, plan.micro_batch)
 
+    def _check_rate(self) -> None:
+        """Raises if the rate is scaled for other batches; whatever else it is, it may be meant."""
+        optimizer = inner_optimizer(self.model.optimizer)
+        rate = None if optimizer is None else learning_rate_source(optimizer)
+        if isinstance(rate, LearningRateScaler):
+            received, planned = _scaling(rate), _scaling(self._plan.learning_rate)
+            if received != planned:
+                raise ValueError(
+                    "The optimizer's rate must be scaled as the plan's. Received: a rate scaled "
+                    f"{received}, a plan {planned}. Pass this plan's `plan.learning_rate` to the "
+                    "optimizer."
+                )
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._first_epoch:
-            self._ended = []
+        if not self._first_epoch:
+            return
+        self._ended = []
+        if self.model.steps_per_execution > 1:
             self._steps_before = self._steps_counted()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -96,6 +113,11 @@ class PlanCheck(keras.callbacks.Callback):
 
     def _steps_counted(self) -> int:
         return int(keras.ops.convert_to_numpy(step_counter(inner_optimizer(self.model.optimizer))))
+
+
+def _scaling(rate: LearningRateScaler) -> str:
+    batches = f"from a batch of {rate.small_batch} to {rate.large_batch}"
+    return f"{batches} with accumulation_steps={rate.accumulation_steps}"
 
 
 def _cut(limit: str) -> bool:

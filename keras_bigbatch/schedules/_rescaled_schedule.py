@@ -16,7 +16,7 @@ from keras_bigbatch._learning_rates import (
     serialize_learning_rate,
 )
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch._user_warnings import warn_user
+from keras_bigbatch._user_warnings import is_restored, warn_user
 
 
 def plain_fraction(number: float | Fraction) -> Fraction:
@@ -68,7 +68,8 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
                     "and leave it out of the inner ones."
                 )
         # An inner schedule of the same batches has warned already.
-        if self.large_batch < self.small_batch and not any(self._inner_of_same_batches()):
+        warned = any(self._inner_of_same_batches()) or is_restored()
+        if self.large_batch < self.small_batch and not warned:
             warn_user(
                 f"`large_batch` is below `small_batch`. Received: small_batch={self.small_batch}, "
                 f"large_batch={self.large_batch}. `small_batch` is the one that the recipe was "

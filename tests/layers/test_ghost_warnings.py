@@ -72,6 +72,28 @@ def test_a_short_last_batch_is_none():
         layer(data(samples)[0], training=True)
 
 
+class Block(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(4)
+        self.norm = GhostBatchNormalization(100)
+
+    def call(self, inputs, training=None):
+        return self.norm(self.dense(inputs), training=training)
+
+
+def test_a_graph_of_layers_that_always_train():
+    """Keras runs the block for its shape: with a batch of no size, or of 83 in older versions."""
+    inputs = keras.Input((6,))
+    block = Block()
+    outputs = block(inputs, training=True)
+    assert outputs.shape == (None, 4)
+    model = keras.Model(inputs, keras.layers.Dense(1)(outputs))
+    model.compile("sgd", "mse")
+    model.fit(*data(250), batch_size=250, verbose=0)
+    assert np.all(block.norm.get_weights()[2] != 0)  # the groups have been seen
+
+
 def test_inference_and_frozen_layers_are_no_training():
     x, y = data(8)
     model = model_of()
@@ -114,6 +136,15 @@ def test_a_group_of_one_value_warns(shape, axis):
     x = np.random.default_rng(0).normal(size=(4, *shape)).astype("float32")
     y = keras.ops.convert_to_numpy(layer(x, training=True))
     np.testing.assert_allclose(y, 0.0, atol=1e-5)
+
+
+def test_a_saved_model_does_not_warn_again(tmp_path):
+    with recorded() as said:
+        model = model_of(1)
+    assert len(said) == 1
+    model.save(tmp_path / "model.keras")
+    keras.saving.load_model(tmp_path / "model.keras")
+    keras.models.clone_model(model)
 
 
 @pytest.mark.parametrize(

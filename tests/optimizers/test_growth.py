@@ -117,6 +117,14 @@ def test_harmless_growth_does_not_warn():
         LARS(schedule, trust_coefficient=1.0)
 
 
+def test_a_copy_does_not_warn_again():
+    with pytest.warns(UserWarning, match="about 8 updates"):
+        optimizer = LARS(0.05, trust_coefficient=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+
+
 def test_the_defaults_make_progress():
     """The objective of optax's example, which does not move in five updates of its defaults."""
     with keras.name_scope("a"):

@@ -82,5 +82,14 @@ def test_batches_in_the_wrong_order_warn_once_at_the_users_line(make):
     assert warning.filename == __file__
 
 
+def test_batches_in_the_wrong_order_are_not_said_again_of_a_copy():
+    with pytest.warns(UserWarning, match="is below `small_batch`"):
+        rate = LearningRateScaler(0.1, 1024, 32)
+    optimizer = keras.optimizers.SGD(rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+
+
 def test_a_plain_number_may_shrink():
     assert scale_learning_rate(0.4, 128, 32) == pytest.approx(0.2)
