@@ -35,7 +35,7 @@ def updates(made):
         ({"epochs": 3}, r"epochs=3, a plan of 4\. Pass `epochs=plan\.epochs`"),
         ({"batch_size": 10}, r"Received: 10, a plan of 4\. .* 25 samples: `batch_size=25`, or"),
         ({"validation_split": 0.4}, r"Received: 3, a plan of 4.* 51 to 75 samples and not.*=100"),
-        ({"batch_size": 10}, r"to `fit` or to what makes the data set\."),
+        ({"batch_size": 10}, r"Received: 10, a plan of 4\. A batch must have 25 samples"),
         ({"steps_per_epoch": 2}, r"Received: 2, a plan of 4"),
     ],
 )
