@@ -82,6 +82,7 @@ SCHEDULES = [
         {
             **_SCALED,
             "learning_rate": kbb.LearningRateScaler(_cosine(), **_BATCHES, warmup_updates=4),
+            "stretch": 4,
         },
         "of-scaler",
     ),
