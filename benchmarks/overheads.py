@@ -70,7 +70,9 @@ def schedule_ratios(keras, rounds, updates=400):
     def drops():
         return keras.optimizers.schedules.PiecewiseConstantDecay([1000, 2000], [0.01, 1e-3, 1e-4])
 
-    ours = LearningRateScaler(RegimeStretch(drops(), 32, 256), 32, 256, warmup_updates=100)
+    ours = LearningRateScaler(
+        RegimeStretch(drops(), 32, 256, stretch=8), 32, 256, warmup_updates=100
+    )
     steps = {"Keras": epoch(drops()), "ghost": epoch(ours)}
     seconds = _measure.in_turn(steps, rounds, time.process_time)
     return _measure.ratios({name: [s / updates for s in times] for name, times in seconds.items()})
