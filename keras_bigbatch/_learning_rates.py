@@ -60,6 +60,6 @@ def learning_rate_key(learning_rate: LearningRate) -> Hashable:
         return learning_rate
     try:
         config = serialize_learning_rate(learning_rate)
-    except (NotImplementedError, ValueError):
-        return id(learning_rate)  # it cannot be saved
+    except Exception:  # it cannot be saved, for whatever reason its author has
+        return id(learning_rate)
     return type(learning_rate), json.dumps(config, sort_keys=True, default=repr)

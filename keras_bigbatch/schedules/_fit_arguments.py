@@ -96,9 +96,7 @@ def warn_of_callbacks(plan: Plan, callbacks: Sequence[Any]) -> None:
         name = type(callback).__name__
         if isinstance(callback, keras.callbacks.EarlyStopping):
             _check_patience(plan, callback.patience)
-        if isinstance(
-            callback, keras.callbacks.ReduceLROnPlateau | keras.callbacks.LearningRateScheduler
-        ):
+        if sets_rate(callback):
             warn_user(
                 f"{name} sets the learning rate, and so does the plan; Keras refuses the two "
                 "together. Leave it out, or compile with a float: `schedules.scale_learning_rate`."
@@ -109,6 +107,19 @@ def warn_of_callbacks(plan: Plan, callbacks: Sequence[Any]) -> None:
                 f"{plan.steps_per_epoch} here and {plan.regime.steps_per_epoch} at the batch of "
                 f"{plan.regime.batch}. Use `save_freq='epoch'` or a number for the batches here."
             )
+        backs_up = isinstance(callback, keras.callbacks.BackupAndRestore)
+        if backs_up and callback.save_freq != "epoch":
+            warn_user(
+                f"{name}(save_freq={callback.save_freq}) resumes at the beginning of an epoch with "
+                "the weights of its middle, so that there are more updates than planned. Use "
+                "`save_freq='epoch'`."
+            )
+
+
+def sets_rate(callback: Any) -> bool:
+    """Whether a callback sets the learning rate itself."""
+    kinds = keras.callbacks.ReduceLROnPlateau | keras.callbacks.LearningRateScheduler
+    return isinstance(callback, kinds)
 
 
 def _check_kind(callback: Any) -> None:
@@ -123,7 +134,7 @@ def _check_kind(callback: Any) -> None:
 
 
 def _check_patience(plan: Plan, patience: int) -> None:
-    if patience < plan.epochs_for(2):
+    if patience < min(plan.epochs_for(2), plan.epochs):
         meant = f"plan.epochs_for({max(patience, 1)})"
         updates = patience * plan.steps_per_epoch // plan.accumulation_steps
         warn_user(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_bigbatch._arguments import boolean, positive_number
-from keras_bigbatch.schedules._fit_arguments import check_length, warn_of_callbacks
+from keras_bigbatch.schedules._fit_arguments import check_length, sets_rate, warn_of_callbacks
 from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler, Warmup
 from keras_bigbatch.schedules._plan_check import PlanCheck
 from keras_bigbatch.schedules._plan_table import plan_table
@@ -153,17 +153,19 @@ class Plan:
             arguments["batch_size"] = self.micro_batch
         own = [each for each in keras.tree.flatten(callbacks) if each is not None]
         warn_of_callbacks(self, own)
-        return {**arguments, "callbacks": [self.callback(), *own]}
+        check = PlanCheck(self, check_epochs=True, check_rate=not any(map(sets_rate, own)))
+        return {**arguments, "callbacks": [check, *own]}
 
     def callback(self, check_epochs: bool = True) -> keras.callbacks.Callback:
         """Returns a callback that lets `fit` do this plan's training and no other.
 
         When training begins it compares the steps of an epoch, the epochs, the optimizer's
         accumulation, the batches that its rate is scaled for and the number of replicas with the
-        plan, and raises before the first update if they differ. A rate that is no
-        `LearningRateScaler` passes. Where `fit` does not know the number of its steps, as with a
-        generator, it warns after the first epoch. It warns where a layer's ghost batch is the whole
-        batch. A training that goes on, with `initial_epoch` or `BackupAndRestore`, is right.
+        plan, and raises before the first update if they differ. It does not see another batch size
+        that makes as many steps, nor a schedule of your own. It warns of a rate that is a number,
+        where a layer's ghost batch is the whole batch, and, where `fit` does not know the number of
+        its steps, as with a generator, after the first epoch. A training that goes on is right,
+        with `initial_epoch` or `BackupAndRestore(save_freq="epoch")`.
 
         Args:
             check_epochs: Whether `fit(epochs=)` must be `plan.epochs`. Pass False for one training

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -21,15 +22,22 @@ if TYPE_CHECKING:
 
 
 class PlanCheck(keras.callbacks.Callback):
-    """Compares what `fit` is about to do with a plan, and raises if they differ."""
+    """Compares steps, epochs, accumulation, replicas and rate with a plan; raises if they differ.
+
+    Args:
+        plan: The plan.
+        check_epochs: Whether to compare the epochs.
+        check_rate: Whether the rate ought to be the plan's.
+    """
 
     # Keras need not wait for each step on our behalf.
     async_safe = True
 
-    def __init__(self, plan: Plan, check_epochs: bool) -> None:
+    def __init__(self, plan: Plan, check_epochs: bool, check_rate: bool = True) -> None:
         super().__init__()
         self._plan = plan
         self._check_epochs = check_epochs
+        self._rate_is_checked = check_rate
         self._first_epoch = True
         self._ended: list[int] = []
         self._steps_before = 0
@@ -69,11 +77,23 @@ class PlanCheck(keras.callbacks.Callback):
         check_batch(self.model, plan.micro_batch)
 
     def _check_rate(self) -> None:
-        """Raises if the rate is scaled for other batches; whatever else it is, it may be meant."""
+        """Raises if the rate is scaled for other batches, and warns if it is a number.
+
+        A schedule or function may be meant.
+        """
         optimizer = inner_optimizer(self.model.optimizer)
-        rate = None if optimizer is None else learning_rate_source(optimizer)
+        if optimizer is None or not self._rate_is_checked:
+            return
+        rate, planned_rate = learning_rate_source(optimizer), self._plan.learning_rate
+        if isinstance(rate, keras.Variable):
+            number = float(rate + 0.0)
+            if not math.isclose(number, _only_rate(planned_rate), rel_tol=1e-6):
+                warn_user(
+                    f"The optimizer's learning rate is the number {number:.4g} and not the plan's. "
+                    "Compile with `plan.learning_rate`."
+                )
         if isinstance(rate, LearningRateScaler):
-            received, planned = _scaling(rate), _scaling(self._plan.learning_rate)
+            received, planned = _scaling(rate), _scaling(planned_rate)
             if received != planned:
                 raise ValueError(
                     "The optimizer's rate must be scaled as the plan's. Received: a rate scaled "
@@ -113,6 +133,12 @@ class PlanCheck(keras.callbacks.Callback):
 
     def _steps_counted(self) -> int:
         return int(keras.ops.convert_to_numpy(step_counter(inner_optimizer(self.model.optimizer))))
+
+
+def _only_rate(rate: LearningRateScaler) -> float:
+    """The rate of all updates, NaN if it changes."""
+    constant = isinstance(rate.learning_rate, float) and not rate.warmup_updates
+    return rate.learning_rate * rate.factor if constant else math.nan
 
 
 def _scaling(rate: LearningRateScaler) -> str:

@@ -138,7 +138,10 @@ def _use(plan: Plan) -> str:
     accumulation = ""
     if plan.accumulation_steps > 1:
         accumulation = f" and gradient_accumulation_steps={plan.accumulation_steps}"
-    return f"The optimizer takes plan.learning_rate{accumulation}, fit **plan.fit_arguments(x)."
+    return (
+        f"Use plan.learning_rate{accumulation} in the optimizer, and "
+        "model.fit(x, y, **plan.fit_arguments(x))."
+    )
 
 
 def _factor(factor: float | Fraction) -> str:

@@ -73,7 +73,7 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
             warn_user(
                 f"`large_batch` is below `small_batch`. Received: small_batch={self.small_batch}, "
                 f"large_batch={self.large_batch}. `small_batch` is the one that the recipe was "
-                "tuned at; if you go from a large batch to a small one, all is well.",
+                "tuned at. If you do go from a large batch to a small one, ignore this.",
                 about=self,
             )
 

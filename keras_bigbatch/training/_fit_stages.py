@@ -10,6 +10,7 @@ from keras_bigbatch import _private_api
 from keras_bigbatch._arguments import positive_integer
 from keras_bigbatch._typing import Verbose
 from keras_bigbatch._virtual_batch import check_batch
+from keras_bigbatch.schedules._plan_check import PlanCheck
 from keras_bigbatch.training._batch_stage import BatchStage
 from keras_bigbatch.training._stage_callbacks import Callbacks, StageCallbacks
 from keras_bigbatch.training._stage_data import StageData
@@ -153,6 +154,11 @@ def _check(
         raise ValueError(
             f"`stages` must be one `BatchStage` or more. Received: stages={stages!r}. "
             "For example: [BatchStage(512, epochs=1), BatchStage(8192, epochs=19)]."
+        )
+    if any(isinstance(each, PlanCheck) for each in keras.tree.flatten(callbacks)):
+        raise ValueError(
+            "A plan's callback is for `fit`, whose batch is one and the same. Received: "
+            "`plan.callback()` in `callbacks` of `fit_stages`. Leave it out."
         )
     epochs = sum(stage.epochs for stage in stages)
     hint = "It is the epoch to start with."

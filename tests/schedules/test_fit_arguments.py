@@ -131,6 +131,8 @@ def test_patience_of_the_small_batch():
     assert said(PLAN, callbacks.EarlyStopping(patience=PLAN.epochs_for(2))) == []
     assert said(SHORT, callbacks.EarlyStopping(patience=2)) == []
     assert len(said(SHORT, callbacks.EarlyStopping(patience=1))) == 1
+    once = Regime(128, 1, 50_000, 0.1).at(128)
+    assert said(once, callbacks.EarlyStopping(patience=1)) == []  # it cannot stop that
 
 
 @pytest.mark.parametrize(
@@ -141,6 +143,10 @@ def test_patience_of_the_small_batch():
         (
             callbacks.ModelCheckpoint("a.keras", save_freq=500),
             "counts batches, of which an epoch has 13 here and 391 at the batch of 128",
+        ),
+        (
+            callbacks.BackupAndRestore("backup", save_freq=500),
+            "so that there are more updates than planned",
         ),
     ],
 )

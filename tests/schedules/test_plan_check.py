@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_bigbatch as kbb
 from keras_bigbatch import GhostBatchNormalization, Regime
 from keras_bigbatch._backend import active
 
@@ -234,3 +235,31 @@ def test_executions_that_make_more_steps_than_fit_was_told(steps, warns):
     ours = [str(each.message) for each in caught if "in its first epoch" in str(each.message)]
     assert len(ours) == warns
     assert all("made 6 steps in its first epoch" in each for each in ours)
+
+
+def test_a_rate_that_was_left_a_number_warns():
+    made = model()
+    made.compile(keras.optimizers.SGD(0.25), "mse", jit_compile=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made.fit(X, Y, verbose=0, **PLAN.fit_arguments(X))
+    (said,) = [each for each in caught if "is the number 0.25 and not" in str(each.message)]
+    assert said.filename == __file__
+
+
+def test_a_number_that_is_the_plans_or_that_a_callback_sets_is_right():
+    plan = Regime(10, 2, 100, 0.1).at(40, stretch=1)
+    made = model()
+    made.compile(keras.optimizers.SGD(0.2), "mse", jit_compile=False)
+    made.fit(X, Y, verbose=0, **plan.fit_arguments(X))
+    reduce = keras.callbacks.ReduceLROnPlateau("loss")
+    made.compile(keras.optimizers.SGD(0.3), "mse", jit_compile=False)
+    with pytest.warns(UserWarning, match="ReduceLROnPlateau sets the learning rate"):
+        arguments = plan.fit_arguments(X, [reduce])
+    made.fit(X, Y, verbose=0, **arguments)
+
+
+def test_stages_have_plans_of_their_own():
+    stages = [kbb.training.BatchStage(25, epochs=4), kbb.training.BatchStage(50, epochs=1)]
+    with pytest.raises(ValueError, match=r"A plan's callback is for `fit`.*Leave it out"):
+        kbb.training.fit_stages(model(), X, Y, stages, callbacks=[PLAN.callback()])
