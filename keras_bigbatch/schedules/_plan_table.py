@@ -139,8 +139,8 @@ def _use(plan: Plan) -> str:
     if plan.accumulation_steps > 1:
         accumulation = f" and gradient_accumulation_steps={plan.accumulation_steps}"
     return (
-        f"Use plan.learning_rate{accumulation} in the optimizer, and "
-        "model.fit(x, y, **plan.fit_arguments(x))."
+        f"Give plan.learning_rate{accumulation} to the optimizer, and "
+        "**plan.fit_arguments(x) to fit."
     )
 
 

@@ -26,8 +26,7 @@ Batch x 32, rates x 5.657 (rule: sqrt).
 Warm-up: 60 updates (to epoch 5), from the unscaled rate to the scaled one.
 Counted without each epoch's partial batch, which fit keeps of arrays.
 Cost: 32 times the small batch's samples, and the same number of updates.
-Use plan.learning_rate in the optimizer, and model.fit(x, y,
-**plan.fit_arguments(x))."""
+Give plan.learning_rate to the optimizer, and **plan.fit_arguments(x) to fit."""
 
 SCHEDULE_TABLE = """\
                                  small batch                  large batch
@@ -50,8 +49,8 @@ learning rate at     update  epoch      rate    update   epoch       rate
 Batch x 50, rates x 5.228 (rule: half_linear).
 Warm-up: 1 update (to epoch 0.25), from zero to the scaled one.
 Cost: 4 times the small batch's samples, and 7,360 fewer updates (-92.0%).
-Use plan.learning_rate and gradient_accumulation_steps=2 in the optimizer, and
-model.fit(x, y, **plan.fit_arguments(x))."""
+Give plan.learning_rate and gradient_accumulation_steps=2 to the optimizer, and
+**plan.fit_arguments(x) to fit."""
 
 RATES = {0: 0.1, 81: 0.01, 122: 0.001}
 
