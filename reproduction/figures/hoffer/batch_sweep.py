@@ -1,5 +1,7 @@
 """The same recipe at several batches, and its results by batch."""
 
+import warnings
+
 from reproduction.statistics import by_arm
 
 
@@ -13,6 +15,13 @@ def swept(setting):
             f"batches={setting.batches}. Pass larger ones with `--batch-sizes`."
         )
     return batches
+
+
+def plan_at(regime, batch, rule, **arguments):
+    """The plan for a batch, also for one below the recipe's own, of which `at` warns."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`large_batch` is below")
+        return regime.at(batch, rule, **arguments)
 
 
 def by_batch(results, key, rates):

@@ -12,7 +12,7 @@ to the training set. In a training a third as long the largest batch is only und
 import itertools
 
 from reproduction.experiment import Experiment, sources_of
-from reproduction.figures.hoffer.batch_sweep import batch_axis, by_batch, ends, swept
+from reproduction.figures.hoffer.batch_sweep import batch_axis, by_batch, ends, plan_at, swept
 from reproduction.figures.hoffer.short_histories import shortened
 from reproduction.plotting import curves, means, tidy
 from reproduction.report import cell, markdown_table
@@ -35,7 +35,7 @@ class ErrorByBatch(Experiment):
             shortened(
                 setting.case(
                     f"batch {batch}",
-                    regime.at(batch, rule="none", stretch=1),
+                    plan_at(regime, batch, "none", stretch=1),
                     setting.plain,
                     rates="unchanged",
                     base_batch=regime.batch,

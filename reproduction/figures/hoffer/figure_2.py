@@ -18,7 +18,7 @@ import statistics
 
 from keras_bigbatch.diagnostics import fit_diffusion
 from reproduction.experiment import Experiment, sources_of
-from reproduction.figures.hoffer.batch_sweep import by_batch, ends, swept
+from reproduction.figures.hoffer.batch_sweep import by_batch, ends, plan_at, swept
 from reproduction.figures.hoffer.short_histories import shortened
 from reproduction.plotting import curves, tidy
 from reproduction.report import cell, markdown_table, with_noise
@@ -63,7 +63,9 @@ class DistanceOverUpdates(Experiment):
                 norm = setting.ghost if ghosts else setting.plain
                 known = {"rates": rates, "base_batch": regime.batch}
                 name = f"batch {batch}, {RATES[rates]}"
-                cases.append(shortened(setting.case(name, constant.at(batch, rule), norm, **known)))
+                cases.append(
+                    shortened(setting.case(name, plan_at(constant, batch, rule), norm, **known))
+                )
         return cases
 
     def table(self, results):

@@ -13,7 +13,7 @@ square-root rate. The curves cross, so that equal ends do not make equal paths.
 import math
 
 from reproduction.experiment import Experiment, sources_of
-from reproduction.figures.hoffer.batch_sweep import batch_axis, by_batch, ends, swept
+from reproduction.figures.hoffer.batch_sweep import batch_axis, by_batch, ends, plan_at, swept
 from reproduction.figures.hoffer.short_histories import shortened
 from reproduction.plotting import curves, means, tidy
 from reproduction.report import cell, markdown_table, with_noise
@@ -42,7 +42,7 @@ class DistanceByBatch(Experiment):
             for batch in swept(setting):
                 if rule == "sqrt" and batch == regime.batch:
                     continue
-                plan = regime.at(batch, rule, stretch=SHARE_OF_EPOCHS)
+                plan = plan_at(regime, batch, rule, stretch=SHARE_OF_EPOCHS)
                 known = {"rates": rates, "base_batch": regime.batch}
                 name = f"batch {batch}, {LABELS[rates]}"
                 cases.append(shortened(setting.case(name, plan, setting.plain, **known)))
