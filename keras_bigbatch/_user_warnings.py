@@ -40,7 +40,8 @@ def warn_user(message: str, *, about: object = None, once: bool = False) -> None
     if once and where in _given:
         return
     warnings.warn(message, stacklevel=level)
-    _given.add(where)
+    if once:
+        _given.add(where)
 
 
 def is_restored() -> bool:

@@ -38,7 +38,7 @@ class Batches:
         self, x: Any, y: Any = None, sample_weight: Any = None, batch_size: int | None = None
     ) -> None:
         self._data: Any = x
-        self._is_arrays = _is_arrays(x)
+        self._is_arrays = is_arrays(x)
         if self._is_arrays:
             size = _DEFAULT_SIZE if batch_size is None else batch_size
             self._size = positive_integer("batch_size", size, "It is the samples of a batch.")
@@ -105,7 +105,8 @@ def described(structure: Any) -> str:
     return str(keras.tree.map_structure(shape, structure))
 
 
-def _is_arrays(x: Any) -> bool:
+def is_arrays(x: Any) -> bool:
+    """Whether these are arrays, or a structure of them, and no data set."""
     if isinstance(x, keras.utils.PyDataset):
         return False
     leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]

@@ -175,7 +175,10 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         decay = self.weight_decay
         if decay and not uses_weight_decay(self, variable):
             decay = 0.0
-        ratio = ops.cast(self.trust_ratio(weight, gradient, decay), weight.dtype)
+        ratio: Any = self.trust_ratio(weight, gradient, decay)
+        # Looked at first, since torch comes here in each step, for each variable.
+        if getattr(ratio, "dtype", None) != weight.dtype:
+            ratio = ops.cast(ratio, weight.dtype)
         if len(ratio.shape) == 0:
             factor = _backend.active().optimizer.usable_factor(ratio, self.trust_coefficient)
             return factor, factor, decay

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_bigbatch._arguments import shown
+from keras_bigbatch._measuring.batches import is_arrays
 from keras_bigbatch._user_warnings import warn_user
 
 if TYPE_CHECKING:
@@ -16,16 +17,24 @@ if TYPE_CHECKING:
 
 def check_length(plan: Plan, x: Any) -> bool:
     """Raises if the data are not as long as the plan's; whether they need a `batch_size`."""
-    if isinstance(x, keras.utils.PyDataset):
-        leaves = [x]
-    else:
-        leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
-    if not all(hasattr(leaf, "shape") for leaf in leaves):
+    if x is None:
+        return True
+    if not is_arrays(x):
         _check_batches(plan, x)
         return False
-    for leaf in leaves[:1]:  # Keras compares the lengths of several
-        _check_samples(plan, int(leaf.shape[0]))
+    first = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
+    if not len(first.shape):
+        raise _no_data(x)
+    _check_samples(plan, int(first.shape[0]))  # Keras compares the lengths of several.
     return True
+
+
+def _no_data(x: Any) -> ValueError:
+    return ValueError(
+        "`x` must be what `fit` trains on: arrays, or a data set that yields batches. Received: "
+        f"x={shown(x)}. Convert lists of numbers with `np.asarray`; of a torch `Dataset` pass "
+        "`DataLoader(dataset, plan.micro_batch)`."
+    )
 
 
 def _check_samples(plan: Plan, samples: int) -> None:
@@ -42,21 +51,24 @@ def _check_samples(plan: Plan, samples: int) -> None:
 def _check_batches(plan: Plan, data: Any) -> None:
     iterable = hasattr(data, "__iter__") and not isinstance(data, str | bytes | list | tuple | dict)
     if not (iterable or isinstance(data, keras.utils.PyDataset)):
-        raise ValueError(
-            "`x` must be what `fit` trains on: arrays, or a data set that yields batches. "
-            f"Received: x={shown(data)}. Convert lists of numbers with `np.asarray`; of a torch "
-            "`Dataset` pass `DataLoader(dataset, plan.micro_batch)`."
-        )
-    try:
-        batches = len(data)
-    except (TypeError, NotImplementedError):  # without end, or of unknown length
-        return
-    if batches != plan.steps_per_epoch:
+        raise _no_data(data)
+    batches = _length(data)
+    if batches not in (None, plan.steps_per_epoch):
         raise ValueError(
             "`x` must have as many batches as the plan has steps in an epoch. Received: a data set "
             f"of {batches}, a plan of {plan.steps_per_epoch}. {cure(plan, batches)} If `fit` takes "
             "an epoch out of it by `steps_per_epoch`, leave `x` out."
         )
+
+
+def _length(data: Any) -> int | None:
+    """The batches of a data set, None if it has no end or does not know."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches  # as Keras asks it
+    try:
+        return len(data)
+    except TypeError:
+        return None
 
 
 def cure(plan: Plan, steps: int) -> str:

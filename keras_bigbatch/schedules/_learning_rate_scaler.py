@@ -88,7 +88,7 @@ class LearningRateScaler(RescaledSchedule):
         super().__init__(learning_rate, small_batch, large_batch, accumulation_steps, name)
         self.rule = rule
         self.factor = scale_learning_rate(1.0, self.small_batch, self.large_batch, rule)
-        self._refuse_twice("scaled")
+        self._change_once("scaled", self.factor)
         self.warmup_updates = positive_integer(
             "warmup_updates",
             warmup_updates,
@@ -117,10 +117,6 @@ class LearningRateScaler(RescaledSchedule):
         with keras.name_scope(self.name):
             update = self._update(step)
             return rate_at(self.learning_rate, update) * self._factor(update)
-
-    @property
-    def _change(self) -> float:
-        return self.factor
 
     def _factor(self, update: Tensor) -> Tensor | float:
         """The factor at an update: the full one, or on the way to it."""

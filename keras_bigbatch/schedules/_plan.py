@@ -110,9 +110,7 @@ class Plan:
         count = positive_number("epochs", epochs, "It counts epochs of the small-batch recipe.")
         per_epoch = Fraction(self.steps_per_epoch, self.accumulation_steps)
         small = self.regime.steps_per_epoch
-        pace = Fraction(1)
-        if self.stretch is not None:
-            pace = plain_fraction(self.stretch) * per_epoch / small
+        pace = planned_pace(self.stretch, small, per_epoch)
         return planned_epochs(plain_fraction(count), small, per_epoch, pace)
 
     def fit_arguments(
@@ -190,6 +188,13 @@ class Plan:
     __index__ = __float__ = __rtruediv__ = __rfloordiv__ = __lt__ = __gt__ = _is_no_number
 
 
+def planned_pace(stretch: float | None, small_steps: int, updates_per_epoch: Fraction) -> Fraction:
+    """Large-batch updates for one small-batch update; 1 if their number is kept."""
+    if stretch is None:
+        return Fraction(1)
+    return plain_fraction(stretch) * updates_per_epoch / small_steps
+
+
 def planned_epochs(
     epochs: int | Fraction, small_steps: int, updates_per_epoch: Fraction, pace: Fraction
 ) -> int:
@@ -199,6 +204,6 @@ def planned_epochs(
         epochs: Epochs of the small-batch recipe.
         small_steps: Updates in one of them.
         updates_per_epoch: Updates in an epoch at the large batch.
-        pace: Large-batch updates for one small-batch update.
+        pace: `planned_pace`.
     """
     return max(round(epochs * small_steps * pace / updates_per_epoch), ceil(1 / updates_per_epoch))

@@ -16,7 +16,7 @@ from keras_bigbatch._learning_rates import (
     learning_rate_key,
 )
 from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler, Warmup
-from keras_bigbatch.schedules._plan import Plan, planned_epochs
+from keras_bigbatch.schedules._plan import Plan, planned_epochs, planned_pace
 from keras_bigbatch.schedules._rates_by_epoch import RatesByEpoch
 from keras_bigbatch.schedules._regime_stretch import RegimeStretch
 from keras_bigbatch.schedules._rescaled_schedule import plain_fraction
@@ -180,11 +180,10 @@ class Regime:
         steps = _steps_per_epoch(self.examples, micro_batch, self.drop_remainder)
         # Keras accumulates across the end of an epoch, so that this need not be whole.
         updates_per_epoch = Fraction(steps, accumulation_steps)
-        pace = Fraction(1)  # large-batch updates for one small-batch update
         if stretch is not None:
             hint = "It multiplies the epochs; None keeps the number of updates."
             stretch = positive_number("stretch", stretch, hint)
-            pace = plain_fraction(stretch) * updates_per_epoch / self.steps_per_epoch
+        pace = planned_pace(stretch, self.steps_per_epoch, updates_per_epoch)
         epochs = planned_epochs(self.epochs, self.steps_per_epoch, updates_per_epoch, pace)
         updates = math.floor(epochs * updates_per_epoch)
 

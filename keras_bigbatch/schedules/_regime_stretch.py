@@ -87,7 +87,7 @@ class RegimeStretch(RescaledSchedule):
         )
         ratio = Fraction(self.large_batch, self.small_batch)
         self._speed = plain_fraction(ratio / plain_fraction(self.stretch))
-        self._refuse_twice("stretched")
+        self._change_once("stretched", self._speed)
 
     def __call__(self, step: Tensor) -> Tensor:
         """Returns the rate that the small-batch recipe has at the same point of its training.
@@ -101,10 +101,6 @@ class RegimeStretch(RescaledSchedule):
         """
         with keras.name_scope(self.name):
             return rate_at(self.learning_rate, self._small_update(self._update(step)))
-
-    @property
-    def _change(self) -> Fraction:
-        return self._speed
 
     def _small_update(self, update: Tensor) -> Tensor:
         """The small-batch update that a large-batch update corresponds to."""
@@ -126,6 +122,6 @@ class RegimeStretch(RescaledSchedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        if config["stretch"] is None:  # written by 0.1.0, where it was the default
+        if config["stretch"] is None:  # of a file from when it was the default, for the ratio
             config = {**config, "stretch": config["large_batch"] / config["small_batch"]}
         return super().from_config(config)

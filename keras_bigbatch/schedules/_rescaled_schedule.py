@@ -67,9 +67,9 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
                     f"`accumulation_steps={inner.accumulation_steps}` to the outermost schedule "
                     "and leave it out of the inner ones."
                 )
+        swapped = self.large_batch < self.small_batch
         # An inner schedule of the same batches has warned already.
-        warned = any(self._inner_of_same_batches()) or is_restored()
-        if self.large_batch < self.small_batch and not warned:
+        if swapped and not any(self._inner_of_same_batches()) and not is_restored():
             warn_user(
                 f"`large_batch` is below `small_batch`. Received: small_batch={self.small_batch}, "
                 f"large_batch={self.large_batch}. `small_batch` is the one that the recipe was "
@@ -84,13 +84,12 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
             if rescaled and (inner.small_batch, inner.large_batch) == batches:
                 yield inner
 
-    @property
-    def _change(self) -> float | Fraction:
-        """What the rates or their pace are multiplied by."""
-        raise NotImplementedError
+    def _change_once(self, done: str, change: float | Fraction) -> None:
+        """Keeps what the rates or their pace are multiplied by, for which 1 is no change.
 
-    def _refuse_twice(self, done: str) -> None:
-        """Raises if an inner schedule of the same class makes the same change already."""
+        Raises if an inner schedule of the same class and batches makes a change already.
+        """
+        self._change = change
         for inner in self._inner_of_same_batches():
             alike = isinstance(inner, type(self)) or isinstance(self, type(inner))
             if alike and inner._change != 1 and self._change != 1:

@@ -1,5 +1,6 @@
 """What a plan hands to `fit`, and what it says of the data and callbacks beside it."""
 
+import importlib.util
 import warnings
 
 import keras
@@ -30,20 +31,29 @@ class Batches(keras.utils.PyDataset):
 
 
 class Stream(keras.utils.PyDataset):
-    """A data set that does not know its length."""
+    """A data set that says its length in Keras's newer way, None where it has no end."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
 
     @property
     def num_batches(self):
-        return None
+        return self.count
 
 
 def data_sets(batches):
     """A data set of so many batches, of each kind that `fit` takes and that is installed."""
     yield Batches(batches)
-    tf = pytest.importorskip("tensorflow")
-    yield tf.data.Dataset.range(batches * 2).batch(2)
-    torch = pytest.importorskip("torch")
-    yield torch.utils.data.DataLoader(torch.arange(batches * 2), batch_size=2)
+    yield Stream(batches)
+    if importlib.util.find_spec("tensorflow"):
+        import tensorflow as tf
+
+        yield tf.data.Dataset.range(batches * 2).batch(2)
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        yield torch.utils.data.DataLoader(torch.arange(batches * 2), batch_size=2)
 
 
 def test_the_dictionary():
@@ -80,7 +90,7 @@ def test_data_sets_have_their_own_batch_size():
 
 
 def test_data_sets_without_a_length():
-    for data in (Stream(), (x for x in X)):
+    for data in (Stream(None), (x for x in X)):
         assert set(PLAN.fit_arguments(data)) == {"epochs", "callbacks"}
 
 
@@ -94,7 +104,7 @@ def test_cures():
             PLAN.fit_arguments(data)
 
 
-@pytest.mark.parametrize("x", ["train", 50_000, [[0.0], [1.0]], {"a": "train"}])
+@pytest.mark.parametrize("x", ["train", 50_000, np.float32(1), [[0.0], [1.0]], {"a": "train"}])
 def test_what_is_no_data(x):
     message = r"`x` must be what `fit` trains on: arrays, or a data set.*Received: x=.*np\.asarray"
     with pytest.raises(ValueError, match=message):

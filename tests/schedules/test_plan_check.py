@@ -175,7 +175,9 @@ def test_steps_that_keras_reports_in_another_order():
         check.on_epoch_end(0)  # warnings are errors here
 
 
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="it refuses steps_per_execution")
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras refuses steps_per_execution on torch"
+)
 @pytest.mark.parametrize("steps", [2, 3])
 def test_several_steps_an_execution(steps):
     made = model(steps_per_execution=steps)
@@ -221,7 +223,9 @@ def test_bad_arguments():
         PLAN.callback(check_epochs="no")
 
 
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="it refuses steps_per_execution")
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras refuses steps_per_execution on torch"
+)
 @pytest.mark.parametrize(("steps", "warns"), [(2, False), (3, True)])
 def test_executions_that_make_more_steps_than_fit_was_told(steps, warns):
     """Keras makes whole executions of `steps_per_epoch` steps: two of 3 where 4 were asked for."""
