@@ -113,6 +113,16 @@ def is_arrays(x: Any) -> bool:
     return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)
 
 
+def number_of_batches(data: Any) -> int | None:
+    """The number of batches of a data set, if it knows that."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches
+    try:
+        return len(data)
+    except TypeError:  # unknown or infinite
+        return None
+
+
 def on_host(leaf: Any) -> Any:
     """Tensors as arrays, to be cut on the host; what is read piece by piece stays as it is."""
     return ops.convert_to_numpy(leaf) if ops.is_tensor(leaf) else leaf

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_bigbatch._arguments import shown
-from keras_bigbatch._measuring.batches import is_arrays
+from keras_bigbatch._measuring.batches import is_arrays, number_of_batches
 from keras_bigbatch._user_warnings import warn_user
 
 if TYPE_CHECKING:
@@ -52,23 +52,13 @@ def _check_batches(plan: Plan, data: Any) -> None:
     iterable = hasattr(data, "__iter__") and not isinstance(data, str | bytes | list | tuple | dict)
     if not (iterable or isinstance(data, keras.utils.PyDataset)):
         raise _no_data(data)
-    batches = _length(data)
+    batches = number_of_batches(data)
     if batches not in (None, plan.steps_per_epoch):
         raise ValueError(
             "`x` must have as many batches as the plan has steps in an epoch. Received: a data set "
             f"of {batches}, a plan of {plan.steps_per_epoch}. {cure(plan, batches)} If `fit` takes "
             "an epoch out of it by `steps_per_epoch`, leave `x` out."
         )
-
-
-def _length(data: Any) -> int | None:
-    """The batches of a data set, None if it has no end or does not know."""
-    if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches  # as Keras asks it
-    try:
-        return len(data)
-    except TypeError:
-        return None
 
 
 def cure(plan: Plan, steps: int) -> str:

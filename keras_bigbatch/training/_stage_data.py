@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_bigbatch._measuring.batches import number_of_batches
 from keras_bigbatch.training._batch_stage import BatchStage
 
 _FUNCTION = (
@@ -98,7 +99,7 @@ class StageData:
             # Keras warns of `shuffle`, which is its default, where it has no effect.
             shuffle = self._shuffle if isinstance(data, keras.utils.PyDataset) else False
             arguments = {"x": data, "shuffle": shuffle}
-            length = _length(data)
+            length = number_of_batches(data)
         elif self._seed is not None:
             data = _SeededBatches(self._arrays, self._samples, stage.batch, self._seed)
             arguments, length = {"x": data, "shuffle": False}, len(data)
@@ -153,16 +154,6 @@ class _SeededBatches(keras.utils.PyDataset):
         return keras.utils.pack_x_y_sample_weight(
             *(keras.tree.map_structure(part, array) for array in self._arrays)
         )
-
-
-def _length(data: Any) -> int | None:
-    """The number of batches of a data set, if it knows that."""
-    if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches
-    try:
-        return len(data)
-    except TypeError:  # unknown or infinite
-        return None
 
 
 def _as_numpy(array: Any) -> Any:
