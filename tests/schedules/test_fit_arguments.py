@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_bigbatch.schedules import LearningRateScaler, Regime
+from tests.user_warnings import recorded
 
 REGIME = Regime(128, 100, 50_000, {0: 0.1, 50: 0.01, 75: 0.001})
 PLAN = REGIME.at(4096)
@@ -125,8 +126,7 @@ def test_what_is_no_callback(callback, message):
 
 
 def said(plan, callback):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with recorded() as caught:
         plan.fit_arguments(callbacks=[callback])
     assert all(each.filename == __file__ for each in caught)
     return [str(each.message) for each in caught]

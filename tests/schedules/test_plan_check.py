@@ -1,7 +1,5 @@
 """A `fit` that is not the plan's raises before its first update."""
 
-import warnings
-
 import keras
 import numpy as np
 import pytest
@@ -9,6 +7,7 @@ import pytest
 import keras_bigbatch as kbb
 from keras_bigbatch import GhostBatchNormalization, Regime
 from keras_bigbatch._backend import active
+from tests.user_warnings import recorded
 
 REGIME = Regime(batch=10, epochs=4, examples=100, learning_rate={0: 0.1, 2: 0.01})
 PLAN = REGIME.at(batch=25, stretch=1)  # 4 steps in each of 4 epochs
@@ -152,8 +151,7 @@ def batches(size):
 def test_steps_that_fit_does_not_know_are_counted(size, warns):
     plan = Regime(10, 1, 100, 0.1).at(25, stretch=1)
     made = model(plan)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with recorded() as caught:
         made.fit(batches(size), verbose=0, **plan.fit_arguments(batches(size)))
     ours = [each for each in caught if "in its first epoch" in str(each.message)]
     assert len(ours) == warns
@@ -199,8 +197,7 @@ def test_one_device_does_not_divide_a_batch():
 def test_a_ghost_batch_that_is_the_batch(virtual_batch, warns):
     norm = GhostBatchNormalization(virtual_batch)
     made = model(norm=norm)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with recorded() as caught:
         made.fit(X, Y, verbose=0, **PLAN.fit_arguments(X))
     ours = [each for each in caught if "is not smaller than the batch of 25" in str(each.message)]
     assert len(ours) == warns
@@ -232,8 +229,7 @@ def test_executions_that_make_more_steps_than_fit_was_told(steps, warns):
     tf = pytest.importorskip("tensorflow")
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(25).repeat()
     made = model(steps_per_execution=steps)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with recorded() as caught:
         made.fit(data, steps_per_epoch=4, verbose=0, **PLAN.fit_arguments(data))
     assert (updates(made) > PLAN.updates) == warns
     ours = [str(each.message) for each in caught if "in its first epoch" in str(each.message)]
@@ -244,8 +240,7 @@ def test_executions_that_make_more_steps_than_fit_was_told(steps, warns):
 def test_a_rate_that_was_left_a_number_warns():
     made = model()
     made.compile(keras.optimizers.SGD(0.25), "mse", jit_compile=False)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with recorded() as caught:
         made.fit(X, Y, verbose=0, **PLAN.fit_arguments(X))
     (said,) = [each for each in caught if "is the number 0.25 and not" in str(each.message)]
     assert said.filename == __file__

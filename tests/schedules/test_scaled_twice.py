@@ -6,6 +6,7 @@ import keras
 import pytest
 
 from keras_bigbatch.schedules import LearningRateScaler, Regime, RegimeStretch, scale_learning_rate
+from tests.user_warnings import recorded
 
 PLAN = Regime(128, 10, 50_000, {0: 0.1, 5: 0.01}).at(1024, stretch=2)
 
@@ -73,8 +74,7 @@ def test_a_regime_of_a_scaled_rate():
     ],
 )
 def test_batches_in_the_wrong_order_warn_once_at_the_users_line(make):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with recorded() as caught:
         make()
     (warning,) = caught
     assert "`large_batch` is below `small_batch`" in str(warning.message)
