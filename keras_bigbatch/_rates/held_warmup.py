@@ -1,13 +1,14 @@
 """A schedule at another pace, whose warm-up keeps its number of updates."""
 
 from fractions import Fraction
+from typing import Any
 
 import keras
 
 from keras_bigbatch._rates.learning_rates import LearningRate
 
 
-def with_warmup_held(learning_rate: LearningRate, pace: Fraction) -> LearningRate:
+def with_warmup_held(learning_rate: Any, pace: Fraction) -> LearningRate:
     """The same `CosineDecay` with as many updates of warm-up, and `pace` times as many in all.
 
     Args:

@@ -175,9 +175,7 @@ class BatchMove:
         for name in _CLIPPING:
             value = recipe.config.get(name)
             if value:
-                yield Change(
-                    name, value, value, "left: no rule; a mean over more samples is smaller"
-                )
+                yield Change(name, value, value, "left: no rule; a mean over more is smaller")
 
     def _no_rule(self, recipe: OptimizerRecipe) -> ValueError:
         name, source = recipe.kind.__name__, batch_rule(recipe.kind).source

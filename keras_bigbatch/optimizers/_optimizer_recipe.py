@@ -39,7 +39,7 @@ class OptimizerRecipe:
         exclusions: What `exclude_from_weight_decay` was told, which a config leaves out.
     """
 
-    kind: type
+    kind: Any
     config: Mapping[str, Any]
     learning_rate: Any = None
     parts: tuple[OptimizerRecipe, ...] = ()
@@ -71,11 +71,9 @@ class OptimizerRecipe:
         if self.patterns:
             # Several patterns may share an optimizer.
             made = [part.make(changed) for part in self.parts]
-            patterns = {
-                pattern: made[part] for pattern, part in self.patterns if pattern is not None
-            }
-            default = next(made[part] for pattern, part in self.patterns if pattern is None)
-            return self.kind(keras.optimizers.OptimizerMap(default, patterns), **self.config)
+            held = {pattern: made[part] for pattern, part in self.patterns}
+            default = held.pop(None)
+            return self.kind(keras.optimizers.OptimizerMap(default, held), **self.config)
         if self.parts:
             return self.kind(self.parts[0].make(changed), **self.config)
         optimizer = self.kind.from_config({**self.config, **changed(self)})

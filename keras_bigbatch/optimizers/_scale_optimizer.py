@@ -91,11 +91,9 @@ def scale_optimizer(
     samples = "It counts the samples of one optimizer update."
     small = positive_integer("small_batch", small_batch, samples)
     large = positive_integer("large_batch", large_batch, samples)
-    pace = Fraction(1)
-    if stretch is not None:
-        hint = "It multiplies the epochs; None keeps the number of updates."
-        stretch = positive_number("stretch", stretch, hint)
-        pace = plain_fraction(stretch) * small / large
+    hint = "It multiplies the epochs; None keeps the number of updates."
+    times = large / small if stretch is None else positive_number("stretch", stretch, hint)
+    pace = Fraction(1) if stretch is None else plain_fraction(times) * small / large
     recipe = recipe_of(optimizer)
     move = checked_move(recipe, small, large, pace, rule, betas, decay, accumulation_steps)
     one_of("schedule_warmup", schedule_warmup, get_args(ScheduleWarmup))
@@ -108,7 +106,7 @@ def scale_optimizer(
         if schedule_warmup == "updates":
             rate = with_warmup_held(rate, pace)
         elif pace != 1:
-            rate = RegimeStretch(rate, small, large, stretch)
+            rate = RegimeStretch(rate, small, large, times)
         return LearningRateScaler(
             rate, small, large, own_rule, accumulation_steps=accumulation_steps
         )
