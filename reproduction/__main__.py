@@ -30,6 +30,7 @@ COMMANDS = {
     "demo": ("demo", "the five arms of the method on one data set: Table 1's row, measured here"),
     "methods": ("methods", "thirteen methods for large batches, each at its best rate"),
     "minima": ("minima", "sharpness and more, where the demo's trainings end"),
+    "recipes": ("moves.command", "whole recipes of AdamW and SGD moved to a large batch"),
     "table1": ("experiments", "a row of Table 1 of Hoffer et al."),
     "table2": ("experiments", "a row of Table 2 of Hoffer et al.: AlexNet on ImageNet"),
     "figure": ("experiments", "a figure of one of the papers"),
@@ -60,13 +61,19 @@ def parse(words):
         name: added.add_parser(name, help=text, description=text)
         for name, (_, text) in COMMANDS.items()
     }
-    for name in ("demo", "methods", "minima", "table1", "table2", "figure"):
+    for name in ("demo", "methods", "minima", "recipes", "table1", "table2", "figure"):
         _add_common(commands[name])
     _add_demo(commands["demo"])
     _add(
         commands["methods"],
         ("--collapse", None, None, "in place of the table: what LARS does at a constant rate"),
     )
+    _add(
+        commands["recipes"],
+        ("--dataset", ("mnist1d", "digits"), None, "default: mnist1d"),
+        ("--groups", str, "GROUP...", "of the criteria's arms; default: all"),
+    )
+    commands["recipes"].set_defaults(dataset="mnist1d")
     commands["table1"].add_argument("name", metavar="ROW", help="the network's name")
     commands["table2"].add_argument("name", metavar="ROW", nargs="?", default="AlexNet")
     commands["figure"].add_argument("name", metavar="NAME")
