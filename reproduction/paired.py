@@ -1,5 +1,6 @@
-"""Differences in pairs, a number a seed: intervals, a permutation test and equivalence."""
+"""A number a seed, such as a difference in pairs: intervals, permutation test, equivalence."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -11,35 +12,35 @@ from reproduction.statistics import by_arm
 
 
 @dataclass(frozen=True)
-class Paired:
-    """What the seeds say of a difference.
+class OverSeeds:
+    """What the seeds say of a number, which is a difference if 0 has a meaning.
 
     The seeds are a sample of weights and orders; the test set is the same for all. So an interval
     says what other seeds would give, scored on this test set.
 
     Args:
-        differences: One a seed, two seeds or more.
+        values: One a seed, two seeds or more.
     """
 
-    differences: tuple[float, ...]
+    values: tuple[float, ...]
 
     @property
     def mean(self):
         """Over the seeds."""
-        return fmean(self.differences)
+        return fmean(self.values)
 
     def interval(self, confidence=0.95):
         """Student's interval of the mean."""
-        count = len(self.differences)
+        count = len(self.values)
         reach = stats.t.ppf((1 + confidence) / 2, count - 1)
-        half = float(reach) * stdev(self.differences) / math.sqrt(count)
+        half = float(reach) * stdev(self.values) / math.sqrt(count)
         return self.mean - half, self.mean + half
 
     @property
     def permutation_p(self):
         """The share of all signs of the differences with a mean at least as far from 0."""
-        values = np.array(self.differences)
-        signs = 1 - 2 * (np.arange(2 ** len(values))[:, None] >> np.arange(len(values)) & 1)
+        values = np.array(self.values)
+        signs = np.array(list(itertools.product((1, -1), repeat=len(values))))
         means = np.abs(signs @ values)
         # What is equal but for the rounding counts.
         return float(np.mean(means >= means[0] * (1 - 1e-12)))
@@ -82,4 +83,4 @@ def contrast(results, better, than):
         [fmean(each) for each in zip(*map(scores.get, arms), strict=True)]
         for arms in (better, than)
     ]
-    return Paired(tuple(100 * (a - b) for a, b in zip(*means, strict=True)))
+    return OverSeeds(tuple(100 * (a - b) for a, b in zip(*means, strict=True)))
