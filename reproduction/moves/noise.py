@@ -12,37 +12,49 @@ from reproduction.runs import Case, six_digits
 CHUNK = 50  # samples whose gradients are kept at a time
 
 
-def moments(model, x, y):
-    """The mean and the variance over the samples of each weight's gradient, one array a weight.
+class GradientMoments:
+    """The mean and the variance over the samples of each weight's gradient.
 
     In inference mode: with stored statistics a sample's gradient is its own.
 
     Args:
         model: A compiled model, on JAX.
-        x: The samples.
-        y: Their classes.
     """
-    weights = [variable.value for variable in model.trainable_variables]
-    state = [variable.value for variable in model.non_trainable_variables]
 
-    def loss_of(weights, x, y):
-        outputs, _ = model.stateless_call(weights, state, x[None], training=False)
-        return model.loss(y[None], outputs)
+    def __init__(self, model):
+        self.model = model
 
-    @jax.jit
-    def sums(x, y):
-        gradients = jax.vmap(jax.grad(loss_of), (None, 0, 0))(weights, x, y)
-        return [(jnp.sum(each, 0), jnp.sum(each**2, 0)) for each in gradients]
+        def loss_of(weights, state, x, y):
+            outputs, _ = model.stateless_call(weights, state, x[None], training=False)
+            return model.loss(y[None], outputs)
 
-    total = [(0.0, 0.0)] * len(weights)
-    for start in range(0, len(x), CHUNK):
-        found = sums(x[start : start + CHUNK], y[start : start + CHUNK])
-        total = [
-            (a + np.asarray(b, "float64"), c + np.asarray(d, "float64"))
-            for (a, c), (b, d) in zip(total, found, strict=True)
-        ]
-    means = [a / len(x) for a, _ in total]
-    return means, [b / len(x) - mean**2 for mean, (_, b) in zip(means, total, strict=True)]
+        @jax.jit
+        def sums(weights, state, x, y):
+            each_sample = jax.vmap(jax.grad(loss_of), (None, None, 0, 0))
+            gradients = each_sample(weights, state, x, y)
+            return [(jnp.sum(each, 0), jnp.sum(each**2, 0)) for each in gradients]
+
+        self._sums = sums
+
+    def __call__(self, x, y):
+        """Two lists with an array a weight: means and variances.
+
+        Args:
+            x: The samples.
+            y: Their classes.
+        """
+        weights = [variable.value for variable in self.model.trainable_variables]
+        state = [variable.value for variable in self.model.non_trainable_variables]
+        total = [(0.0, 0.0)] * len(weights)
+        for start in range(0, len(x), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            found = self._sums(weights, state, x[chunk], y[chunk])
+            total = [
+                (a + np.asarray(b, "float64"), c + np.asarray(d, "float64"))
+                for (a, c), (b, d) in zip(total, found, strict=True)
+            ]
+        means = [a / len(x) for a, _ in total]
+        return means, [b / len(x) - mean**2 for mean, (_, b) in zip(means, total, strict=True)]
 
 
 def noise_scale(means, variances, preconditioner):
@@ -76,17 +88,16 @@ class NoiseAlong(keras.callbacks.Callback):
     def __init__(self, data, updates):
         super().__init__()
         self.data, self.updates = data, updates
-        self.found = []
-
-    def on_train_begin(self, logs=None):  # noqa: ARG002
-        self.done = 0
+        self.moments = None
+        self.found, self.done = [], 0
 
     def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
         self.done += 1
         if self.done not in self.updates:
             return
         model = self.model  # which brings the weights up to date, on JAX
-        means, variances = moments(model, self.data.x_train, self.data.y_train)
+        self.moments = self.moments or GradientMoments(model)
+        means, variances = self.moments(self.data.x_train, self.data.y_train)
         adam = preconditioner(model.optimizer)
         plain = [np.ones_like(each) for each in adam]
         self.found.append(
