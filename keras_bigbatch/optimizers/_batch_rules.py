@@ -4,10 +4,8 @@ The moments are those of a noisy trajectory, deviation and drift, against the sm
 samples: `docs/evidence/moments.md`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
-
-import keras
 
 from keras_bigbatch._rates.scale_learning_rate import RuleName
 from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
@@ -69,6 +67,7 @@ _TABLE: dict[str, BatchRule] = {
     "Adafactor": BatchRule(None, "its rate and its betas follow the count of updates"),
     "ScheduleFreeAdamW": BatchRule(None, "its averages follow the count of updates"),
 }
+_UNKNOWN = BatchRule(None, "nobody here knows the class")
 _LAYERWISE = BatchRule(
     "none",
     "its steps are relative to the weights, whatever the gradients' noise is",
@@ -85,16 +84,16 @@ def batch_rule(kind: type[Any]) -> BatchRule:
     """
     if issubclass(kind, LayerwiseOptimizer):
         return _LAYERWISE
+    if _is_keras(kind):
+        # Not the class itself, since torch's is another of the same name.
+        return _TABLE.get(kind.__name__, _UNKNOWN)
     for base in kind.__mro__:
         rule = _TABLE.get(base.__name__)
-        if rule is not None and getattr(keras.optimizers, base.__name__, None) is base:
-            if base is kind:
-                return rule
-            return BatchRule(
-                None,
-                f"it is a {base.__name__} of somebody's own",
-                betas=rule.betas,
-                epsilon=rule.epsilon,
-                accumulator=rule.accumulator,
-            )
-    return BatchRule(None, "nobody here knows the class")
+        if rule is not None and _is_keras(base):
+            source = f"it is somebody's own subclass of {base.__name__}"
+            return replace(rule, rate=None, source=source, allowed=())
+    return _UNKNOWN
+
+
+def _is_keras(kind: type[Any]) -> bool:
+    return kind.__module__.partition(".")[0] == "keras"
