@@ -138,3 +138,28 @@ def variable_index(optimizer: Any, variable: Any) -> int:
 def uses_weight_decay(optimizer: Any, variable: Any) -> bool:
     """Whether `exclude_from_weight_decay` has left the variable in: `_use_weight_decay`."""
     return bool(optimizer._use_weight_decay(variable))
+
+
+def decay_exclusions(optimizer: Any) -> tuple[frozenset[Any], Any] | None:
+    """What `exclude_from_weight_decay` was told: `_exclude_from_weight_decay` and its pattern.
+
+    The keys of variables, which live as long as their model, and a pattern for names; None if it
+    was not called. No config has them.
+    """
+    keys = getattr(optimizer, "_exclude_from_weight_decay", None)
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    return None if keys is None else (frozenset(keys), pattern)
+
+
+def set_decay_exclusions(optimizer: Any, exclusions: tuple[frozenset[Any], Any] | None) -> None:
+    """Tells a new optimizer what `decay_exclusions` found in another."""
+    if exclusions is not None:
+        optimizer.exclude_from_weight_decay()
+        keys, pattern = exclusions
+        optimizer._exclude_from_weight_decay = set(keys)
+        optimizer._exclude_from_weight_decay_pattern = pattern
+
+
+def optimizer_map(optimizer: Any) -> Any:
+    """Which of a `MultiOptimizer`'s parts a variable has: `MultiOptimizer._optimizer_map`."""
+    return optimizer._optimizer_map

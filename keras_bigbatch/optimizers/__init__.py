@@ -1,4 +1,4 @@
-"""Optimizers that give every layer its own rate, and clipping for the first updates."""
+"""Optimizers for large batches: a recipe moved to one, layer-wise rates, clipping at first."""
 
 from keras_bigbatch.optimizers._cblr import CBLR
 from keras_bigbatch.optimizers._clip_first_updates import ClipFirstUpdates
@@ -6,5 +6,14 @@ from keras_bigbatch.optimizers._lars import LARS
 from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
 from keras_bigbatch.optimizers._mclr import MCLR
 from keras_bigbatch.optimizers._percent_delta import PercentDelta
+from keras_bigbatch.optimizers._scale_optimizer import scale_optimizer
 
-__all__ = ["CBLR", "ClipFirstUpdates", "LARS", "LayerwiseOptimizer", "MCLR", "PercentDelta"]
+__all__ = [
+    "CBLR",
+    "ClipFirstUpdates",
+    "LARS",
+    "LayerwiseOptimizer",
+    "MCLR",
+    "PercentDelta",
+    "scale_optimizer",
+]

@@ -8,8 +8,8 @@ from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import positive_integer, positive_number
-from keras_bigbatch._learning_rates import OptimizerLearningRate
 from keras_bigbatch._private_api import replace_clipping
+from keras_bigbatch._rates.learning_rates import OptimizerLearningRate
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch._updates import inner_optimizer

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_bigbatch._learning_rates import OptimizerLearningRate
+from keras_bigbatch._rates.learning_rates import OptimizerLearningRate
 from keras_bigbatch._user_warnings import is_restored, warn_user
 
 # Without decay, weights that grow by e in fewer updates than these break a training down.

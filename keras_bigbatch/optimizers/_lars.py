@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import one_of
-from keras_bigbatch._learning_rates import OptimizerLearningRate
+from keras_bigbatch._rates.learning_rates import OptimizerLearningRate
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer, size_over_slope

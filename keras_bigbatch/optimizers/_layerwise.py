@@ -10,8 +10,8 @@ from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import boolean, patterns, positive_number
-from keras_bigbatch._learning_rates import OptimizerLearningRate
 from keras_bigbatch._private_api import uses_weight_decay, variable_index
+from keras_bigbatch._rates.learning_rates import OptimizerLearningRate
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch.optimizers._growth import warn_of_growth
 from keras_bigbatch.optimizers._zero_start import warn_of_zero_start

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_bigbatch._arguments import boolean, positive_number
+from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler, Warmup
+from keras_bigbatch._rates.rescaled_schedule import plain_fraction
+from keras_bigbatch._rates.scale_learning_rate import Rule
 from keras_bigbatch.schedules._fit_arguments import check_length, sets_rate, warn_of_callbacks
-from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler, Warmup
 from keras_bigbatch.schedules._plan_check import PlanCheck
 from keras_bigbatch.schedules._plan_table import plan_table
-from keras_bigbatch.schedules._rescaled_schedule import plain_fraction
-from keras_bigbatch.schedules._scale_learning_rate import Rule
 
 if TYPE_CHECKING:
     from keras_bigbatch.schedules._regime import Regime

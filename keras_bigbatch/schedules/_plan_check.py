@@ -11,11 +11,11 @@ import keras
 
 from keras_bigbatch._backend import active
 from keras_bigbatch._private_api import learning_rate_source, step_counter
+from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler
 from keras_bigbatch._updates import inner_optimizer, steps_an_update
 from keras_bigbatch._user_warnings import warn_user
 from keras_bigbatch._virtual_batch import check_batch
 from keras_bigbatch.schedules._fit_arguments import cure
-from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler
 
 if TYPE_CHECKING:
     from keras_bigbatch.schedules._plan import Plan

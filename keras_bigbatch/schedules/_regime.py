@@ -9,18 +9,18 @@ from typing import Any
 import keras
 
 from keras_bigbatch._arguments import boolean, positive_integer, positive_number
-from keras_bigbatch._learning_rates import (
+from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler, Warmup
+from keras_bigbatch._rates.learning_rates import (
     LearningRate,
     LearningRateSchedule,
     checked_learning_rate,
     learning_rate_key,
 )
-from keras_bigbatch.schedules._learning_rate_scaler import LearningRateScaler, Warmup
+from keras_bigbatch._rates.regime_stretch import RegimeStretch
+from keras_bigbatch._rates.rescaled_schedule import plain_fraction
+from keras_bigbatch._rates.scale_learning_rate import Rule
 from keras_bigbatch.schedules._plan import Plan, planned_epochs, planned_pace
 from keras_bigbatch.schedules._rates_by_epoch import RatesByEpoch
-from keras_bigbatch.schedules._regime_stretch import RegimeStretch
-from keras_bigbatch.schedules._rescaled_schedule import plain_fraction
-from keras_bigbatch.schedules._scale_learning_rate import Rule
 
 
 @dataclass(frozen=True)

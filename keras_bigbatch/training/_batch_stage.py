@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from keras_bigbatch._arguments import positive_integer
-from keras_bigbatch._learning_rates import LearningRate, checked_learning_rate
+from keras_bigbatch._rates.learning_rates import LearningRate, checked_learning_rate
 
 
 @dataclass(frozen=True)

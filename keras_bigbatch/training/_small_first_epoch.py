@@ -1,7 +1,7 @@
 """The stages of a training whose first epoch has a small batch and a small rate."""
 
 from keras_bigbatch._arguments import positive_integer
-from keras_bigbatch._learning_rates import LearningRate
+from keras_bigbatch._rates.learning_rates import LearningRate
 from keras_bigbatch.training._batch_stage import BatchStage
 from keras_bigbatch.training._warm_start import warm_start
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_bigbatch import _private_api
-from keras_bigbatch._learning_rates import (
+from keras_bigbatch._rates.learning_rates import (
     LearningRate,
     LearningRateSchedule,
     deserialize_learning_rate,

@@ -1,6 +1,6 @@
 """The stages of a training that is warm-started with a small batch."""
 
-from keras_bigbatch._learning_rates import LearningRate
+from keras_bigbatch._rates.learning_rates import LearningRate
 from keras_bigbatch.training._batch_stage import BatchStage
 
 

@@ -7,11 +7,11 @@ import keras
 from keras import ops
 
 from keras_bigbatch._arguments import one_of, positive_integer
-from keras_bigbatch._learning_rates import LearningRate, rate_at, rate_dtype
+from keras_bigbatch._rates.learning_rates import LearningRate, rate_at, rate_dtype
+from keras_bigbatch._rates.rescaled_schedule import RescaledSchedule
+from keras_bigbatch._rates.scale_learning_rate import Rule, scale_learning_rate
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch.schedules._rescaled_schedule import RescaledSchedule
-from keras_bigbatch.schedules._scale_learning_rate import Rule, scale_learning_rate
 
 Warmup: TypeAlias = Literal["gradual", "legw"]
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_bigbatch._arguments import positive_integer
-from keras_bigbatch._learning_rates import (
+from keras_bigbatch._rates.learning_rates import (
     LearningRate,
     LearningRateSchedule,
     checked_learning_rate,

@@ -7,10 +7,10 @@ import keras
 from keras import ops
 
 from keras_bigbatch._arguments import positive_number
-from keras_bigbatch._learning_rates import LearningRate, rate_at, rate_dtype
+from keras_bigbatch._rates.learning_rates import LearningRate, rate_at, rate_dtype
+from keras_bigbatch._rates.rescaled_schedule import RescaledSchedule, plain_fraction
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
-from keras_bigbatch.schedules._rescaled_schedule import RescaledSchedule, plain_fraction
 
 
 @serializable

@@ -1,0 +1,151 @@
+"""A new optimizer for a larger batch: all of a recipe that depends on the batch, moved."""
+
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias, get_args
+
+import keras
+
+from keras_bigbatch._arguments import one_of, positive_integer, positive_number
+from keras_bigbatch._rates.held_warmup import with_warmup_held
+from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler
+from keras_bigbatch._rates.learning_rates import (
+    LearningRate,
+    LearningRateSchedule,
+    checked_learning_rate,
+)
+from keras_bigbatch._rates.regime_stretch import RegimeStretch
+from keras_bigbatch._rates.rescaled_schedule import plain_fraction
+from keras_bigbatch._rates.scale_learning_rate import Rule, scale_learning_rate
+from keras_bigbatch.optimizers._batch_move import BatchMove, Decay
+from keras_bigbatch.optimizers._batch_rules import Betas
+from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe, recipe_of
+
+# What the warm-up of a schedule keeps its length in.
+ScheduleWarmup: TypeAlias = Literal["samples", "updates"]
+
+
+def scale_optimizer(
+    optimizer: keras.optimizers.Optimizer,
+    small_batch: int,
+    large_batch: int,
+    rule: Rule | None = None,
+    stretch: float | None = None,
+    betas: Betas | None = None,
+    decay: Decay = "samples",
+    accumulation_steps: int = 1,
+    schedule_warmup: ScheduleWarmup = "samples",
+) -> keras.optimizers.Optimizer:
+    """Returns a new optimizer of the same class for a large batch, from one tuned at a small batch.
+
+    Use it where the sizes of a training are your own business; with them, `Regime(optimizer=)`
+    makes the same optimizer, counts exactly and prints what it changed. With `k = large_batch /
+    small_batch` and the rate times `f`:
+
+    | | is | for |
+    |---|---|---|
+    | rate | `* sqrt(k)` | Adam, AdamW, Nadam, RMSprop, Lamb, SGD (`"linear"` if you say so) |
+    | | left | Adagrad; LARS and its kin |
+    | | refused without a `rule` | Lion, Adamax, Adadelta, Ftrl, Muon, Adafactor, other classes |
+    | betas, rho | left | Adam's family |
+    | | `** k` | RMSprop; all with `betas="samples"` |
+    | epsilon | `/ sqrt(k)` | Adam, AdamW, Nadam, Lamb, which add it to a root |
+    | | `/ k`, `/ k**2` | RMSprop, Adagrad (its first accumulator too): inside the root |
+    | weight decay | `* k / f`; `"training"`: also `/ stretch` | decoupled: all but LARS and kin |
+    | EMA | momentum `** k` of micro-batches, overwritten `k` times as often | all |
+    | momentum, clipping | left | all |
+
+    Wrappers, as `LossScaleOptimizer`, are made anew around it. State does not come along.
+
+    Args:
+        optimizer: A Keras optimizer; it stays as it is. A schedule in it counts updates.
+        small_batch: Samples in one optimizer update of the recipe that was tuned.
+        large_batch: Samples in one optimizer update now, all micro-batches together.
+        rule: As for `scale_learning_rate`; None for the table's.
+        stretch: What the epochs are multiplied by, for schedules; None for as many updates.
+        betas: `"samples"` or `"keep"` for all; None for the table's.
+        decay: Whether a decay's time, `1 / (rate * decay)` updates, stays as many `"samples"` or
+            the same part of the `"training"`.
+        accumulation_steps: The new optimizer's `gradient_accumulation_steps`, or 1.
+        schedule_warmup: What the warm-up of a `CosineDecay` keeps its length in: `"samples"` as
+            the rest of the schedule, so that it never takes over the training; or `"updates"`.
+
+    Raises:
+        ValueError: If an argument is out of range, or the optimizer has no rule.
+
+    Warns where a rule is named that is not the optimizer's, or a beta falls below 0.1.
+
+    Example:
+
+    ```python
+    import keras, keras_bigbatch as kbb
+    small = keras.optimizers.AdamW(3e-4, weight_decay=0.05)
+    large = kbb.optimizers.scale_optimizer(small, small_batch=128, large_batch=1024)
+    print(float(large.learning_rate), large.weight_decay)  # both times sqrt(8)
+    ```
+
+    References:
+        - [Malladi et al., 2022](https://arxiv.org/abs/2205.10287), section 5
+        - [Wang and Aitchison, 2024](https://arxiv.org/abs/2405.13698); [Busbridge et al.,
+          2023](https://arxiv.org/abs/2307.13813)
+    """
+    samples = "It counts the samples of one optimizer update."
+    small = positive_integer("small_batch", small_batch, samples)
+    large = positive_integer("large_batch", large_batch, samples)
+    hint = "It multiplies the epochs; None keeps the number of updates."
+    times = large / small if stretch is None else positive_number("stretch", stretch, hint)
+    pace = Fraction(1) if stretch is None else plain_fraction(times) * small / large
+    recipe = recipe_of(optimizer)
+    move = checked_move(recipe, small, large, pace, rule, betas, decay, accumulation_steps)
+    one_of("schedule_warmup", schedule_warmup, get_args(ScheduleWarmup))
+
+    def moved_rate(each: OptimizerRecipe) -> LearningRate:
+        rate, own_rule = rate_in_updates(each), move.rule_of(each)
+        if not isinstance(rate, LearningRateSchedule):
+            # A number stays settable.
+            return scale_learning_rate(rate, small, large, own_rule)
+        if schedule_warmup == "updates":
+            rate = with_warmup_held(rate, pace)
+        elif pace != 1:
+            rate = RegimeStretch(rate, small, large, times)
+        return LearningRateScaler(
+            rate, small, large, own_rule, accumulation_steps=accumulation_steps
+        )
+
+    return recipe.make(lambda each: {**move.changed(each), "learning_rate": moved_rate(each)})
+
+
+def checked_move(
+    recipe: OptimizerRecipe,
+    small_batch: int,
+    large_batch: int,
+    pace: Fraction,
+    rule: Rule | None,
+    betas: Betas | None,
+    decay: Decay,
+    accumulation_steps: int,
+) -> BatchMove:
+    """The move of an optimizer from one batch to another; raises or warns where it has no rule."""
+    if betas is not None:
+        one_of("betas", betas, get_args(Betas), "Or None for what is best for the optimizer.")
+    one_of("decay", decay, get_args(Decay))
+    steps = positive_integer(
+        "accumulation_steps", accumulation_steps, "Micro-batches in one optimizer update."
+    )
+    move = BatchMove(small_batch, large_batch, pace, rule, betas, decay, steps)
+    move.check(recipe)
+    return move
+
+
+def rate_in_updates(recipe: OptimizerRecipe) -> LearningRate:
+    """The rate, checked, a schedule in updates where the optimizer calls it in micro-steps."""
+    rate: Any = recipe.learning_rate
+    if isinstance(rate, dict):
+        raise ValueError(
+            "The learning rate must be a number or a schedule, to be moved to another batch. "
+            f"Received: {recipe.kind.__name__} with a function. Write it as the `__call__` of a "
+            "`LearningRateSchedule`, or give a `Regime` its `learning_rate` beside the optimizer."
+        )
+    rate, steps = checked_learning_rate(rate), recipe.accumulation_steps
+    if steps > 1 and isinstance(rate, LearningRateSchedule):
+        return RegimeStretch(rate, 1, steps, 1.0)
+    return rate
