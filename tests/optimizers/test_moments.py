@@ -17,7 +17,7 @@ from reproduction import moments_rules
 from reproduction.moments_rules import Rule, moved
 from reproduction.trajectories import START, follow
 
-BATCH, UPDATES, NOISE, WEIGHTS = 4, 4096, 20.0, 8192
+BATCH, UPDATES, NOISE, WEIGHTS = 4, 4096, 20.0, 4096
 LOW, HIGH = 0.8, 1.25
 # By the optimizer, the rule that keeps the moments (None for the table's) and one that does not.
 CASES = {
@@ -102,7 +102,8 @@ def test_the_package_and_the_measurement_move_alike(name, betas):
     found = scale_optimizer(make(), BATCH, BATCH * 16, rule, betas=betas).get_config()
     rate = rule or {"Adagrad": "none"}.get(name, "square root")
     kept = "power" if betas == "samples" and name != "momentum" else "left"
-    expected = moved(make(), 16, Rule(rate, kept, "moved")).get_config()
+    decay = "moved" if name == "AdamW" else None
+    expected = moved(make(), 16, Rule(rate, kept, decay)).get_config()
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         if isinstance(value, float):
