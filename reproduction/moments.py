@@ -12,9 +12,9 @@ accumulators move with the square, or the sum of squares, that they stand beside
 
 Two levels of noise a sample count, 30 and 100: at the start the gradient noise scale, (noise /
 0.3)^2, is 10 000 and 111 000 samples, far above the largest batch of 256, which is what these rules
-are derived for. At 30 the mean gets to the minimum and the deviation settles; at 100 all is still
-a random walk. A third, 3, has a noise scale of 100 samples: it shows what happens beyond, and does
-not count.
+are derived for. At 30 the mean gets most of the way and the deviation settles; at 100 the adaptive
+optimizers get half of the way and their deviation still grows. A third, 3, has a noise scale of 100
+samples: it shows what happens beyond, and does not count.
 
 Criterion, written before the run with the seeds 10 to 14 (seed 0 chose the rates and the length):
 
@@ -24,6 +24,9 @@ Criterion, written before the run with the seeds 10 to 14 (seed 0 chose the rate
   with two standard errors: in doubt it does not.
 - A rule is the optimizer's if it does so at 4, 16 and 64.
 - A sixteenth of the training is reported and does not count: it shows the start.
+
+Result: every optimizer but Lion, Adadelta and Ftrl has a rule; these three have one up to k = 16
+(docs/evidence/moments.md). Four minutes of one core's time with JAX.
 """
 
 import time

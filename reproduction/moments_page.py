@@ -20,6 +20,7 @@ def page(content):
     kept = [pair for pair in everything(summary) if kept_at(summary, *pair)]
     missed = [pair for pair in everything(summary) if pair not in kept]
     machine, versions = content["hardware"], content["versions"]
+    cores = "one core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     seconds = sum(each["seconds"] for each in content["trainings"])
     answer = _markdown(
         kept,
@@ -50,8 +51,8 @@ def page(content):
             beyond,
             f"Means over the seeds {', '.join(map(str, content['seeds']))}; two standard errors "
             f"are at most {_largest_noise(summary, kept):.2f} in the first table. "
-            f"{len(content['trainings'])} runs, {seconds:,.0f} s in all, on {machine['cores']} "
-            f"cores of {machine['accelerator'] or machine['cpu']} with Keras {versions['keras']} "
+            f"{len(content['trainings'])} runs, {seconds:,.0f} s in all, on {cores} of "
+            f"{machine['accelerator'] or machine['cpu']} with Keras {versions['keras']} "
             f"and {versions['backend']} {versions[versions['backend']]}.",
             f"```sh\n{report.wrapped(content['command'])}\n```",
         ]

@@ -187,10 +187,11 @@ def draw(picture, summary, settings):
                 )
         axes.set(
             xscale="log",
-            xlabel="updates of the larger batch; circles k = 4, squares 16, triangles 64",
+            xlabel="updates of the larger batch",
         )
         axes.legend(frameon=False, fontsize=8, loc="upper right")
         tidy(axes)
     panels[0].set_ylabel("ratio of the deviations")
-    panels[0].set_title("kept from early on", fontsize=9)
-    panels[1].set_title("kept after a while", fontsize=9)
+    marks = "circles k = 4, squares 16, triangles 64"
+    panels[0].set_title(f"kept from early on; {marks}", fontsize=9)
+    panels[1].set_title("kept after a while; the same marks", fontsize=9)

@@ -17,12 +17,12 @@ from reproduction import moments_rules
 from reproduction.moments_rules import Rule, moved
 from reproduction.trajectories import START, follow
 
-BATCH, UPDATES, NOISE, WEIGHTS = 4, 4096, 20.0, 4096
+BATCH, UPDATES, NOISE, WEIGHTS = 4, 2048, 20.0, 8192
 LOW, HIGH = 0.8, 1.25
 # By the optimizer, the rule that keeps the moments (None for the table's) and one that does not.
 CASES = {
     "SGD": (lambda: optimizers.SGD(2.5e-4), "linear", "sqrt"),
-    "momentum": (lambda: optimizers.SGD(2.5e-5, momentum=0.9), "linear", "sqrt"),
+    "momentum": (lambda: optimizers.SGD(5e-5, momentum=0.8), "linear", "sqrt"),
     "Adam": (lambda: optimizers.Adam(1e-3), None, "linear"),
     "AdamW": (lambda: optimizers.AdamW(1e-3, weight_decay=0.5), None, "linear"),
     "Nadam": (lambda: optimizers.Nadam(1e-3), None, "linear"),
