@@ -27,15 +27,14 @@ class Regime:
     """A small-batch recipe: sizes in samples, lengths in epochs, rates by epoch or by update.
 
     Use it to find out what to type instead at a large batch: `regime.at(4096)` gives a `Plan` with
-    the epochs, the schedule and the optimizer, and `print(plan)` shows both recipes side by side.
-    `Regime.from_compiled` takes the optimizer from a compiled model.
+    the epochs, the schedule and the optimizer, and `print(plan)` shows both recipes. Of a model
+    that is compiled, `Regime.from_compiled` takes the optimizer.
 
-    It counts in optimizer updates, exactly, where "multiply the epochs by the ratio of the batches"
-    does not: 50 000 samples are 391 updates at batch 128 and 13 at 4096 (with partial batches), so
-    32 times the epochs are 6.4 % more updates than "the same number". Epoch `e` starts at update
-    `e * steps_per_epoch`, and that update has epoch e's rate already. (Keras's own
-    `PiecewiseConstantDecay` changes one update after its boundary.) A regime cannot be changed;
-    equal ones compare equal, schedules by class and config.
+    It counts in optimizer updates, exactly: 50 000 samples are 391 updates at batch 128 and 13 at
+    4096 (with partial batches), so 32 times the epochs are 6.4 % more updates than "the same
+    number". Epoch `e` starts at update `e * steps_per_epoch`, and that update has epoch e's rate
+    already. (Keras's own `PiecewiseConstantDecay` changes one update after its boundary.) A regime
+    cannot be changed; equal ones compare equal, schedules and optimizers by class and config.
 
     Args:
         batch: Samples in one optimizer update.
@@ -57,7 +56,7 @@ class Regime:
             the first at update 0. Empty if `learning_rate` is a schedule.
 
     Raises:
-        ValueError: If an argument is out of range, if there is neither rate nor optimizer, or the
+        ValueError: If an argument is out of range, there is neither rate nor optimizer, or the
             batch is larger than the data set.
 
     Example:
@@ -66,13 +65,8 @@ class Regime:
     import keras
     import keras_bigbatch as kbb
 
-    regime = kbb.Regime(
-        batch=128,
-        epochs=200,
-        examples=50_000,
-        learning_rate={0: 0.1, 81: 0.01, 122: 0.001},
-        optimizer=keras.optimizers.SGD(momentum=0.9, global_clipnorm=5.0),
-    )
+    sgd = keras.optimizers.SGD(momentum=0.9, global_clipnorm=5.0)
+    regime = kbb.Regime(128, 200, 50_000, {0: 0.1, 81: 0.01}, optimizer=sgd)
     plan = regime.at(batch=4096, warmup_epochs=5)
     print(plan)
     # model.compile(plan.optimizer(), loss)
