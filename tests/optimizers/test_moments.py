@@ -74,7 +74,7 @@ def test_the_rule_keeps_deviation_and_drift(small, right, name):
 
 
 @each_optimizer
-def test_a_wrong_rule_leaves_the_bounds_by_half(small, wrong, name):
+def test_a_wrong_rule_is_one_and_a_half_times_out_of_bounds(small, wrong, name):
     ratios = wrong[name]["deviation"] / small[name]["deviation"]
     assert ((ratios < low(name) / 1.5) | (ratios > HIGH * 1.5)).all(), ratios
 
