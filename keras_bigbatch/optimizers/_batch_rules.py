@@ -39,7 +39,6 @@ class BatchRule:
 
 
 _MALLADI = "Malladi et al. 2022"
-_NO_RULE = "no rule keeps a noisy trajectory's moments within 0.8 to 1.25"
 _ADAM = BatchRule("sqrt", _MALLADI, ("sqrt",), epsilon=0.5)
 
 # By the class's name: not every Keras has every class.
@@ -59,10 +58,24 @@ _TABLE: dict[str, BatchRule] = {
     "Adagrad": BatchRule(
         "none", "its sum of squares does the scaling", ("none",), epsilon=2.0, accumulator=2.0
     ),
-    "Lion": BatchRule(None, _NO_RULE),
-    "Adamax": BatchRule(None, _NO_RULE, epsilon=0.5),
-    "Adadelta": BatchRule(None, _NO_RULE),
-    "Ftrl": BatchRule(None, _NO_RULE),
+    "Adamax": BatchRule("sqrt", "it keeps a noisy trajectory's moments", ("sqrt",), epsilon=0.5),
+    "Lion": BatchRule(
+        None,
+        "rule='sqrt' keeps a noisy trajectory's moments up to 16 times the batch, 0.94 to 1.02 of "
+        "the small batch's, and not at 64 times, 0.64 to 0.97",
+    ),
+    "Adadelta": BatchRule(
+        None,
+        "rule='linear' keeps a noisy trajectory's moments up to 16 times the batch, 1.04 to 1.14 "
+        "of the small batch's, and not at 64 times, 1.08 to 1.31",
+        epsilon=1.0,
+    ),
+    "Ftrl": BatchRule(
+        None,
+        "rule='none' keeps a noisy trajectory's moments up to 16 times the batch, 0.86 to 0.92 of "
+        "the small batch's, and not at 64 times, 0.77 to 0.84",
+        accumulator=2.0,
+    ),
     "Muon": BatchRule(None, "nobody has published a rule that was tried"),
     "Adafactor": BatchRule(None, "its rate and its betas follow the count of updates"),
     "ScheduleFreeAdamW": BatchRule(None, "its averages follow the count of updates"),

@@ -20,6 +20,7 @@ MOVED = {
     "SGD": (ROOT, {}),
     "Adam": (ROOT, {"epsilon": 1e-7 / ROOT}),
     "AdamW": (ROOT, {"epsilon": 1e-7 / ROOT, "weight_decay": 0.004 * ROOT}),
+    "Adamax": (ROOT, {"epsilon": 1e-7 / ROOT}),
     "Nadam": (ROOT, {"epsilon": 1e-7 / ROOT}),
     "Lamb": (ROOT, {"epsilon": 1e-7 / ROOT}),
     "RMSprop": (ROOT, {"epsilon": 1e-7 / K, "rho": 0.9**K}),
@@ -32,9 +33,8 @@ MOVED = {
 # Refused; and what changes with a rule that doubles the rate.
 DOUBLED = {
     "Lion": {},
-    "Adamax": {"epsilon": 1e-7 / ROOT},
-    "Adadelta": {},
-    "Ftrl": {},
+    "Adadelta": {"epsilon": 1e-7 / K},
+    "Ftrl": {"initial_accumulator_value": 0.1 / K**2},
     "Muon": {"weight_decay": 0.004 * K / 2, "adam_weight_decay": 0.004 * K / 2},
     "Adafactor": {},
     "ScheduleFreeAdamW": {},
