@@ -26,8 +26,8 @@ def regime(optimizer=None, **changes):
 
 
 # Worked out by hand. 1024 is 8 times 128, and the root of 8 is 2.828427. 50 000 samples are 391 and
-# 49 updates, so that an update of the plan is worth 391 / 49 / stretch of the regime's; as a part of
-# the training, the decay's time has as many updates less.
+# 49 updates, so that an update of the plan is worth 391 / 49 / stretch of the regime's; as a part
+# of the training, the decay's time has as many updates less.
 HAND = {
     "learning_rate": 2.828427,
     "weight_decay": 0.1414214,
