@@ -4,7 +4,8 @@
 
 copies each folder's results, as JSON and CSV, and its picture to `docs/evidence`, and writes the
 tables and sentences anew between the pages' marks, from the JSON alone. Without folders it only
-writes the pages. So it is with `results/recipes/*`, the moved recipes, whose page is their own.
+writes the pages. The folder of `python -m reproduction moments`, and those of `recipes`, have a
+page of their own.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 # Not used, but Keras wants one that is installed, and reads it when it is imported.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-from reproduction import experiments, report
+from reproduction import experiments, moments_page, report
 from reproduction.criteria.reader import Criteria
 from reproduction.moves import report as moves_report
 
@@ -24,6 +25,7 @@ PAGES = Path(__file__).resolve().parent.parent / "docs" / "evidence"
 BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -->"
 # By the page's name, how the sources of its experiments begin.
 SOURCES = {"hoffer": ("Hoffer", "Our own"), "keskar": ("Keskar",), "gao-zhong": ("Gao",)}
+MOMENTS = "moments"
 
 
 def publish(folder):
@@ -41,6 +43,8 @@ def published():
     order = list(known)
     found = []
     for path in sorted(PAGES.glob("*/results.json")):
+        if path.parent.name == MOMENTS:
+            continue
         content = json.loads(path.read_text())
         found.append((path.parent.name, known[content["experiment"]], content))
     return sorted(found, key=lambda each: order.index(each[1].name))
@@ -93,6 +97,9 @@ def pages():
     texts |= {PAGES / f"{page}.md": sections(page).strip() for page in SOURCES}
     if moved := recipes():
         texts[PAGES / "recipes.md"] = moves_report.page(Criteria("recipes"), moved)
+    moments = PAGES / MOMENTS / "results.json"
+    if moments.exists():
+        texts[PAGES / f"{MOMENTS}.md"] = moments_page.page(json.loads(moments.read_text()))
     return {path: between_marks(path.read_text(), new) for path, new in texts.items()}
 
 

@@ -5,14 +5,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
+from keras_bigbatch._arguments import one_of
+from keras_bigbatch._rates.held_warmup import with_warmup_held
+from keras_bigbatch._rates.learning_rates import LearningRate, LearningRateSchedule
+from keras_bigbatch._rates.regime_stretch import RegimeStretch
 from keras_bigbatch._rates.scale_learning_rate import Rule, scale_learning_rate
 from keras_bigbatch._user_warnings import warn_user
 from keras_bigbatch.optimizers._batch_rules import BatchRule, Betas, batch_rule
 from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe
 
 Decay: TypeAlias = Literal["samples", "training"]
+# What the warm-up of a schedule keeps its length in.
+ScheduleWarmup: TypeAlias = Literal["samples", "updates"]
 
 _BETAS = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2")
 _DECAYS = ("weight_decay", "adam_weight_decay")
@@ -44,6 +50,7 @@ class BatchMove:
         betas: What becomes of betas; None for the table's.
         decay: What a weight decay's time is kept in.
         accumulation_steps: Micro-batches in an update now.
+        schedule_warmup: What the warm-up of a schedule keeps its length in.
     """
 
     small_batch: int
@@ -53,6 +60,13 @@ class BatchMove:
     betas: Betas | None = None
     decay: Decay = "samples"
     accumulation_steps: int = 1
+    schedule_warmup: ScheduleWarmup = "samples"
+
+    def __post_init__(self) -> None:
+        if self.betas is not None:
+            one_of("betas", self.betas, get_args(Betas), "Or None, for the optimizer's rule.")
+        one_of("decay", self.decay, get_args(Decay))
+        one_of("schedule_warmup", self.schedule_warmup, get_args(ScheduleWarmup))
 
     @cached_property
     def ratio(self) -> float:
@@ -72,6 +86,15 @@ class BatchMove:
 
     def _factor(self, rule: Rule) -> float:
         return scale_learning_rate(1.0, self.small_batch, self.large_batch, rule)
+
+    def paced(self, rate: LearningRate) -> LearningRate:
+        """A rate in updates of the new training, not scaled yet."""
+        if self.schedule_warmup == "updates":
+            return with_warmup_held(rate, self.pace)
+        if self.pace == 1 or not isinstance(rate, LearningRateSchedule):
+            return rate
+        stretch = float(self.pace * Fraction(self.large_batch, self.small_batch))
+        return RegimeStretch(rate, self.small_batch, self.large_batch, stretch)
 
     def check(self, recipe: OptimizerRecipe) -> None:
         """Raises where the table has no rule for the rate, warns where it has another."""
@@ -214,3 +237,8 @@ class BatchMove:
 
 def _factors(factors: list[float]) -> str:
     return " or ".join(f"{factor:.4g}" for factor in factors)
+
+
+def is_decay(recipe: OptimizerRecipe, name: str) -> bool:
+    """Whether an entry of the config is a decoupled weight decay, which has a time."""
+    return name in _DECAYS and not batch_rule(recipe.kind).coupled_decay

@@ -16,7 +16,13 @@ from keras_bigbatch._private_api import (
     optimizer_map,
     set_decay_exclusions,
 )
-from keras_bigbatch._rates.learning_rates import LearningRateSchedule, learning_rate_key
+from keras_bigbatch._rates.learning_rates import (
+    LearningRate,
+    LearningRateSchedule,
+    checked_learning_rate,
+    learning_rate_key,
+)
+from keras_bigbatch._rates.regime_stretch import RegimeStretch
 from keras_bigbatch.optimizers._clip_first_updates import ClipFirstUpdates
 
 # Of an optimizer, by place: what its config shall say instead.
@@ -60,6 +66,16 @@ class OptimizerRecipe:
     def accumulation_steps(self) -> int:
         """Its `gradient_accumulation_steps`, or 1."""
         return self.leading.config.get("gradient_accumulation_steps") or 1
+
+    def patterns_of(self, recipe: OptimizerRecipe) -> str:
+        """Which variables a part of a `MultiOptimizer` has, in words; "" without one."""
+        inside = next((part.patterns_of(recipe) for part in self.parts if part.patterns), "")
+        held = [
+            "the others" if pattern is None else repr(pattern)
+            for pattern, place in self.patterns
+            if recipe in self.parts[place].updating
+        ]
+        return ", ".join(held) or inside
 
     def make(self, changed: Changed) -> keras.optimizers.Optimizer:
         """Makes a new optimizer.
@@ -211,3 +227,18 @@ def _plain_attributes(optimizer: Any) -> dict[str, Any]:
         and not name.startswith("_")
         and name != "built"
     }
+
+
+def rate_in_updates(recipe: OptimizerRecipe) -> LearningRate:
+    """The rate, checked, a schedule in updates where the optimizer calls it in micro-steps."""
+    rate: Any = recipe.learning_rate
+    if isinstance(rate, dict):
+        raise ValueError(
+            "The learning rate must be a number or a schedule, to be moved to another batch. "
+            f"Received: {recipe.kind.__name__} with a function. Write it as the `__call__` of a "
+            "`LearningRateSchedule`, or give a `Regime` its `learning_rate` beside the optimizer."
+        )
+    rate, steps = checked_learning_rate(rate), recipe.accumulation_steps
+    if steps > 1 and isinstance(rate, LearningRateSchedule):
+        return RegimeStretch(rate, 1, steps, 1.0)
+    return rate

@@ -1,27 +1,24 @@
 """A new optimizer for a larger batch: all of a recipe that depends on the batch, moved."""
 
 from fractions import Fraction
-from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
-from keras_bigbatch._arguments import one_of, positive_integer, positive_number
-from keras_bigbatch._rates.held_warmup import with_warmup_held
+from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler
 from keras_bigbatch._rates.learning_rates import (
     LearningRate,
     LearningRateSchedule,
-    checked_learning_rate,
 )
-from keras_bigbatch._rates.regime_stretch import RegimeStretch
 from keras_bigbatch._rates.rescaled_schedule import plain_fraction
 from keras_bigbatch._rates.scale_learning_rate import Rule, scale_learning_rate
-from keras_bigbatch.optimizers._batch_move import BatchMove, Decay
+from keras_bigbatch.optimizers._batch_move import BatchMove, Decay, ScheduleWarmup
 from keras_bigbatch.optimizers._batch_rules import Betas
-from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe, recipe_of
-
-# What the warm-up of a schedule keeps its length in.
-ScheduleWarmup: TypeAlias = Literal["samples", "updates"]
+from keras_bigbatch.optimizers._optimizer_recipe import (
+    OptimizerRecipe,
+    rate_in_updates,
+    recipe_of,
+)
 
 
 def scale_optimizer(
@@ -43,12 +40,12 @@ def scale_optimizer(
 
     | | is | for |
     |---|---|---|
-    | rate | `* sqrt(k)` | Adam, AdamW, Nadam, RMSprop, Lamb, SGD (`"linear"` if you say so) |
+    | rate | `* sqrt(k)` | Adam, AdamW, Adamax, Nadam, RMSprop, Lamb, SGD (or `"linear"`) |
     | | left | Adagrad; LARS and its kin |
-    | | refused without a `rule` | Lion, Adamax, Adadelta, Ftrl, Muon, Adafactor, other classes |
+    | | refused without a `rule` | Lion, Adadelta, Ftrl, Muon, Adafactor, other classes |
     | betas, rho | left | Adam's family |
     | | `** k` | RMSprop; all with `betas="samples"` |
-    | epsilon | `/ sqrt(k)` | Adam, AdamW, Nadam, Lamb, which add it to a root |
+    | epsilon | `/ sqrt(k)` | Adam's family and Lamb, which do not have it inside the root |
     | | `/ k`, `/ k**2` | RMSprop, Adagrad (its first accumulator too): inside the root |
     | weight decay | `* k / f`; `"training"`: also `/ stretch` | decoupled: all but LARS and kin |
     | EMA | momentum `** k` of micro-batches, overwritten `k` times as often | all |
@@ -92,60 +89,20 @@ def scale_optimizer(
     small = positive_integer("small_batch", small_batch, samples)
     large = positive_integer("large_batch", large_batch, samples)
     hint = "It multiplies the epochs; None keeps the number of updates."
-    times = large / small if stretch is None else positive_number("stretch", stretch, hint)
-    pace = Fraction(1) if stretch is None else plain_fraction(times) * small / large
-    recipe = recipe_of(optimizer)
-    move = checked_move(recipe, small, large, pace, rule, betas, decay, accumulation_steps)
-    one_of("schedule_warmup", schedule_warmup, get_args(ScheduleWarmup))
-
-    def moved_rate(each: OptimizerRecipe) -> LearningRate:
-        rate, own_rule = rate_in_updates(each), move.rule_of(each)
-        if not isinstance(rate, LearningRateSchedule):
-            # A number stays settable.
-            return scale_learning_rate(rate, small, large, own_rule)
-        if schedule_warmup == "updates":
-            rate = with_warmup_held(rate, pace)
-        elif pace != 1:
-            rate = RegimeStretch(rate, small, large, times)
-        return LearningRateScaler(
-            rate, small, large, own_rule, accumulation_steps=accumulation_steps
-        )
-
-    return recipe.make(lambda each: {**move.changed(each), "learning_rate": moved_rate(each)})
-
-
-def checked_move(
-    recipe: OptimizerRecipe,
-    small_batch: int,
-    large_batch: int,
-    pace: Fraction,
-    rule: Rule | None,
-    betas: Betas | None,
-    decay: Decay,
-    accumulation_steps: int,
-) -> BatchMove:
-    """The move of an optimizer from one batch to another; raises or warns where it has no rule."""
-    if betas is not None:
-        one_of("betas", betas, get_args(Betas), "Or None for what is best for the optimizer.")
-    one_of("decay", decay, get_args(Decay))
+    pace = Fraction(1)
+    if stretch is not None:
+        pace = plain_fraction(positive_number("stretch", stretch, hint)) * small / large
     steps = positive_integer(
         "accumulation_steps", accumulation_steps, "Micro-batches in one optimizer update."
     )
-    move = BatchMove(small_batch, large_batch, pace, rule, betas, decay, steps)
+    recipe = recipe_of(optimizer)
+    move = BatchMove(small, large, pace, rule, betas, decay, steps, schedule_warmup)
     move.check(recipe)
-    return move
 
+    def moved_rate(each: OptimizerRecipe) -> LearningRate:
+        rate, own_rule = move.paced(rate_in_updates(each)), move.rule_of(each)
+        if isinstance(rate, LearningRateSchedule):
+            return LearningRateScaler(rate, small, large, own_rule, accumulation_steps=steps)
+        return scale_learning_rate(rate, small, large, own_rule)  # a number stays settable
 
-def rate_in_updates(recipe: OptimizerRecipe) -> LearningRate:
-    """The rate, checked, a schedule in updates where the optimizer calls it in micro-steps."""
-    rate: Any = recipe.learning_rate
-    if isinstance(rate, dict):
-        raise ValueError(
-            "The learning rate must be a number or a schedule, to be moved to another batch. "
-            f"Received: {recipe.kind.__name__} with a function. Write it as the `__call__` of a "
-            "`LearningRateSchedule`, or give a `Regime` its `learning_rate` beside the optimizer."
-        )
-    rate, steps = checked_learning_rate(rate), recipe.accumulation_steps
-    if steps > 1 and isinstance(rate, LearningRateSchedule):
-        return RegimeStretch(rate, 1, steps, 1.0)
-    return rate
+    return recipe.make(lambda each: {**move.changed(each), "learning_rate": moved_rate(each)})

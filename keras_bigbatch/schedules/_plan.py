@@ -14,6 +14,8 @@ from keras_bigbatch._arguments import boolean, positive_number
 from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler, Warmup
 from keras_bigbatch._rates.rescaled_schedule import plain_fraction
 from keras_bigbatch._rates.scale_learning_rate import Rule
+from keras_bigbatch.optimizers._batch_move import BatchMove
+from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe, rate_in_updates
 from keras_bigbatch.schedules._fit_arguments import check_length, sets_rate, warn_of_callbacks
 from keras_bigbatch.schedules._plan_check import PlanCheck
 from keras_bigbatch.schedules._plan_table import plan_table
@@ -52,6 +54,7 @@ class Plan:
         regime: The small-batch recipe.
         drops: A tuple of `(update, epoch, rate)`, one for each rate in force from that update on,
             the first at update 0; the epoch need not be whole. Empty for a schedule.
+        move: How the optimizer's hyperparameters follow the batch.
 
     Attributes:
         samples: Samples processed in all epochs.
@@ -62,12 +65,11 @@ class Plan:
     import keras
     import keras_bigbatch as kbb
 
-    regime = kbb.Regime(batch=128, epochs=20, examples=50_000, learning_rate={0: 0.1, 10: 0.01})
+    sgd = keras.optimizers.SGD(0.1, momentum=0.9)
+    regime = kbb.Regime(batch=128, epochs=20, examples=50_000, optimizer=sgd)
     plan = regime.at(batch=4096, accumulation_steps=8)
     print(plan)
-    optimizer = keras.optimizers.SGD(
-        plan.learning_rate, momentum=0.9, gradient_accumulation_steps=plan.accumulation_steps
-    )
+    # model.compile(plan.optimizer(), loss)
     # model.fit(x, y, **plan.fit_arguments(x, callbacks=[...]))
     ```
     """
@@ -86,10 +88,48 @@ class Plan:
     stretch: float | None
     regime: Regime
     drops: tuple[tuple[int, float, float], ...]
+    move: BatchMove = field(repr=False)
 
     @property
     def samples(self) -> int:
         return self.epochs * min(self.steps_per_epoch * self.micro_batch, self.regime.examples)
+
+    def optimizer(self) -> keras.optimizers.Optimizer:
+        """Returns a new optimizer with the plan's rate, accumulation and hyperparameters.
+
+        Of the class of the regime's optimizer, and wrapped as that is; each call makes another.
+        What was changed, and by which rule, `print(plan)` shows. State does not come along.
+
+        Returns:
+            An optimizer for `model.compile`.
+
+        Raises:
+            ValueError: If the regime has no optimizer.
+        """
+        recipe = self.regime.optimizer
+        if recipe is None:
+            raise ValueError(
+                "The regime has no optimizer to make one from. Pass it: `Regime(optimizer=...)`; "
+                "or give `plan.learning_rate` to an optimizer of your own."
+            )
+        leading = recipe.leading
+
+        def planned_rate(each: OptimizerRecipe) -> LearningRateScaler:
+            if each is leading:
+                return self.learning_rate
+            return LearningRateScaler(
+                self.move.paced(rate_in_updates(each)),
+                self.regime.batch,
+                self.batch,
+                self.move.rule_of(each),
+                self.warmup_updates,
+                self.accumulation_steps,
+                self.warmup,
+            )
+
+        return recipe.make(
+            lambda each: {**self.move.changed(each), "learning_rate": planned_rate(each)}
+        )
 
     def epochs_for(self, epochs: float) -> int:
         """Turns epochs of the small-batch recipe into epochs of this plan, at least 1.

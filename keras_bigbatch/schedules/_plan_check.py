@@ -16,6 +16,7 @@ from keras_bigbatch._updates import inner_optimizer, steps_an_update
 from keras_bigbatch._user_warnings import warn_user
 from keras_bigbatch._virtual_batch import check_batch
 from keras_bigbatch.schedules._fit_arguments import cure
+from keras_bigbatch.schedules._other_optimizer import differences
 
 if TYPE_CHECKING:
     from keras_bigbatch.schedules._plan import Plan
@@ -66,6 +67,7 @@ class PlanCheck(keras.callbacks.Callback):
                 f"or make the plan by `regime.at(..., accumulation_steps={accumulated})`."
             )
         self._check_rate()
+        self._check_optimizer()
         replicas = active().replicas.parts_of_a_batch(self.model)
         if plan.micro_batch % replicas:
             nearest = -(-plan.micro_batch // replicas) * replicas
@@ -82,7 +84,8 @@ class PlanCheck(keras.callbacks.Callback):
         A schedule or function may be meant.
         """
         optimizer = inner_optimizer(self.model.optimizer)
-        if optimizer is None or not self._rate_is_checked:
+        # Of a `MultiOptimizer` each part has its own.
+        if optimizer is None or hasattr(optimizer, "optimizers") or not self._rate_is_checked:
             return
         rate, planned_rate = learning_rate_source(optimizer), self._plan.learning_rate
         if isinstance(rate, keras.Variable):
@@ -100,6 +103,17 @@ class PlanCheck(keras.callbacks.Callback):
                     f"{received}, a plan {planned}. Pass this plan's `plan.learning_rate` to the "
                     "optimizer."
                 )
+
+    def _check_optimizer(self) -> None:
+        if self._plan.regime.optimizer is None:
+            return
+        optimizer = self.model.optimizer
+        found = differences(self._plan, optimizer, self._rate_is_checked)
+        if found:
+            warn_user(
+                f"The compiled optimizer is not the plan's: {'; '.join(found)}. Compile with "
+                "`plan.optimizer()`."
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self._first_epoch:

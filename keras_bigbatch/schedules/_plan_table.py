@@ -6,6 +6,8 @@ import textwrap
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from keras_bigbatch.schedules._optimizer_table import optimizer_notes, optimizer_rows
+
 if TYPE_CHECKING:
     from keras_bigbatch.schedules._plan import Plan
 
@@ -19,11 +21,25 @@ def plan_table(plan: Plan) -> str:
     """Both recipes side by side, and in sentences what was scaled and what it costs."""
     sizes, rates = _size_rows(plan), _rate_rows(plan)
     lines = _aligned([*sizes, *rates])
-    rule = "-" * max(map(len, lines))
-    sentences = [_scaling(plan), _warmup(plan), _remainder(plan), _cost(plan), _use(plan)]
+    optimizer = _optimizer_lines(plan)
+    rule = "-" * max(map(len, [*lines, *optimizer]))
+    sentences = [_scaling(plan), _warmup(plan), _remainder(plan), _cost(plan)]
+    if optimizer:
+        optimizer.append(rule)
+        sentences += optimizer_notes(plan)
+    sentences.append(_use(plan))
     notes = [textwrap.fill(sentence, _WIDTH) for sentence in sentences if sentence]
-    table = [lines[0], rule, *lines[1 : len(sizes)], rule, *lines[len(sizes) :], rule]
+    table = [lines[0], rule, *lines[1 : len(sizes)], rule, *lines[len(sizes) :], rule, *optimizer]
     return "\n".join([*table, *notes])
+
+
+def _optimizer_lines(plan: Plan) -> list[str]:
+    """The optimizer's part of the table, aligned for itself: it has a column of rules."""
+    if plan.regime.optimizer is None:
+        return []
+    rows = optimizer_rows(plan, _names(plan))
+    label, small, large = (max(len(row[column]) for row in rows) for column in range(3))
+    return [f"{a:<{label}}  {b:>{small}}  {c:>{large}}  {d}" for a, b, c, d in rows]
 
 
 def _size_rows(plan: Plan) -> list[_Row]:
@@ -61,7 +77,7 @@ def _rate_rows(plan: Plan) -> list[_Row]:
         large += [("", "", "")] * (len(small) - len(large))
         labels = ["learning rate from"] + [""] * len(small)
         return [(labels[0], head, head), *zip(labels[1:], small, large, strict=True)]
-    schedule: Any = regime.learning_rate
+    schedule: Any = regime.rate
     rows: list[_Row] = [("learning rate at", head, head)]
     for quarters, label in enumerate(("the start", "1/4", "1/2", "3/4", "the end")):
         before = (regime.updates - 1) * quarters // 4
@@ -84,6 +100,8 @@ def _rate_rows(plan: Plan) -> list[_Row]:
 def _scaling(plan: Plan) -> str:
     name = getattr(plan.rule, "__name__", "custom") if callable(plan.rule) else plan.rule
     ratio = _factor(Fraction(plan.batch, plan.regime.batch))
+    if plan.regime.optimizer is not None and len(plan.regime.optimizer.updating) > 1:
+        return f"Batch x {ratio}, the rate of each part by its rule."
     return f"Batch x {ratio}, rates x {_factor(plan.learning_rate.factor)} (rule: {name})."
 
 
@@ -94,7 +112,7 @@ def _names(plan: Plan) -> tuple[str, str]:
 
 
 def _warmup(plan: Plan) -> str:
-    schedule: Any = plan.regime.learning_rate
+    schedule: Any = plan.regime.rate
     # A schedule that rises from its first update has a warm-up of its own.
     rises = not plan.regime.drops and float(schedule(1)) > float(schedule(0))
     if not plan.warmup_updates:
@@ -135,6 +153,8 @@ def _cost(plan: Plan) -> str:
 
 
 def _use(plan: Plan) -> str:
+    if plan.regime.optimizer is not None:
+        return "Compile with plan.optimizer(), and give **plan.fit_arguments(x) to fit."
     accumulation = ""
     if plan.accumulation_steps > 1:
         accumulation = f" and gradient_accumulation_steps={plan.accumulation_steps}"

@@ -1,10 +1,12 @@
-"""Rates by epoch: a mapping that cannot change, and so has a hash."""
+"""The rates of a regime: of epochs a mapping that cannot change, and so has a hash."""
 
 import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_bigbatch._arguments import positive_number, shown
+from keras_bigbatch._rates.learning_rates import LearningRate, checked_learning_rate
+from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe, rate_in_updates
 
 
 class RatesByEpoch(Mapping[int, float]):
@@ -54,3 +56,35 @@ class RatesByEpoch(Mapping[int, float]):
 
     def __repr__(self) -> str:
         return repr(dict(self._rates))
+
+
+def checked_rates(
+    rates: Any, epochs: int, recipe: OptimizerRecipe | None
+) -> LearningRate | RatesByEpoch | None:
+    """What a regime keeps as its `learning_rate`, None where the optimizer's holds.
+
+    Args:
+        rates: What the caller passed.
+        epochs: How many epochs there are.
+        recipe: The optimizer's, if there is one.
+
+    Raises:
+        ValueError: If there are no rates, or two for the same, or they are out of range.
+    """
+    if rates is None:
+        if recipe is None:
+            raise ValueError(
+                "A regime needs a `learning_rate`, or an `optimizer` that has one. Received: "
+                "neither. Pass the optimizer that you compile with at the small batch."
+            )
+        for each in recipe.updating:
+            rate_in_updates(each)
+        return None
+    if recipe is not None and len(recipe.updating) > 1:
+        raise ValueError(
+            "`learning_rate` must be left out where the optimizer is a `MultiOptimizer`, whose "
+            f"parts have a rate each. Received: learning_rate={rates!r}. Give the parts their "
+            "rates."
+        )
+    by_epoch = isinstance(rates, Mapping)
+    return RatesByEpoch(rates, epochs) if by_epoch else checked_learning_rate(rates)

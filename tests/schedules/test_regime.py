@@ -199,7 +199,7 @@ def test_rates_are_sorted_and_kept_as_plain_numbers():
     regime = Regime(np.int64(8), np.int32(10), np.int64(80), given_rates)
     assert repr(regime) == (
         "Regime(batch=8, epochs=10, examples=80, learning_rate={0: 0.5, 7: 1.0}, "
-        "drop_remainder=False)"
+        "drop_remainder=False, optimizer=None)"
     )
     given_rates[9] = 0.1
     assert list(regime.learning_rate) == [0, 7]

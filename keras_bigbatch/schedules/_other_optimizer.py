@@ -1,0 +1,61 @@
+"""Whether the compiled optimizer is the plan's."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from keras_bigbatch._rates.learning_rates import LearningRateSchedule, learning_rate_key
+from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe, recipe_of
+
+if TYPE_CHECKING:
+    from keras_bigbatch.schedules._plan import Plan
+
+# `compile` sets the second.
+_NO_MATTER = ("name", "loss_scale_factor", "gradient_accumulation_steps")
+
+
+def differences(plan: Plan, optimizer: Any, check_rate: bool) -> list[str]:
+    """What the compiled optimizer has otherwise, in words; wrappers do not matter.
+
+    A rate that is a number is somebody else's business.
+
+    Args:
+        plan: A plan of a regime with an optimizer.
+        optimizer: The compiled one.
+        check_rate: Whether schedules are compared.
+    """
+    planned = recipe_of(plan.optimizer()).updating
+    try:
+        compiled = recipe_of(optimizer).updating
+    except ValueError:
+        return [f"{type(optimizer).__name__} and not {_names(planned)}"]
+    if [each.kind for each in compiled] != [each.kind for each in planned]:
+        return [f"{_names(compiled)} and not {_names(planned)}"]
+    found = []
+    for own, other in zip(compiled, planned, strict=True):
+        names = [name for name in other.config if name not in _NO_MATTER]
+        found += [
+            f"{name}={own.config.get(name)} and not {other.config[name]}"
+            for name in names
+            if not _alike(own.config.get(name), other.config[name])
+        ]
+        if check_rate and not _same_schedule(own.learning_rate, other.learning_rate):
+            found.append("another schedule")
+    return found
+
+
+def _alike(value: Any, planned: Any) -> bool:
+    """Also as typed from the table, with its four digits."""
+    numbers = all(isinstance(each, int | float) for each in (value, planned))
+    return math.isclose(value, planned, rel_tol=1e-3) if numbers else bool(value == planned)
+
+
+def _same_schedule(rate: Any, planned: Any) -> bool:
+    if not isinstance(rate, LearningRateSchedule):
+        return True
+    return learning_rate_key(rate) == learning_rate_key(planned)
+
+
+def _names(recipes: tuple[OptimizerRecipe, ...]) -> str:
+    return ", ".join(each.kind.__name__ for each in recipes)
