@@ -10,6 +10,7 @@ from reproduction.statistics import by_arm
 
 CELLS = ("x1", "x1 ghosts", "x4", "x4 ghosts")
 SMALL_CELLS = ("", "ghosts")
+TITLES = {"mnist1d": "MNIST-1D", "digits": "Digits"}
 
 
 def judged(criteria, content):
@@ -63,17 +64,22 @@ def decisions(criteria, contents):
 def section(criteria, content):
     """A data set's tables, and what they were made with."""
     name = content["data"]
-    parts = [f"## {name.capitalize()} {{#{name}}}", hypotheses_table(criteria, content)]
-    for group in ("AdamW", "SGD"):
-        parts += [f"### {group}, {name}", accuracies_table(content, group)]
-        parts.append(_tuning(content, group))
+    title = TITLES[name]
+    parts = [f"## {title} {{#{name}}}", hypotheses_table(criteria, content)]
     for heading, text in (
+        ("AdamW", _group(content, "AdamW")),
+        ("SGD", _group(content, "SGD")),
         ("AdaScale", adascale_table(content)),
         ("The noise scale for Adam", noise_text(criteria, content)),
     ):
-        parts += [f"### {heading}, {name}", text] if text else []
+        parts += [f"### {heading}, {title}", text] if text else []
     parts += [_made_with(content), f"```sh\n{wrapped(content['command'])}\n```"]
     return "\n\n".join(parts)
+
+
+def _group(content, group):
+    made = any(each["arm"].startswith(f"{group} ") for each in content["trainings"])
+    return f"{accuracies_table(content, group)}\n\n{_tuning(content, group)}" if made else ""
 
 
 def hypotheses_table(criteria, content):

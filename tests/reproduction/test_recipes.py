@@ -107,7 +107,12 @@ def test_a_missing_arm_leaves_its_hypotheses_open(content):
 
 def test_page_has_every_part(content):
     text = report.page(CRITERIA, [content])
-    for part in ("What was to be decided", "AdamW, mnist1d", "SGD, mnist1d", "AdaScale, mnist1d"):
+    for part in (
+        "What was to be decided",
+        "AdamW, MNIST-1D",
+        "SGD, MNIST-1D",
+        "AdaScale, MNIST-1D",
+    ):
         assert f" {part}\n" in text
     assert "| unscaled " in text
     assert "8.0 at its start, 10.0 towards its end" in text
