@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 import numpy as np
 from scipy import stats
 
-from reproduction.statistics import by_arm
+from reproduction.statistics import FITTED, by_arm
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,20 @@ def contrast(results, better, than):
         for arms in (better, than)
     ]
     return OverSeeds(tuple(100 * (a - b) for a, b in zip(*means, strict=True)))
+
+
+def with_interval(scores, fits=None):
+    """As in "97.02 ± 0.16": mean accuracy in percent and half of its 95 % interval.
+
+    Args:
+        scores: Accuracies, one a seed; none give an empty text.
+        fits: Training accuracies; an asterisk marks a mean below 99 %.
+    """
+    if not scores:
+        return ""
+    percent = [100 * score for score in scores]
+    text = f"{fmean(percent):.2f}"
+    if len(percent) > 1:
+        low, high = OverSeeds(tuple(percent)).interval()
+        text += f" ± {(high - low) / 2:.2f}"
+    return text + "*" * (fits is not None and fmean(fits) < FITTED)

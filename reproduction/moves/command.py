@@ -16,7 +16,9 @@ from reproduction.moves.arms import Arms
 from reproduction.runs import Runs
 
 FOLDER = Path("results") / "recipes"
-GROUPS = ("AdamW", "SGD", "AdaScale", "batches", "noise")
+GROUPS = ("AdamW", "SGD", "AdaScale", "batches", "noise", "rates")
+# Looked at after the results, for no hypothesis: what betas^k does at other rates.
+AFTERWARDS = ("AdamW whole x4", "AdamW whole, betas^k x4")
 COLUMNS = (
     "arm",
     "seed",
@@ -79,6 +81,17 @@ class Experiment:
 
     def choose(self):
         """By optimizer, the held-out accuracy in percent of each rate; `{}` in a quick run."""
+        arms = self.criteria.arms(self.name)
+        small = [arm for arm in arms if arm.rule is None and not arm.virtual_batch]
+        return self._held_out({arm.optimizer: arm for arm in small})
+
+    def _by_rate(self):
+        """The same for the large batch, at each rate of the small one, by arm."""
+        arms = {arm.name: arm for arm in self.criteria.arms(self.name)}
+        return self._held_out({name: arms[name] for name in AFTERWARDS})
+
+    def _held_out(self, arms):
+        """By the arms' labels, the held-out accuracy in percent of each rate."""
         if self.quick:
             return {}
         hold_out = self.sizes["hold_out"]
@@ -86,16 +99,14 @@ class Experiment:
         seeds = self.criteria.content["tuning"]["seeds"]
         print(f"The small batch's rates, and the accuracy in % on {data.scored_on}")
         found = {}
-        for arm in self.criteria.arms(self.name):
-            if arm.rule is not None or arm.virtual_batch:
-                continue
-            found[arm.optimizer] = accuracies = {}
+        for label, arm in arms.items():
+            found[label] = accuracies = {}
             for rate in self.optimizers[arm.optimizer]["rates"]:
                 case = self.arms(data, {arm.optimizer: rate}).case(arm)
                 made = runs.make([replace(case, arm=f"{arm.name} {rate:g}")], seeds, _quiet)
                 scores = [result["test_accuracy"] for result in made]
                 accuracies[rate] = 100 * sum(scores) / len(scores)
-            print(arm.optimizer, {rate: round(score, 2) for rate, score in accuracies.items()})
+            print(label, {rate: round(score, 2) for rate, score in accuracies.items()})
         return found
 
     def rates(self, sweeps):
@@ -116,7 +127,7 @@ class Experiment:
         sweeps = self.choose()
         rates = self.rates(sweeps)
         data, runs = self.load(), self.runs(0)
-        arms, results, scales = self.arms(data, rates), [], []
+        arms, results, scales, by_rate = self.arms(data, rates), [], [], {}
 
         def made(cases, kept=runs):
             stamped = [self._stamped(case) for case in cases]
@@ -126,6 +137,8 @@ class Experiment:
             mine = [arm for arm in self.criteria.arms(self.name) if arm.group == group]
             if group == "noise":
                 scales = self._noise(arms)
+            elif group == "rates":
+                by_rate = self._by_rate()
             elif group == "AdaScale" and mine:
                 first, *others = mine
                 own = made([adascale.case(arms, first)], self.runs(0, "moves/adascale.py"))
@@ -145,6 +158,7 @@ class Experiment:
             "seeds": self.seeds,
             **runs.context(),
             "noise": scales,
+            "by_rate": by_rate,
             "trainings": [_lean(result) for result in results],
         }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reproduction.paired import OverSeeds, contrast
+from reproduction.paired import OverSeeds, contrast, with_interval
 
 DRAWN = tuple(np.random.default_rng(3).normal(0.4, 1.0, 10))
 
@@ -83,3 +83,11 @@ def test_contrast_is_of_the_arms_means_by_seed():
 def test_contrast_wants_every_training(scores):
     with pytest.raises(ValueError, match="same seeds"):
         contrast(trained(**scores), ["a"], ["c"])
+
+
+def test_a_mean_with_half_of_its_interval():
+    half = 2.0 * stats.t.ppf(0.975, 1) / math.sqrt(2) * math.sqrt(2) / 2
+    assert with_interval([0.9, 0.92]) == f"91.00 ± {half:.2f}"
+    assert with_interval([0.9], [0.985]) == "90.00*"
+    assert with_interval([0.9], [0.995]) == "90.00"
+    assert with_interval(None) == ""

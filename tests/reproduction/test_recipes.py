@@ -8,7 +8,7 @@ import pytest
 from reproduction import repeated_training
 from reproduction.criteria.reader import Criteria
 from reproduction.data import arrays
-from reproduction.moves import report
+from reproduction.moves import noise_report, report
 from tests.reproduction.helpers import only_on, printed, small_network
 
 CRITERIA, ARM = Criteria("recipes"), "batches sqrt 500 x1"
@@ -78,6 +78,7 @@ def content():
         "sweeps": {"AdamW": {"0.001": 90.0, "0.002": 91.0}, "SGD": {}},
         "rates": {"AdamW": 0.002, "SGD": 0.1},
         "noise": [{"points": [point] * 3}] * 3,
+        "by_rate": {"AdamW whole x4": {"0.001": 90.0}, "AdamW whole, betas^k x4": {"0.001": 91.0}},
         "hardware": {"accelerator": None, "cpu": "a processor"},
         "versions": {"backend": "jax", "jax": "1", "keras": "3"},
         "scored_on": "10,000 test samples",
@@ -115,6 +116,7 @@ def test_page_has_every_part(content):
     ):
         assert f" {part}\n" in text
     assert "| unscaled " in text
+    assert "91.00" in next(line for line in text.splitlines() if "betas^k x4 " in line)
     assert "8.0 at its start, 10.0 towards its end" in text
     assert "Chosen: 0.002." in text
     assert CRITERIA.digest[:12] in text
@@ -130,12 +132,12 @@ def test_results_of_other_criteria_are_not_shown(content):
 
 def test_where_the_gap_begins():
     # From 95 to 93 between 100 and 400; the level 94 is half way, in logarithm.
-    found = report.gap_begins({40: 95.0, 100: 95.0, 400: 93.0}, margin=1.0)
+    found = noise_report.gap_begins({40: 95.0, 100: 95.0, 400: 93.0}, margin=1.0)
     assert found == pytest.approx(200)
-    assert report.gap_begins({40: 95.0, 100: 94.5}, margin=1.0) is None
+    assert noise_report.gap_begins({40: 95.0, 100: 94.5}, margin=1.0) is None
 
 
 def test_the_nearer_scale_predicts_unless_both_are_far():
-    assert "neither" in report._prediction({"SGD": 10.0, "Adam": 2000.0}, 200.0, 3)
-    assert "Adam's predicts" in report._prediction({"SGD": 90.0, "Adam": 300.0}, 200.0, 3)
-    assert "no gap" in report._prediction({"SGD": 10.0, "Adam": 2000.0}, None, 3)
+    assert "neither" in noise_report._prediction({"SGD": 10.0, "Adam": 2000.0}, 200.0, 3)
+    assert "Adam's predicts" in noise_report._prediction({"SGD": 90.0, "Adam": 300.0}, 200.0, 3)
+    assert "no gap" in noise_report._prediction({"SGD": 10.0, "Adam": 2000.0}, None, 3)
