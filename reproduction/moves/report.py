@@ -144,7 +144,7 @@ def adascale_table(content):
     sizes = content["sizes"]
     note = (
         f"The gain, which is at most {sizes['large_batch'] / sizes['small_batch']:g}, is "
-        f" {fmean(gains):.1f} in the mean over a training: {first:.1f} at its start, {last:.1f} "
+        f"{fmean(gains):.1f} in the mean over a training: {first:.1f} at its start, {last:.1f} "
         "towards its end."
     )
     table = markdown_table(["arm, with ghost batches", "test accuracy, %", "updates"], rows)
