@@ -74,6 +74,8 @@ def _decay_times(plan: Plan, recipe: OptimizerRecipe, change: Change) -> list[_R
     """`1 / (rate * decay)` at the highest rate, in updates, samples and trainings."""
     regime = plan.regime
     highest = _highest(_rate(plan, recipe), regime.updates)
+    if not highest:
+        return []
     small = 1 / (highest * change.old)
     large = 1 / (highest * plan.move.factor_of(recipe) * change.new)
     cells = {

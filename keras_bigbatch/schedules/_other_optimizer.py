@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from keras_bigbatch._rates.learning_rates import LearningRateSchedule, learning_rate_key
+from keras_bigbatch._user_warnings import without_warnings
 from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe, recipe_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def differences(plan: Plan, optimizer: Any, check_rate: bool) -> list[str]:
         optimizer: The compiled one.
         check_rate: Whether schedules are compared.
     """
-    planned = recipe_of(plan.optimizer()).updating
+    with without_warnings():
+        planned = recipe_of(plan.optimizer()).updating
     try:
         compiled = recipe_of(optimizer).updating
     except ValueError:

@@ -104,6 +104,27 @@ def test_another_optimizer_is_warned_of(optimizer, message):
     assert_said_once(fitted(optimizer), message, __file__)
 
 
+def test_what_an_optimizer_warns_of_is_said_once_for_each():
+    def lars():
+        return kbb.optimizers.LARS(5.0, trust_coefficient=0.1)
+
+    with recorded() as said:
+        lars()
+    assert_said_once(said, "without weight decay", __file__)
+    with recorded() as said:
+        plan = Regime(8, 4, 64, optimizer=lars()).at(16, stretch=1)
+    assert_said_once(said, "without weight decay", __file__)
+    with recorded() as said:
+        optimizer = plan.optimizer()
+    assert_said_once(said, "without weight decay", __file__)
+    assert not fitted(optimizer, plan)
+
+
+def test_a_rate_of_zero_has_no_time():
+    warming = O.schedules.PolynomialDecay(0.0, 10, end_learning_rate=0.0)
+    assert "its time in" not in str(Regime(8, 4, 64, optimizer=adamw(warming)).at(16))
+
+
 def test_a_settable_rate_is_compared_for_itself():
     """`ReduceLROnPlateau` needs one; `fit_arguments` has its own warning of that."""
     optimizer = adamw(0.01 * 2**0.5, weight_decay=0.0707, epsilon=7.07e-8)
