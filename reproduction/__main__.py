@@ -3,6 +3,7 @@
     python -m reproduction demo                  close the generalization gap: five arms, one table
     python -m reproduction methods               the methods for large batches, side by side
     python -m reproduction minima                are the minima of a small batch flatter?
+    python -m reproduction moments               which rule keeps an optimizer's noisy trajectory?
     python -m reproduction list                  the names of tables' rows and of figures
     python -m reproduction table1 F1 --dataset fashion_mnist --scale 0.2
     python -m reproduction table2
@@ -30,6 +31,7 @@ COMMANDS = {
     "demo": ("demo", "the five arms of the method on one data set: Table 1's row, measured here"),
     "methods": ("methods", "thirteen methods for large batches, each at its best rate"),
     "minima": ("minima", "sharpness and more, where the demo's trainings end"),
+    "moments": ("moments", "which rule keeps an optimizer's noisy trajectory at a larger batch"),
     "table1": ("experiments", "a row of Table 1 of Hoffer et al."),
     "table2": ("experiments", "a row of Table 2 of Hoffer et al.: AlexNet on ImageNet"),
     "figure": ("experiments", "a figure of one of the papers"),
@@ -60,7 +62,7 @@ def parse(words):
         name: added.add_parser(name, help=text, description=text)
         for name, (_, text) in COMMANDS.items()
     }
-    for name in ("demo", "methods", "minima", "table1", "table2", "figure"):
+    for name in ("demo", "methods", "minima", "moments", "table1", "table2", "figure"):
         _add_common(commands[name])
     _add_demo(commands["demo"])
     _add(
@@ -99,7 +101,7 @@ def _add_common(parser):
         parser,
         ("--quick", None, None, "a few epochs, one seed: seconds, and no evidence"),
         ("--backend", BACKENDS, None, "default: KERAS_BACKEND, or the first installed"),
-        ("--seeds", _natural, "SEED...", "of initial weights and order; default: 10 11 12"),
+        ("--seeds", _natural, "SEED...", "of initial weights and order; default: 10 and on"),
         ("--output", Path, "DIR", "default: a folder in results"),
     )
 

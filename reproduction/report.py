@@ -72,14 +72,14 @@ def ruled(notes, *groups, quick=False):
     return "\n".join([*notes, *([QUICK] if quick else []), rule, *lines])
 
 
-def write(folder, results, context, columns=COLUMNS):
-    """Write `trainings.csv`, a row a training, and `results.json`, with everything."""
+def write(folder, results, context, columns=COLUMNS, rows=None):
+    """Write `trainings.csv`, a row a training or what `rows` has, and `results.json`, the rest."""
 
     def write_csv(part):
         with part.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, extrasaction="ignore")
             writer.writeheader()
-            writer.writerows(results)
+            writer.writerows(results if rows is None else rows)
 
     content = json.dumps({**context, "trainings": results})
     # A training that diverged has NaNs, which JSON does not know.

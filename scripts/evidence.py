@@ -4,7 +4,7 @@
 
 copies each folder's results, as JSON and CSV, and its picture to `docs/evidence`, and writes the
 tables and sentences anew between the pages' marks, from the JSON alone. Without folders it only
-writes the pages.
+writes the pages. The folder of `python -m reproduction moments` has a page of its own.
 """
 
 import argparse
@@ -16,12 +16,13 @@ from pathlib import Path
 # Not used, but Keras wants one that is installed, and reads it when it is imported.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-from reproduction import experiments, report
+from reproduction import experiments, moments_page, report
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "evidence"
 BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -->"
 # By the page's name, how the sources of its experiments begin.
 SOURCES = {"hoffer": ("Hoffer", "Our own"), "keskar": ("Keskar",), "gao-zhong": ("Gao",)}
+MOMENTS = "moments"
 
 
 def publish(folder):
@@ -38,6 +39,8 @@ def published():
     order = list(known)
     found = []
     for path in sorted(PAGES.glob("*/results.json")):
+        if path.parent.name == MOMENTS:
+            continue
         content = json.loads(path.read_text())
         found.append((path.parent.name, known[content["experiment"]], content))
     return sorted(found, key=lambda each: order.index(each[1].name))
@@ -81,6 +84,9 @@ def pages():
     """The text that each page should have, by its path."""
     texts = {PAGES / "index.md": overview()}
     texts |= {PAGES / f"{page}.md": sections(page).strip() for page in SOURCES}
+    moments = PAGES / MOMENTS / "results.json"
+    if moments.exists():
+        texts[PAGES / f"{MOMENTS}.md"] = moments_page.page(json.loads(moments.read_text()))
     return {path: between_marks(path.read_text(), new) for path, new in texts.items()}
 
 

@@ -247,3 +247,24 @@ def test_keras_calls_the_overrides(steps):
     assert sorted(set(optimizer.called)) == [(name, 1) for name in _private_api.OVERRIDDEN]
     # The control: without the override it does.
     np.testing.assert_allclose(applied(Overriding(weight_decay=0.5), 0.25), 0.25)
+
+
+def test_what_decays_not_is_carried_over():
+    """It is not in the config; that the new one then leaves it out, says its first update."""
+    old = keras.optimizers.SGD(0.1, weight_decay=1.0)
+    assert _private_api.decay_exclusions(old) is None
+    kernel, bias = keras.Variable(np.ones(3)), keras.Variable(np.ones(3), name="bias")
+    old.exclude_from_weight_decay(var_list=[kernel], var_names=["bias"])
+    new = keras.optimizers.SGD(0.1, weight_decay=1.0)
+    _private_api.set_decay_exclusions(new, _private_api.decay_exclusions(old))
+    other = keras.Variable(np.ones(3))
+    new.build([kernel, bias, other])
+    decays = [_private_api.uses_weight_decay(new, each) for each in (kernel, bias, other)]
+    assert decays == [False, False, True]
+
+
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="a newer Keras's")
+def test_the_map_of_several_optimizers_is_what_was_passed():
+    parts = keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1))
+    several = keras.optimizers.MultiOptimizer(parts)
+    assert _private_api.optimizer_map(several) is parts

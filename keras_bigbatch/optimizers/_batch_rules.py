@@ -4,10 +4,8 @@ The moments are those of a noisy trajectory, deviation and drift, against the sm
 samples: `docs/evidence/moments.md`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
-
-import keras
 
 from keras_bigbatch._rates.scale_learning_rate import RuleName
 from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
@@ -41,15 +39,14 @@ class BatchRule:
 
 
 _MALLADI = "Malladi et al. 2022"
-_NO_RULE = "no rule keeps a noisy trajectory's moments within 0.8 to 1.25"
 _ADAM = BatchRule("sqrt", _MALLADI, ("sqrt",), epsilon=0.5)
 
 # By the class's name: not every Keras has every class.
 _TABLE: dict[str, BatchRule] = {
     "SGD": BatchRule(
         "sqrt",
-        "Hoffer et al. 2017, eq. 7; the linear rule keeps a noisy trajectory's moments, this one "
-        "is not meant to",
+        "Hoffer et al. 2017, eq. 7; the linear rule keeps a noisy trajectory's moments, and the "
+        "square root, 0.15 to 0.25 of them at 64 times the batch, is not meant to",
         ("sqrt", "linear"),
     ),
     "Adam": _ADAM,
@@ -61,14 +58,29 @@ _TABLE: dict[str, BatchRule] = {
     "Adagrad": BatchRule(
         "none", "its sum of squares does the scaling", ("none",), epsilon=2.0, accumulator=2.0
     ),
-    "Lion": BatchRule(None, _NO_RULE),
-    "Adamax": BatchRule(None, _NO_RULE, epsilon=0.5),
-    "Adadelta": BatchRule(None, _NO_RULE),
-    "Ftrl": BatchRule(None, _NO_RULE),
+    "Adamax": BatchRule("sqrt", "it keeps a noisy trajectory's moments", ("sqrt",), epsilon=0.5),
+    "Lion": BatchRule(
+        None,
+        "rule='sqrt' keeps a noisy trajectory's moments up to 16 times the batch, 0.94 to 1.02 of "
+        "the small batch's, and not at 64 times, 0.64 to 0.97",
+    ),
+    "Adadelta": BatchRule(
+        None,
+        "rule='linear' keeps a noisy trajectory's moments up to 16 times the batch, 1.04 to 1.14 "
+        "of the small batch's, and not at 64 times, 1.08 to 1.31",
+        epsilon=1.0,
+    ),
+    "Ftrl": BatchRule(
+        None,
+        "rule='none' keeps a noisy trajectory's moments up to 16 times the batch, 0.86 to 0.92 of "
+        "the small batch's, and not at 64 times, 0.77 to 0.84",
+        accumulator=2.0,
+    ),
     "Muon": BatchRule(None, "nobody has published a rule that was tried"),
     "Adafactor": BatchRule(None, "its rate and its betas follow the count of updates"),
     "ScheduleFreeAdamW": BatchRule(None, "its averages follow the count of updates"),
 }
+_UNKNOWN = BatchRule(None, "nobody here knows the class")
 _LAYERWISE = BatchRule(
     "none",
     "its steps are relative to the weights, whatever the gradients' noise is",
@@ -85,16 +97,16 @@ def batch_rule(kind: type[Any]) -> BatchRule:
     """
     if issubclass(kind, LayerwiseOptimizer):
         return _LAYERWISE
+    if _is_keras(kind):
+        # Not the class itself, since torch's is another of the same name.
+        return _TABLE.get(kind.__name__, _UNKNOWN)
     for base in kind.__mro__:
         rule = _TABLE.get(base.__name__)
-        if rule is not None and getattr(keras.optimizers, base.__name__, None) is base:
-            if base is kind:
-                return rule
-            return BatchRule(
-                None,
-                f"it is a {base.__name__} of somebody's own",
-                betas=rule.betas,
-                epsilon=rule.epsilon,
-                accumulator=rule.accumulator,
-            )
-    return BatchRule(None, "nobody here knows the class")
+        if rule is not None and _is_keras(base):
+            source = f"it is somebody's own subclass of {base.__name__}"
+            return replace(rule, rate=None, source=source, allowed=())
+    return _UNKNOWN
+
+
+def _is_keras(kind: type[Any]) -> bool:
+    return kind.__module__.partition(".")[0] == "keras"

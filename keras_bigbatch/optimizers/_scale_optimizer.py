@@ -40,12 +40,12 @@ def scale_optimizer(
 
     | | is | for |
     |---|---|---|
-    | rate | `* sqrt(k)` | Adam, AdamW, Nadam, RMSprop, Lamb, SGD (`"linear"` if you say so) |
+    | rate | `* sqrt(k)` | Adam, AdamW, Adamax, Nadam, RMSprop, Lamb, SGD (or `"linear"`) |
     | | left | Adagrad; LARS and its kin |
-    | | refused without a `rule` | Lion, Adamax, Adadelta, Ftrl, Muon, Adafactor, other classes |
+    | | refused without a `rule` | Lion, Adadelta, Ftrl, Muon, Adafactor, other classes |
     | betas, rho | left | Adam's family |
     | | `** k` | RMSprop; all with `betas="samples"` |
-    | epsilon | `/ sqrt(k)` | Adam, AdamW, Nadam, Lamb, which add it to a root |
+    | epsilon | `/ sqrt(k)` | Adam's family and Lamb, which do not have it inside the root |
     | | `/ k`, `/ k**2` | RMSprop, Adagrad (its first accumulator too): inside the root |
     | weight decay | `* k / f`; `"training"`: also `/ stretch` | decoupled: all but LARS and kin |
     | EMA | momentum `** k` of micro-batches, overwritten `k` times as often | all |

@@ -13,7 +13,7 @@ EXPERIMENTS = {"table1", "table2", "figure", "list", "report"}
 
 def test_every_command_is_run_by_a_test():
     """By the test file of its name, the experiments by `test_experiments.py`."""
-    assert set(COMMANDS) == {"demo", "methods", "minima"} | EXPERIMENTS
+    assert set(COMMANDS) == {"demo", "methods", "minima", "moments"} | EXPERIMENTS
 
 
 @pytest.mark.parametrize("variable", [None, "torch"])
