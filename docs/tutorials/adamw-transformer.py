@@ -29,7 +29,7 @@ data = make_dataset(get_dataset_args())
 x, y = data["x"][..., None].astype("float32"), data["y"]
 test_x, test_y = data["x_test"][..., None].astype("float32"), data["y_test"]
 if quick:
-    x, y = x[:1400], y[:1400]
+    x, y, test_x, test_y = x[:800], y[:800], test_x[:800], test_y[:800]
 
 # %% [markdown]
 # ## The recipe
@@ -89,13 +89,13 @@ def accuracy(model, x, y):
 # %%
 held_out = {}
 split = len(x) - 1000
-for rate in (0.004,) if quick else (0.002, 0.004, 0.008):
+for rate in () if quick else (0.002, 0.004, 0.008):
     keras.utils.set_random_seed(0)
     model = compiled(adamw(rate, epochs * split // small))
     model.fit(x[:split], y[:split], batch_size=small, epochs=epochs, verbose=0)
     held_out[rate] = accuracy(model, x[split:], y[split:])
     print(f"rate {rate:g}: {held_out[rate]:.1f} % of the held-out samples")
-rate = max(held_out, key=held_out.get)
+rate = max(held_out, key=held_out.get, default=0.004)
 
 # %% [markdown]
 # ## The same recipe at 16 times the batch
@@ -160,8 +160,10 @@ plans = {
     f"stretch {longer}, decay as a part": same_part,
 }
 print("                                 updates  training     test")
-results = {"batch 25": measure("batch 25", regime.at(small), lambda: adamw(rate, updates))}
-for name, plan in plans.items():
+results = {}
+if not quick:
+    results["batch 25"] = measure("batch 25", regime.at(small), lambda: adamw(rate, updates))
+for name, plan in list(plans.items())[-1 if quick else 0 :]:
     if plan is not same_part:
         label = f"batch changed, {name}"
         results[label] = measure(label, plan, lambda plan=plan: adamw(rate, plan.updates))
