@@ -69,6 +69,22 @@ def forget_training_step(model: keras.Model) -> None:
     model.train_function = None
 
 
+def forget_functions(model: keras.Model) -> None:
+    """Makes `fit`, `evaluate` and `predict` compile anew, by `Trainer.train_function = None` etc.
+
+    They hold the code of the layers as it was then.
+    """
+    model.train_function = model.test_function = model.predict_function = None
+
+
+def set_path(variable: Any, path: str) -> None:
+    """Names a variable as it is named elsewhere: `Variable._path`, behind `path`.
+
+    Under another name the copy of a model has paths with other prefixes and numbers.
+    """
+    variable._path = path
+
+
 @contextlib.contextmanager
 def uncompiled(models: Sequence[keras.Model]) -> Iterator[None]:
     """Lets Keras take the models for not compiled, by `Trainer.compiled = False`.
