@@ -25,6 +25,20 @@ def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers())
 
 
+def places(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """As `flatten_layers`, but a layer that is held at several places is there for each of them."""
+    found = [layer]
+
+    def look_into(part: keras.layers.Layer, above: tuple[int, ...]) -> None:
+        for each in part._flatten_layers(include_self=False, recursive=False):
+            if id(each) not in above:  # a part may hold its whole
+                found.append(each)
+                look_into(each, (*above, id(each)))
+
+    look_into(layer, (id(layer),))
+    return found
+
+
 def only_shapes_are_wanted() -> bool:
     """Whether Keras calls layers to learn the shapes of their outputs: `in_symbolic_scope`.
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._private_api import flatten_layers, set_path, uncompiled
+from keras_bigbatch._private_api import flatten_layers, places, set_path, uncompiled
 from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
 
 _IN_PLACE = "Convert it where it stands, by `in_place=True`, which copies nothing."
@@ -52,14 +52,9 @@ def made_in_code(model: keras.Model) -> list[Any]:
         return []
     if not written:
         return ghosts
-    again = flatten_layers(_made_again(model))
-    pairs = zip(flatten_layers(model), again, strict=True)
-    return [
-        layer
-        for layer, other in pairs
-        if isinstance(layer, GhostBatchNormalization)
-        and not isinstance(other, GhostBatchNormalization)
-    ]
+    pairs = zip(places(model), places(_made_again(model)), strict=True)
+    plain = {id(layer) for layer, other in pairs if not isinstance(other, GhostBatchNormalization)}
+    return [layer for layer in ghosts if id(layer) in plain]
 
 
 def _count(config: Any) -> int:
@@ -112,8 +107,12 @@ def _is_keras(kind: type) -> bool:
 
 
 def _pairs(model: keras.Model, made: keras.Model) -> list[tuple[Any, Any]]:
-    """Layers of the model and of its copy, by their place: automatic names have other numbers."""
-    layers, others = flatten_layers(model), flatten_layers(made)
+    """Layers of the model and of its copy, by their place: automatic names have other numbers.
+
+    By every place: a constructor may make two where the model shares one, as a detector of KerasHub
+    does with what makes its anchors. Of a layer with variables the copy has more of these then.
+    """
+    layers, others = places(model), places(made)
     kinds, other_kinds = ([type(each).__name__ for each in side] for side in (layers, others))
     if kinds != other_kinds:
         first = next(
@@ -132,9 +131,15 @@ def _pairs(model: keras.Model, made: keras.Model) -> list[tuple[Any, Any]]:
 
 def _copy_variables(model: keras.Model, made: keras.Model) -> None:
     ours, theirs = model.variables, made.variables
-    shapes, other_shapes = ([(v.shape, v.dtype) for v in side] for side in (ours, theirs))
-    if shapes != other_shapes:
-        raise _differs(model, f"other variables ({len(ours)} and {len(theirs)})")
+    if len(ours) != len(theirs):
+        raise _differs(model, f"{len(theirs)} variables and not {len(ours)}")
+    for variable, other in zip(ours, theirs, strict=True):
+        if (variable.shape, variable.dtype) != (other.shape, other.dtype):
+            raise _differs(
+                model,
+                f"{variable.path!r} with shape {other.shape} and type {other.dtype}, and not "
+                f"{variable.shape} and {variable.dtype}",
+            )
     for variable, other in zip(ours, theirs, strict=True):
         # A copy: on JAX the two would share an array that training one of them donates.
         other.assign(keras.ops.copy(variable))
