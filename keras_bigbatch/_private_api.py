@@ -91,12 +91,12 @@ def forget_functions(model: keras.Model) -> None:
     model.train_function = model.test_function = model.predict_function = None
 
 
-def set_path(variable: Any, path: str) -> None:
-    """Names a variable as it is named elsewhere: `Variable._path`, behind `path`.
+def set_path(named: Any, path: str) -> None:
+    """Names a layer or variable as it is named elsewhere: `_path`, behind `path`.
 
     Under another name the copy of a model has paths with other prefixes and numbers.
     """
-    variable._path = path
+    named._path = path
 
 
 @contextlib.contextmanager

@@ -24,13 +24,22 @@ def copied(model: keras.Model) -> keras.Model:
     pairs = _pairs(model, made)
     for layer, other in pairs:  # from the outside in: setting a model's flag sets its layers'
         other.name = layer.name  # that a constructor has numbered anew
+        set_path(other, layer.path)
         if other.trainable != layer.trainable:
             other.trainable = layer.trainable
     _copy_variables(model, made)
     for layer, other in pairs:
-        _copy_state(layer, other)
+        try:
+            _copy_state(layer, other)
+        except Exception as error:
+            raise ValueError(
+                f"The layer {layer.name!r} of class {type(layer).__name__} does not give its state "
+                f"to a copy: {_first_line(error)} {_IN_PLACE}"
+            ) from error
     for layer, other in pairs:
         _copy_attributes(layer, other)
+        # Keras builds a subclass from its config by a call, and does not say so.
+        other.built = layer.built
     return made
 
 
@@ -88,13 +97,16 @@ def _made_again(model: Any) -> Any:
                 f"The layer {lambdas[0]!r} is a `Lambda`, whose function Keras does not take out "
                 "of a config: write it as a `keras.ops` call or a layer of your own. "
             )
-        reason = str(error).strip().splitlines() or [""]
         raise ValueError(
             f"Keras cannot copy the model {model.name!r} of class {type(model).__name__}: making "
-            f"it again from its config raises {type(error).__name__}, {reason[0][:200]!r}. {hint}"
+            f"it again from its config raises {type(error).__name__}, {_first_line(error)!r}. {hint}"
             f"{_IN_PLACE}"
         ) from error
     return made
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]
 
 
 def _is_nobodys(kind: type) -> bool:
@@ -154,7 +166,7 @@ def _copy_state(layer: Any, other: Any) -> None:
     ):
         store: dict[str, Any] = {}
         layer.save_own_variables(store)
-        values = {name: np.array(keras.ops.convert_to_numpy(v)) for name, v in store.items()}
+        values = {name: np.array(_on_host(value)) for name, value in store.items()}
         other.load_own_variables(values)
     if hasattr(layer, "save_assets") and hasattr(other, "load_assets"):
         with tempfile.TemporaryDirectory() as folder:
@@ -217,6 +229,7 @@ def _equal(value: Any, other: Any) -> bool:
 
 
 def _on_host(value: Any) -> Any:
+    value = value.value if isinstance(value, keras.Variable) else value
     return keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else np.asarray(value)
 
 
