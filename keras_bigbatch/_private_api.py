@@ -25,6 +25,11 @@ def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers())
 
 
+def models(layer: keras.layers.Layer) -> list[keras.Model]:
+    """The models among the layer and those inside it, the outermost first."""
+    return [part for part in flatten_layers(layer) if isinstance(part, keras.Model)]
+
+
 def places(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """As `flatten_layers`, but a layer that is held at several places is there for each of them."""
     found = [layer]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from keras_bigbatch._private_api import flatten_layers, forget_functions
+from keras_bigbatch._private_api import flatten_layers, forget_functions, models
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._virtual_batch import check_positions
 from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
@@ -93,6 +93,5 @@ def become_plain(layer: Any) -> None:
 
 def forget(model: keras.Model) -> None:
     """Makes the model and those inside it compile their functions anew: they hold the old code."""
-    for part in flatten_layers(model):
-        if isinstance(part, keras.Model):
-            forget_functions(part)
+    for part in models(model):
+        forget_functions(part)

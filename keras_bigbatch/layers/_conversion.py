@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_bigbatch._arguments import boolean, patterns, positive_integer
-from keras_bigbatch._private_api import flatten_layers
+from keras_bigbatch._private_api import flatten_layers, models
 from keras_bigbatch._user_warnings import warn_user
 from keras_bigbatch.layers._class_change import (
     CONVERTIBLE,
@@ -102,9 +102,11 @@ def to_ghost(
     layers = list(batch_norms(converted))
     for layer, ghost in zip(chosen, ghosts, strict=True):
         become_ghost(layers[places[id(layer)]], ghost)
-    for layer in made_in_code(converted):
-        layer.__class__ = MadeAgain
-        converted.__class__ = ghost_class(type(converted))
+    # From the outside in: a model inside, as a task's backbone, may be taken out and saved alone.
+    for part in models(converted):
+        for layer in made_in_code(part):
+            layer.__class__ = MadeAgain
+            part.__class__ = ghost_class(type(part))
     forget(converted)
     return converted
 
@@ -140,9 +142,8 @@ def to_plain(model: keras.Model, in_place: bool = False) -> keras.Model:
     converted = model if in_place else copied(model)
     for layer in batch_norms(converted):
         become_plain(layer)
-    for part in flatten_layers(converted):
-        if isinstance(part, keras.Model):
-            part.__class__ = plain_class(type(part))
+    for part in models(converted):
+        part.__class__ = plain_class(type(part))
     forget(converted)
     return converted
 

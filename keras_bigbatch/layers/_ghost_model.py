@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_bigbatch._private_api import models
 from keras_bigbatch._serialization import PACKAGE
 from keras_bigbatch.layers._class_change import (
     MadeAgain,
@@ -104,11 +105,13 @@ def _of_class(model: Any, cls: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_for_now(model: Any) -> Iterator[None]:
-    """Lets a model and its batch norms be plain ones."""
+    """Lets a model, those inside it and their batch norms be plain ones."""
     ghosts = [layer for layer in batch_norms(model) if is_ghost(layer)]
     held = [(type(each), ghost_of(each, each.virtual_batch)) for each in ghosts]
     try:
-        with _of_class(model, plain_class(type(model))):
+        with contextlib.ExitStack() as stack:
+            for part in models(model):
+                stack.enter_context(_of_class(part, plain_class(type(part))))
             for layer in ghosts:
                 become_plain(layer)
             yield

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._private_api import flatten_layers, places, set_path, uncompiled
+from keras_bigbatch._private_api import flatten_layers, models, places, set_path, uncompiled
 from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
 
 _IN_PLACE = "Convert it where it stands, by `in_place=True`, which copies nothing."
@@ -53,7 +53,7 @@ def made_in_code(model: keras.Model) -> list[Any]:
     if not ghosts:
         return []
     try:
-        with uncompiled(_models(model)):
+        with uncompiled(models(model)):
             written = _count(model.get_config())
     except Exception:  # whatever its author's `get_config` does: there is no config to be made of
         return ghosts
@@ -76,16 +76,12 @@ def _count(config: Any) -> int:
     return own + sum(map(_count, config.values()))
 
 
-def _models(model: keras.Model) -> list[keras.Model]:
-    return [part for part in flatten_layers(model) if isinstance(part, keras.Model)]
-
-
 def _made_again(model: Any) -> Any:
     parts = flatten_layers(model)
     # Unregistered classes of this session, which Keras could not find by their name.
     known = {type(part).__name__: type(part) for part in parts if _is_nobodys(type(part))}
     try:
-        with uncompiled(_models(model)), keras.saving.custom_object_scope(known):
+        with uncompiled(models(model)), keras.saving.custom_object_scope(known):
             made = type(model).from_config(model.get_config())
             if not made.built:
                 made.build_from_config(model.get_build_config() or {})

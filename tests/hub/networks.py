@@ -1,8 +1,6 @@
-"""KerasHub's networks with batch norms, as small as their classes allow, and without dropout.
+"""KerasHub's networks with batch norms, as small as their classes allow, and without dropout."""
 
-Drawn by NumPy: JAX would compile a program for each shape of an initial value.
-"""
-
+import keras
 import keras_hub
 
 SIZE = 32
@@ -161,6 +159,9 @@ def segformer():
         layerwise_strides=[4, 2],
         max_drop_path_rate=0.0,
     )
+    for part in encoder._flatten_layers():
+        if isinstance(part, keras.layers.Dropout):
+            part.rate = 0.0
     return _HUB.SegFormerBackbone(image_encoder=encoder, projection_filters=8)
 
 
