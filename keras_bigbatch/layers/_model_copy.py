@@ -38,8 +38,10 @@ def copied(model: keras.Model) -> keras.Model:
             ) from error
     for layer, other in pairs:
         _copy_attributes(layer, other)
-        # Keras builds a subclass from its config by a call, and does not say so.
-        other.built = layer.built
+        # Keras builds a subclass from its config by a call, and does not say so. Other layers
+        # without variables may still have to be built.
+        if isinstance(layer, keras.Model):
+            other.built = layer.built
     return made
 
 
@@ -129,6 +131,8 @@ def _pairs(model: keras.Model, made: keras.Model) -> list[tuple[Any, Any]]:
         raise _differs(model, f"other layers ({len(layers)} and {len(others)}; first: {first})")
     pairs = list(zip(layers, others, strict=True))
     for layer, other in pairs:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue  # its policy, which is the global one of the moment, does nothing
         if layer.dtype_policy.name != other.dtype_policy.name:
             raise _differs(
                 model,

@@ -40,7 +40,7 @@ def densenet():
     )
 
 
-def efficientnet():
+def efficientnet(**options):
     return _HUB.EfficientNetBackbone(
         stackwise_kernel_sizes=[3, 3],
         stackwise_num_repeats=[1, 2],
@@ -56,6 +56,7 @@ def efficientnet():
         depth_coefficient=1.0,
         dropout=0.0,
         input_shape=IMAGE,
+        **options,
     )
 
 
