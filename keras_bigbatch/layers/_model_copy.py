@@ -97,8 +97,8 @@ def _made_again(model: Any) -> Any:
             )
         raise ValueError(
             f"Keras cannot copy the model {model.name!r} of class {type(model).__name__}: making "
-            f"it again from its config raises {type(error).__name__}, {_first_line(error)!r}. {hint}"
-            f"{_IN_PLACE}"
+            f"it again from its config raises {type(error).__name__}, {_first_line(error)!r}. "
+            f"{hint}{_IN_PLACE}"
         ) from error
     return made
 

@@ -68,7 +68,7 @@ def test_what_keras_cannot_load_is_refused_by_the_layers_name():
     """Nor does such a model come back from a file."""
     layer = L.StringLookup(output_mode="tf_idf", pad_to_max_tokens=True, max_tokens=6, name="idf")
     model = normed(adapted(layer, WORDS), WORDS)
-    with pytest.raises(ValueError, match="'idf' of class StringLookup .* `idf_weights` must be"):
+    with pytest.raises(ValueError, match=r"'idf' of class StringLookup .* `idf_weights` must be"):
         to_ghost(model, 2)
 
 
