@@ -44,6 +44,7 @@ def _made(plain: Any) -> Any:
 
         def get_config(self) -> dict[str, Any]:
             registered = keras.saving.get_registered_name(plain)
+            of_keras = plain.__module__.partition(".")[0] == "keras"
             ghosts = [_saved(layer) for layer in batch_norms(self)]
             # Keras asks the class whether there is a config, and whether it is the default one.
             with _of_class(self, plain):
@@ -53,7 +54,8 @@ def _made(plain: Any) -> Any:
                     "module": plain.__module__,
                     "class_name": plain.__name__,
                     "config": config,
-                    "registered_name": registered if ">" in registered else None,
+                    # As Keras writes it: an unregistered class is found by it in `custom_objects`.
+                    "registered_name": None if of_keras else registered,
                 },
                 "ghosts": ghosts,
             }
