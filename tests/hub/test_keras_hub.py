@@ -27,9 +27,13 @@ def files(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def initial_values(monkeypatch):
     """By NumPy: JAX would compile a program for each shape."""
+
+    def zeros(self, shape, dtype=None):
+        return np.zeros(shape, "float32")
+
     for each in ("VarianceScaling", "RandomNormal", "TruncatedNormal"):
         kind = getattr(keras.initializers, each)
-        monkeypatch.setattr(kind, "__call__", lambda self, shape, dtype=None: np.zeros(shape))
+        monkeypatch.setattr(kind, "__call__", zeros)
 
 
 def made(name):

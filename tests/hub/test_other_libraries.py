@@ -32,8 +32,11 @@ def norms(model):
 @pytest.mark.parametrize("make", [kimm, kyolo, medicai])
 def test_a_network_there_and_back(make, tmp_path, monkeypatch):
     draw = np.random.default_rng(0).normal  # by NumPy: JAX would compile a program for each shape
-    kind = keras.initializers.VarianceScaling
-    monkeypatch.setattr(kind, "__call__", lambda self, shape, dtype=None: 0.05 * draw(size=shape))
+
+    def small(self, shape, dtype=None):
+        return 0.05 * draw(size=shape).astype("float32")
+
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", small)
     model = make()
     x = draw(size=(4, *SHAPE)).astype("float32")
 
