@@ -1,6 +1,6 @@
 """Write the table of docs/export.md: what a model with ghost batch norm is exported to.
 
-    python -m scripts.export_table                   # all backends; about two minutes
+    python -m scripts.export_table                   # all backends; some minutes
     python -m scripts.export_table --backend torch   # one, and its rows as JSON
 
 A small network, with ghost layers in its graph and one that a custom layer makes, is exported in
@@ -69,6 +69,7 @@ def network():
 
 
 def saved_model(path):
+    """By TensorFlow."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(path)
@@ -76,6 +77,7 @@ def saved_model(path):
 
 
 def onnx(path):
+    """By ONNX Runtime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path)
@@ -83,6 +85,7 @@ def onnx(path):
 
 
 def openvino(path):
+    """By OpenVINO."""
     import openvino as ov
 
     # By itself it computes in bfloat16 on processors that have it.
@@ -91,6 +94,7 @@ def openvino(path):
 
 
 def litert(path):
+    """By LiteRT's interpreter."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(path)
@@ -103,6 +107,7 @@ def litert(path):
 
 
 def torch_export(path):
+    """By torch."""
     import torch
 
     return torch.export.load(path).module()(torch.from_numpy(X)).detach().numpy()
@@ -159,15 +164,23 @@ def outcome(route, model, name):
 
 def rows():
     """What comes of every route on this backend, with plain and with ghost batch norm."""
+    import keras
+
     import keras_bigbatch as kbb
 
     plain = network()
     ghost = kbb.layers.to_ghost(plain, 4)
-    routes = [(name, exported) for name in FORMATS] + [('quantize("int8")', quantized)]
+    # Keras has torch's own format on torch only.
+    names = [each for each in FORMATS if each != "torch" or keras.backend.backend() == "torch"]
+    routes = [(name, exported) for name in names] + [('quantize("int8")', quantized)]
     return [
-        {"route": name, **{
-            kind: outcome(route, model, name) for kind, model in (("plain", plain), ("ghost", ghost))
-        }}
+        {
+            "route": name,
+            **{
+                kind: outcome(route, model, name)
+                for kind, model in (("plain", plain), ("ghost", ghost))
+            },
+        }
         for name, route in routes
     ]
 
@@ -182,7 +195,10 @@ def cell(result):
 
 def table(found):
     """The page's table, and the versions that it was made with."""
-    lines = ["| backend | route | with ghost batch norm | with Keras's |", "| --- | --- | --- | --- |"]
+    lines = [
+        "| backend | route | with ghost batch norm | with Keras's |",
+        "| --- | --- | --- | --- |",
+    ]
     for backend, results in found.items():
         for row in results:
             ghost, plain = cell(row["ghost"]), cell(row["plain"])
@@ -204,6 +220,7 @@ def of_backend(backend):
 
 
 def main():
+    """Prints a backend's rows, or writes the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=BACKENDS, help="print this one's rows")
     backend = parser.parse_args().backend

@@ -35,9 +35,7 @@ def resnet_of_four_stages():
 
 
 def densenet():
-    return _HUB.DenseNetBackbone(
-        stackwise_num_repeats=[1, 1, 1], growth_rate=4, image_shape=IMAGE
-    )
+    return _HUB.DenseNetBackbone(stackwise_num_repeats=[1, 1, 1], growth_rate=4, image_shape=IMAGE)
 
 
 def efficientnet(**options):

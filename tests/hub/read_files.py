@@ -20,7 +20,9 @@ def main() -> None:
     read = {}
     for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of `compile`, which tasks have their own of
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # of `compile`, which tasks have their own of
             model = keras.models.load_model(path)
         wanted = np.load(path.with_suffix(".npz"))
         pairs = zip(predictions(model), wanted.values(), strict=True)

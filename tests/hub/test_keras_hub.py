@@ -76,7 +76,7 @@ def fitted(model, batch_size, **options):
     optimizer = keras.optimizers.SGD(0.01, **options)
     losses = {}
     if not isinstance(model, keras_hub.models.ObjectDetector | keras_hub.models.ImageClassifier):
-        losses = {"loss": {name: "mse" for name in y} if isinstance(y, dict) else "mse"}
+        losses = {"loss": dict.fromkeys(y, "mse") if isinstance(y, dict) else "mse"}
     jit = keras.backend.backend() == "jax"  # on TensorFlow it would only take longer
     model.compile(optimizer, **losses, jit_compile=jit)
     model.fit(x, y, batch_size=batch_size, shuffle=False, verbose=0)
@@ -92,7 +92,8 @@ def assert_same(some, others):
         np.testing.assert_array_equal(one, other)
 
 
-# KerasHub's tasks have a `compile` of their own, and its feature pyramid has batch norms whose output it does not use.
+# KerasHub's tasks have a `compile` of their own, and its feature pyramid has batch norms whose
+# output it does not use.
 @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables:UserWarning")
 @pytest.mark.filterwarnings("ignore:`compile\\(\\)` was not called:UserWarning")
 @pytest.mark.parametrize("name", NETWORKS)
@@ -179,7 +180,7 @@ def test_a_copy_keeps_the_types_or_is_refused():
     keras.config.set_dtype_policy("float32")
     ghost = to_ghost(written, 4)
     assert {part.compute_dtype for part in norms(ghost)} == {"bfloat16"}
-    with pytest.raises(ValueError, match="as float32 and not bfloat16.*in_place=True"):
+    with pytest.raises(ValueError, match=r"as float32 and not bfloat16.*in_place=True"):
         to_ghost(left_out, 4)
     assert all(type(part) is PLAIN for part in norms(left_out))
     to_ghost(left_out, 4, in_place=True)
@@ -189,5 +190,5 @@ def test_a_copy_keeps_the_types_or_is_refused():
 def test_what_a_config_leaves_out_is_named():
     """KerasHub's config of an EfficientNet does not have the width of its last layer."""
     model = NETWORKS["efficientnet"](num_features=16)
-    with pytest.raises(ValueError, match="'top_conv/kernel' with shape .*1280.*in_place=True"):
+    with pytest.raises(ValueError, match=r"'top_conv/kernel' with shape .*1280.*in_place=True"):
         to_ghost(model, 4)

@@ -46,7 +46,7 @@ def test_a_network_there_and_back(make, tmp_path, monkeypatch):
     ghost = to_ghost(model, 2)
     assert len(norms(ghost)) == len(norms(model)) > 20
     ghost.save(tmp_path / "ghost.keras")
-    # kimm does not register its classes: Keras wants to be told of them, with our layers as without.
+    # kimm does not register its classes: Keras must be told of them, with plain layers too.
     known = {type(model).__name__: type(model)}
     loaded = keras.models.load_model(tmp_path / "ghost.keras", custom_objects=known)
     wanted = predictions(model)
