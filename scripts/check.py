@@ -3,8 +3,8 @@
 `make test` and `make test-hub` call it. Each backend has processes of its own, since Keras reads
 its backend once, at import. A step begins as soon as its environment is installed and a place is
 free, in the order of the list: the longest first. As a step waits now and then, one more than there
-are cores runs at a time, three at most. Every half minute a line says how far the running ones are; what a step
-prints is shown when it ended.
+are cores runs at a time, three at most. Every half minute a line says how far the running ones are;
+what a step prints is shown when it ended.
 """
 
 import argparse
