@@ -25,6 +25,25 @@ def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers())
 
 
+def models(layer: keras.layers.Layer) -> list[keras.Model]:
+    """The models among the layer and those inside it, the outermost first."""
+    return [part for part in flatten_layers(layer) if isinstance(part, keras.Model)]
+
+
+def places(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """As `flatten_layers`, but a layer that is held at several places is there for each of them."""
+    found = [layer]
+
+    def look_into(part: keras.layers.Layer, above: tuple[int, ...]) -> None:
+        for each in part._flatten_layers(include_self=False, recursive=False):
+            if id(each) not in above:  # a part may hold its whole
+                found.append(each)
+                look_into(each, (*above, id(each)))
+
+    look_into(layer, (id(layer),))
+    return found
+
+
 def only_shapes_are_wanted() -> bool:
     """Whether Keras calls layers to learn the shapes of their outputs: `in_symbolic_scope`.
 
@@ -67,6 +86,22 @@ def forget_training_step(model: keras.Model) -> None:
     same, and forgets the optimizer and the metrics too.
     """
     model.train_function = None
+
+
+def forget_functions(model: keras.Model) -> None:
+    """Makes `fit`, `evaluate` and `predict` compile anew, by `Trainer.train_function = None` etc.
+
+    They hold the code of the layers as it was then.
+    """
+    model.train_function = model.test_function = model.predict_function = None
+
+
+def set_path(named: Any, path: str) -> None:
+    """Names a layer or variable as it is named elsewhere: `_path`, behind `path`.
+
+    Under another name the copy of a model has paths with other prefixes and numbers.
+    """
+    named._path = path
 
 
 @contextlib.contextmanager

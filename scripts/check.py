@@ -1,10 +1,10 @@
 """Runs everything that must pass, goes on after a failure, and ends with a summary.
 
-`make test` calls it. Each backend has processes of its own, since Keras reads its backend once, at
-import. A step begins as soon as its environment is installed and a place is free, in the order
-of the list: the longest first. As a step waits now and then, one more than there are cores runs at
-a time, three at most. Every half minute a line says how far the running ones are; what a step
-prints is shown when it ended.
+`make test` and `make test-hub` call it. Each backend has processes of its own, since Keras reads
+its backend once, at import. A step begins as soon as its environment is installed and a place is
+free, in the order of the list: the longest first. As a step waits now and then, one more than there
+are cores runs at a time, three at most. Every half minute a line says how far the running ones are;
+what a step prints is shown when it ended.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".venv-tools"
 FLOOR = ROOT / ".venv-floor"
+HUB = ROOT / ".venv-hub"
 BACKENDS = ("jax", "tensorflow", "torch")
 
 # A backend's tests are three steps. NUMBERS are held to float32's rounding: XLA compiles them as it
@@ -45,6 +46,8 @@ COMPILES_FAST = f"{UNOPTIMIZED} --xla_cpu_use_fusion_emitters=false"
 OLDEST_LAYERS = ["-k", "not applications", "tests/layers", "tests/optimizers"]
 OLDEST_NUMBERS = [path for path in NUMBERS if path not in OLDEST_LAYERS]
 OLDEST_NUMBERS += ["tests/test_golden.py", "tests/test_private_api.py"]
+# Other people's models, which `make test-hub` installs: their programs are small and run once.
+OTHERS = ["--timeout=900", "tests/hub"]
 # What a change breaks first, in a minute.
 QUICK = [
     *("tests/test_public_api.py", "tests/test_private_api.py", "tests/test_golden.py"),
@@ -192,7 +195,8 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
     # Programs take longest, and torch, which compiles nothing, the shortest.
     ordered = sorted(backends, key=("tensorflow", "jax", "torch").index)
     for backend in ordered:
-        programs = ["tests", *(f"--ignore={path}" for path in NUMBERS + PACKAGE)]
+        elsewhere = [*NUMBERS, *PACKAGE, "tests/hub"]
+        programs = ["tests", *(f"--ignore={path}" for path in elsewhere)]
         steps.append(pytest(f"{backend} programs", tests, backend, programs))
     for backend in ordered:
         steps.append(pytest(f"{backend} package", tests, backend, package, COMPILES_FAST))
@@ -274,6 +278,7 @@ def main() -> int:
     parser.add_argument(
         "--quick", choices=BACKENDS, help="lint and a part of the tests, on this one"
     )
+    parser.add_argument("--hub", action="store_true", help="the tests of other people's models")
     parser.add_argument("--only", help="the name of the one step to run")
     arguments = parser.parse_args()
 
@@ -281,6 +286,11 @@ def main() -> int:
     if arguments.quick:
         quick = pytest(f"{arguments.quick} tests", tests, arguments.quick, QUICK)
         steps = [quick, Step("lint", lint, (TOOLS,))]
+    elif arguments.hub:
+        steps = [
+            pytest(f"{each} hub", HUB, each, ["-p", "tests.fast_graphs", *OTHERS], COMPILES_FAST)
+            for each in arguments.backends
+        ]
     else:
         steps = all_steps(arguments.backends, tests)
     if arguments.only is not None:

@@ -211,6 +211,15 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         nested = isinstance(previous_mask, list | tuple)
         return ops.convert_to_tensor(previous_mask) if nested else previous_mask
 
+    def load_own_variables(self, store: Any) -> None:
+        if self.variables and not len(store.keys()):
+            raise ValueError(
+                f"The file has no weights for the ghost batch norm {self.name!r}. A `.weights.h5` "
+                "names them after the class, and may be of a model with plain batch norm: load it "
+                "into that model, and convert it by `keras_bigbatch.layers.to_ghost`."
+            )
+        super().load_own_variables(store)
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         # Refused here and unknown to older versions of Keras, which can then load the file.
