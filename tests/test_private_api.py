@@ -85,6 +85,29 @@ def test_a_step_is_compiled_anew():
     assert np.abs(fitted(model).get_weights()[0] - start[0]).max() > 1e-3
 
 
+def test_functions_are_compiled_anew():
+    """Without it `predict` would go on with the layer's old code."""
+    model = fitted(model_of())
+    before = model.predict(X, verbose=0)
+    model.layers[0].activation = keras.ops.zeros_like
+    _private_api.forget_functions(model)
+    assert (model.predict(X, verbose=0) == 0).all()
+    assert not (before == 0).all()
+
+
+def test_a_shared_layer_is_at_each_of_its_places():
+    shared = keras.layers.Dense(2)
+    model = keras.Sequential([keras.Input((2,)), keras.Sequential([shared]), shared])
+    assert _private_api.places(model).count(shared) == 2
+    assert _private_api.flatten_layers(model).count(shared) == 1
+
+
+def test_a_path_is_what_it_was_set_to():
+    variable = keras.Variable(1.0)
+    _private_api.set_path(variable, "mine/kernel")
+    assert variable.path == "mine/kernel"
+
+
 # --- fit -------------------------------------------------------------------------------------
 
 
