@@ -14,7 +14,7 @@ from keras_bigbatch._measuring.progress import Progress
 from keras_bigbatch._measuring.stateless_loss import stateless_update
 from keras_bigbatch._measuring.unfit_data import unfit_data
 from keras_bigbatch._private_api import flatten_layers
-from keras_bigbatch._typing import Tensor, Verbose
+from keras_bigbatch._typing import Array, Tensor, Verbose
 from keras_bigbatch._user_warnings import warn_user
 from keras_bigbatch.layers._input_moments import watched_inputs
 from keras_bigbatch.layers._pooled_moments import PooledMoments
@@ -100,8 +100,8 @@ def renew_statistics(
         _assign(norm.moving_variance, moments.variance, moments.count)
     if left:
         warn_user(
-            "These batch norms have normalized nothing by its batch, so that their statistics stay "
-            f"as they were: {', '.join(left)}. The model does not call them with `training=True`, "
+            "These batch norms have normalized nothing by their batch, so their statistics stay as "
+            f"they were: {', '.join(left)}. The model does not call them with `training=True`, "
             "their mask leaves nothing, or a `call` of their own does not go through Keras's."
         )
 
@@ -125,7 +125,9 @@ def _batch_norms(model: keras.Model) -> list[_Norm]:
             f"The model must be built: its statistics are not there yet. Received: {what} not "
             "built. Call the model on a batch first, `model(x[:1])`."
         )
-    renormalized = [norm.name for norm in norms if norm.renorm and norm.trainable]
+    renormalized = [
+        norm.name for norm in norms if getattr(norm, "renorm", False) and norm.trainable
+    ]
     if renormalized:
         raise ValueError(
             "Batch norms with `renorm=True` normalize by their moving statistics in training too, "
@@ -220,7 +222,7 @@ def _check_finite(norm: _Norm, moments: PooledMoments) -> None:
         )
 
 
-def _assign(variable: keras.Variable, value: Any, count: Any) -> None:
+def _assign(variable: keras.Variable, value: Array, count: Array) -> None:
     """Assigns the value to the channels that had any elements."""
-    old = ops.convert_to_numpy(variable)
-    variable.assign(np.where(count > 0, value, old).astype(old.dtype))
+    (old,) = _backend.active().weights.snapshot([variable.value])
+    variable.assign(ops.where(count > 0, ops.cast(value, variable.dtype), old))

@@ -173,6 +173,30 @@ def ragged():
     return found
 
 
+def renewal():
+    """Statistics of a model on replicas, called outside the strategy's scope and inside."""
+    x, _ = cases.images(49)
+    norms = {"ghost": None, "plain": keras.layers.BatchNormalization}
+    norms["synchronized"] = functools.partial(norms["plain"], synchronized=True)
+    found = {}
+    for name, norm in norms.items():
+        alone, model = (
+            make(lambda norm=norm: cases.compiled(cases.conv_model(norm=norm, blocks=2)))
+            for make in (lambda f: f(), lambda f: mirrored(2, f))
+        )
+        before = alone.get_weights()
+        kbb.layers.renew_statistics(alone, x, batch_size=16)
+        if name == "plain":
+            cases.fit(model, epochs=1)  # the replicas' own statistics are then apart
+            model.set_weights(before)
+        kbb.layers.renew_statistics(model, x, batch_size=16)
+        found[name] = [cases.apart(alone, model), spread(model)]
+        model.set_weights(before)
+        mirrored(2, lambda model=model: kbb.layers.renew_statistics(model, x, batch_size=16))
+        found[f"{name} inside"] = [cases.apart(alone, model), spread(model)]
+    return found
+
+
 def callbacks():
     """Distances and scaled rates of a plan for the global batch, and the equality under it."""
     regime = kbb.Regime(batch=8, epochs=2, examples=64, learning_rate={0: 0.05, 1: 0.01})
@@ -225,7 +249,7 @@ def accumulation():
 
 
 if __name__ == "__main__":
-    checks = (equality, controls, options, ragged, callbacks, accumulation)
+    checks = (equality, controls, options, ragged, renewal, callbacks, accumulation)
     results = {check.__name__: check() for check in checks}
     for n, found in zip(STRATEGIES, results["callbacks"].pop("equality"), strict=True):
         results["equality"][f"sequential-{n}"] = found
