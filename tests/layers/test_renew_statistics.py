@@ -37,11 +37,12 @@ def norm_of(kind, **options):
 @pytest.mark.parametrize("kind", ["plain", "ghost"])
 def test_earlier_layers_normalize_as_in_training_and_moments_are_pooled(kind):
     """Images, three whole batches and a small one; far from zero, where float32 has few digits."""
-    x = (RNG.normal(size=(53, 4, 5, 3)) * [1, 0.5, 2] + 1000).astype("float32")
+    away = np.array([1e3, 1e3, 1e6])
+    x = (RNG.normal(size=(53, 4, 5, 3)) * [1, 0.5, 2] + away).astype("float32")
     inputs = keras.Input(x.shape[1:])
     far, first, second = (norm_of(kind, name=name) for name in ("far", "first", "second"))
-    # Exact: the digits are there. Keras's own batch norm has few of them at a mean of 1000.
-    hidden = first(keras.layers.Rescaling(1.0, offset=-1000.0)(inputs))
+    # Exact: the digits are there. Keras's own batch norm has few of them so far from zero.
+    hidden = first(keras.layers.Rescaling(1.0, offset=-away.astype("float32"))(inputs))
     dense = keras.layers.Dense(4)
     model = keras.Model(inputs, [far(inputs), second(dense(hidden))])
     first.gamma.assign([0.5, 1.5, 2.0])
@@ -54,11 +55,11 @@ def test_earlier_layers_normalize_as_in_training_and_moments_are_pooled(kind):
     )
     hidden = []
     for start in range(0, 53, 16):
-        batch = x[start : start + 16] - 1000.0
+        batch = x[start : start + 16] - away
         size = len(batch) if kind == "plain" else 4
         hidden.append(ghost_batch_norm(batch, gamma, beta, size, 3, 1e-3)[0] @ kernel + bias)
     assert_moments(far, x)
-    assert_moments(first, x - 1000.0)
+    assert_moments(first, x - away)
     assert_moments(second, *hidden)
 
 
