@@ -176,24 +176,23 @@ def ragged():
 def renewal():
     """Statistics of a model on replicas, called outside the strategy's scope and inside."""
     x, _ = cases.images(49)
-    norms = {"ghost": None, "plain": keras.layers.BatchNormalization}
-    norms["synchronized"] = functools.partial(norms["plain"], synchronized=True)
+
+    def renew(model):
+        kbb.layers.renew_statistics(model, x, batch_size=16)
+
     found = {}
-    for name, norm in norms.items():
-        alone, model = (
-            make(lambda norm=norm: cases.compiled(cases.conv_model(norm=norm, blocks=2)))
-            for make in (lambda f: f(), lambda f: mirrored(2, f))
-        )
+    for name, norm in (("outside", keras.layers.BatchNormalization), ("inside", None)):
+        alone = cases.conv_model(norm=norm, blocks=2)
         before = alone.get_weights()
-        kbb.layers.renew_statistics(alone, x, batch_size=16)
-        if name == "plain":
+        renew(alone)
+        model = mirrored(2, lambda norm=norm: cases.compiled(cases.conv_model(norm=norm, blocks=2)))
+        if name == "outside":
             cases.fit(model, epochs=1)  # the replicas' own statistics are then apart
             model.set_weights(before)
-        kbb.layers.renew_statistics(model, x, batch_size=16)
+            renew(model)
+        else:
+            mirrored(2, lambda model=model: renew(model))
         found[name] = [cases.apart(alone, model), spread(model)]
-        model.set_weights(before)
-        mirrored(2, lambda model=model: kbb.layers.renew_statistics(model, x, batch_size=16))
-        found[f"{name} inside"] = [cases.apart(alone, model), spread(model)]
     return found
 
 
