@@ -16,6 +16,11 @@ import keras
 # - `_backend_update_step`: variables would be updated one by one, which is slower on torch.
 OVERRIDDEN = ("_apply_weight_decay", "_backend_update_step")
 
+# Method of `keras.layers.BatchNormalization` that takes the moments of a batch, with the input and
+# the mask as its arguments, and is called in training only. `renew_statistics` watches it; under
+# another name it would see no plain batch norm, and warn that it has left them as they are.
+BATCH_MOMENTS = "_moments"
+
 
 def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layer and all layers inside it, in the order of their making: `Layer._flatten_layers`.

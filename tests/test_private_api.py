@@ -74,6 +74,22 @@ def test_a_clone_is_not_compiled_while_the_original_passes_for_uncompiled():
     assert model.compiled
 
 
+def test_batch_norm_takes_the_moments_of_a_batch_in_training_only(monkeypatch):
+    norm = keras.layers.BatchNormalization(axis=1)
+    norm.build((8, 2))
+    moments, calls = getattr(norm, _private_api.BATCH_MOMENTS), []
+
+    def seen(inputs, mask):
+        calls.append((inputs.shape, mask))
+        return moments(inputs, mask)
+
+    monkeypatch.setitem(vars(norm), _private_api.BATCH_MOMENTS, seen)
+    norm(X, training=False)
+    assert not calls
+    norm(X, training=True)
+    assert calls == [(X.shape, None)]
+
+
 @compiles
 def test_a_step_is_compiled_anew():
     """Without it the rate of the first schedule, 0, would stay in the step that was compiled."""

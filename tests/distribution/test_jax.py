@@ -83,6 +83,10 @@ def test_ragged_batches(found):
     assert "IndivisibleError" in found["ragged"]["97 samples"]
 
 
+def test_statistics_are_renewed_as_on_one_device(found):
+    assert max(found["renewal"]) < 1e-5
+
+
 @pytest.mark.parametrize("devices", [1, 8])
 def test_the_train_step_is_exported_and_runs_back(found, devices):
     exported = found["export"][str(devices)]
