@@ -1,6 +1,6 @@
 """What the package needs of Keras and Keras does not promise: one function for each name.
 
-`tests/test_private_api.py` holds Keras to what is said here, on the newest version and the oldest.
+`tests/private_api` holds Keras to what is said here, on the newest version and the oldest.
 """
 
 import contextlib

@@ -45,12 +45,12 @@ COMPILES_FAST = f"{UNOPTIMIZED} --xla_cpu_use_fusion_emitters=false"
 # `keras.applications`, the longest tests. The layers and optimizers need no optimized code here.
 OLDEST_LAYERS = ["-k", "not applications", "tests/layers", "tests/optimizers"]
 OLDEST_NUMBERS = [path for path in NUMBERS if path not in OLDEST_LAYERS]
-OLDEST_NUMBERS += ["tests/test_golden.py", "tests/test_private_api.py"]
+OLDEST_NUMBERS += ["tests/test_golden.py", "tests/private_api"]
 # Other people's models, which `make test-hub` installs: their programs are small and run once.
 OTHERS = ["--timeout=900", "tests/hub"]
 # What a change breaks first, in a minute.
 QUICK = [
-    *("tests/test_public_api.py", "tests/test_private_api.py", "tests/test_golden.py"),
+    *("tests/test_public_api.py", "tests/private_api", "tests/test_golden.py"),
     *("tests/backend", "tests/schedules", "tests/optimizers/test_rules.py"),
     "tests/layers/test_ghost_batch_normalization.py",
 ]
