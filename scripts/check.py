@@ -28,17 +28,19 @@ BACKENDS = ("jax", "tensorflow", "torch")
 
 
 def without(paths: Sequence[str]) -> list[str]:
-    """Pytest's options that leave files or folders out."""
-    return [f"--ignore={path}" for path in paths]
+    """Pytest's options that leave folders, files or tests out."""
+    return [f"--{'deselect' if '::' in path else 'ignore'}={path}" for path in paths]
 
 
 # A backend's tests are three steps. NUMBERS are what is computed, held to float32's rounding: XLA
 # compiles them as it does for users. PACKAGE are hundreds of small programs that run once: on JAX
 # most of their time was XLA's, which does not optimize them here. All others run whole programs,
 # which need that. Torch compiles nothing: its NUMBERS are in the step of PACKAGE.
+LAYER = "tests/layers/test_ghost_batch_normalization.py"
 NUMBERS = [
     "tests/backend",
-    *("tests/layers/test_ghost_batch_normalization.py", "tests/layers/test_ghost_exactness.py"),
+    *(f"{LAYER}::test_any_batch_size", f"{LAYER}::test_one_group_is_plain_batch_norm"),
+    *(f"{LAYER}::test_second_derivatives", "tests/layers/test_ghost_exactness.py"),
     *("tests/layers/test_ghost_moving_statistics.py", "tests/layers/test_masks.py"),
     *("tests/optimizers/test_lars.py", "tests/optimizers/test_layerwise.py"),
     *("tests/optimizers/test_median.py", "tests/optimizers/test_rules.py"),
@@ -65,7 +67,7 @@ OTHERS = ["--timeout=900", "tests/hub"]
 QUICK = [
     *("tests/test_public_api.py", "tests/test_private_api.py", "tests/test_golden.py"),
     *("tests/backend", "tests/schedules", "tests/optimizers/test_rules.py"),
-    "tests/layers/test_ghost_batch_normalization.py",
+    LAYER,
 ]
 # The letters of tests that ended, and how many there are in all once a line of them is full.
 PROGRESS = re.compile(r"^([.sFExX]+)(?: +\[ *\d+/(\d+)\])?$", re.MULTILINE)

@@ -86,9 +86,10 @@ def test_any_batch_size(batch):
     x, dy = inputs(batch, (5, 3))
     layer = built(GhostBatchNormalization(32), x)
     gamma, beta, *moving = layer.get_weights()
-    y, _, _ = layer_gradients(layer, x, dy)
-    expected, moments, _ = ghost_batch_norm(x, gamma, beta, 32, -1, 1e-3)
+    y, dx, _ = layer_gradients(layer, x, dy)
+    expected, moments, gradients = ghost_batch_norm(x, gamma, beta, 32, -1, 1e-3, dy)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    assert relative(dx, gradients[0]) < 1e-4
     wanted = moving_statistics(moving, moments, 0.99, "sequential")
     np.testing.assert_allclose(layer.get_weights()[2:], wanted, rtol=1e-6, atol=1e-6)
     whole = ops.convert_to_numpy(layer(x, training=False))
