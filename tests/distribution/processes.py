@@ -9,6 +9,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 EXAMPLES = ROOT / "examples" / "distributed"
+# Programs in parts for several threads, and emitters of fused code, double the time to compile.
+COMPILES_FAST = "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false"
 
 
 def start(script, *arguments, **environment):

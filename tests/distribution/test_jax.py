@@ -13,7 +13,7 @@ MODES = ("sequential", "mean", "batch")
 
 @pytest.fixture(scope="module")
 def found():
-    flags = "--xla_force_host_platform_device_count=8"
+    flags = f"{processes.COMPILES_FAST} --xla_force_host_platform_device_count=8"
     script = processes.HERE / "worker_jax.py"
     return processes.results(processes.run(script, KERAS_BACKEND="jax", XLA_FLAGS=flags))
 

@@ -17,6 +17,7 @@ from keras import ops
 import keras_bigbatch as kbb
 from keras_bigbatch import _backend
 from keras_bigbatch._backend import active
+from tests import fast_graphs  # noqa: F401 (graphs are run a few times: not optimized)
 from tests.distribution import cases
 from tests.oracles import ghost_batch_norm, moving_statistics
 
