@@ -8,7 +8,7 @@ from keras_bigbatch.layers import GhostBatchNormalization, ghost_summary, to_gho
 from tests.user_warnings import assert_said_once, recorded
 
 PLAIN = keras.layers.BatchNormalization
-REGISTER = keras.saving.register_keras_serializable("keras_bigbatch_tests")
+REGISTER = keras.saving.register_keras_serializable("keras_bigbatch_converted")
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 Y = X[:, :1]
 

@@ -85,7 +85,7 @@ def test_an_integer_lookup():
     assert_carried(normed(layer, NUMBERS, embed=True), NUMBERS)
 
 
-@keras.saving.register_keras_serializable("keras_bigbatch_tests")
+@keras.saving.register_keras_serializable("keras_bigbatch_converted")
 class Table(L.Layer):
     """A table that somebody has set, a private one, and one that it saves by itself."""
 
