@@ -158,8 +158,10 @@ def outcome(route, model, name):
                 return route(model, name, folder)
         except Exception as error:  # whatever the packages raise is the result
             text = re.sub(r"\x1b\[[0-9;]*m|/\S+/", "", str(error))
-            line = next((each.strip() for each in text.splitlines() if each.strip()), "")
-            return f"{type(error).__name__}: {line[:160]}"
+            # OpenVINO says where it failed before it says what.
+            lines = [each.strip() for each in text.splitlines() if each.strip()]
+            told = [each for each in lines if not each.startswith(("Check ", "FrontEnd API"))]
+            return f"{type(error).__name__}: {' '.join(told)[:160]}"
 
 
 def rows():
