@@ -32,6 +32,7 @@ COMMANDS = {
     "methods": ("methods", "thirteen methods for large batches, each at its best rate"),
     "minima": ("minima", "sharpness and more, where the demo's trainings end"),
     "moments": ("moments", "which rule keeps an optimizer's noisy trajectory at a larger batch"),
+    "recipes": ("moves.command", "whole recipes of AdamW and SGD moved to a large batch"),
     "table1": ("experiments", "a row of Table 1 of Hoffer et al."),
     "table2": ("experiments", "a row of Table 2 of Hoffer et al.: AlexNet on ImageNet"),
     "figure": ("experiments", "a figure of one of the papers"),
@@ -62,13 +63,20 @@ def parse(words):
         name: added.add_parser(name, help=text, description=text)
         for name, (_, text) in COMMANDS.items()
     }
-    for name in ("demo", "methods", "minima", "moments", "table1", "table2", "figure"):
+    makers = ("demo", "methods", "minima", "moments", "recipes", "table1", "table2", "figure")
+    for name in makers:
         _add_common(commands[name])
     _add_demo(commands["demo"])
     _add(
         commands["methods"],
         ("--collapse", None, None, "in place of the table: what LARS does at a constant rate"),
     )
+    _add(
+        commands["recipes"],
+        ("--dataset", ("mnist1d", "digits"), None, "default: mnist1d"),
+        ("--groups", str, "GROUP...", "of the criteria's arms; default: all"),
+    )
+    commands["recipes"].set_defaults(dataset="mnist1d")
     commands["table1"].add_argument("name", metavar="ROW", help="the network's name")
     commands["table2"].add_argument("name", metavar="ROW", nargs="?", default="AlexNet")
     commands["figure"].add_argument("name", metavar="NAME")

@@ -125,14 +125,6 @@ METHODS = {
 }
 
 
-def schedule(rate, updates):
-    """Up to the rate in the first twentieth, down to 0 along a cosine: the same for every row."""
-    warmup = max(1, updates // 20)
-    return keras.optimizers.schedules.CosineDecay(
-        rate / warmup, updates - warmup, warmup_target=rate, warmup_steps=warmup
-    )
-
-
 def train(data, method, rate, epochs, seed, progress):
     """An ordinary compile and fit, but for the one thing that the row is about."""
     keras.utils.set_random_seed(seed)  # every row of a seed starts from the same weights
@@ -151,14 +143,14 @@ def train(data, method, rate, epochs, seed, progress):
             discard_updates=updates // 2 if method.discard else None,
             seed=seed,
         )
-    training.compiled(model, method.optimizer(schedule(rate, updates)))
+    training.compiled(model, method.optimizer(training.warmed_cosine(rate, updates)))
     fit = {"callbacks": [progress], "verbose": 0}
     if method.small_epochs:
         # By the square-root rule, the other way round.
         small_rate = kbb.schedules.scale_learning_rate(rate, LARGE_BATCH, SMALL_BATCH)
         stages = [
             BatchStage(SMALL_BATCH, method.small_epochs, small_rate),
-            BatchStage(method.batch, large_epochs, schedule(rate, updates)),
+            BatchStage(method.batch, large_epochs, training.warmed_cosine(rate, updates)),
         ]
         fit_stages(model, data.x_train, data.y_train, stages, **fit)
     else:

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 import keras_bigbatch
+from reproduction.remaining_time import RemainingTime
 
 HERE = Path(__file__).parent
 QUICK = "QUICK RUN: it shows that everything works, and is evidence of nothing."
@@ -48,12 +49,14 @@ class Runs:
         folder: Where the files are; made if missing.
         settings: What all trainings have in common, as plain JSON types.
         sources: Names of the files beside this one whose text decides the outcome.
+        package: Patterns of the package's files whose text does; all of them by default.
     """
 
-    def __init__(self, folder, settings, sources):
+    def __init__(self, folder, settings, sources, package=("**/*.py",)):
         self.folder = Path(folder)
         self.sources = {name: _sha256((HERE / name).read_bytes()) for name in sources}
-        package = sorted(Path(keras_bigbatch.__file__).parent.rglob("*.py"))
+        root = Path(keras_bigbatch.__file__).parent
+        package = sorted({path for pattern in package for path in root.glob(pattern)})
         self.sources["keras_bigbatch"] = _sha256(b"".join(path.read_bytes() for path in package))
         # The versions too: the same script with another Keras is another experiment.
         self.common = {"settings": settings, "sources": self.sources, "versions": versions()}
@@ -90,16 +93,19 @@ class Runs:
             Arm, seed, recipe and result of each, in one dictionary.
         """
         made, width = [], max(len(case.arm) for case in cases)
+        remaining = RemainingTime(cases, len(seeds))
         with self.resumable():
             for seed in seeds:
                 for case in cases:
                     progress = ProgressLine(f"seed {seed}  {case.arm:{width}}", case.epochs)
-                    task = (seed, progress)
+                    task, start = (seed, progress), time.perf_counter()
                     result, kept = self.once(
                         case.arm, seed, case.recipe, lambda case=case, task=task: case.run(*task)
                     )
-                    note = "  (kept from an earlier run)" if kept else ""
-                    progress.finish(line(result) + note)
+                    seconds = result["seconds"] if kept else time.perf_counter() - start
+                    remaining.made(case, seconds)
+                    note = "  (kept from an earlier run)" if kept else f"  {remaining}"
+                    progress.finish((line(result) + note).rstrip())
                     made.append({"arm": case.arm, "seed": seed, **case.recipe, **result})
         return made
 

@@ -39,6 +39,14 @@ def sgd(rate):
     return keras.optimizers.SGD(rate, momentum=0.9, global_clipnorm=5.0)
 
 
+def warmed_cosine(rate, updates):
+    """Up to the rate in the first twentieth, then down to 0 along a cosine."""
+    warmup = max(1, updates // 20)
+    return keras.optimizers.schedules.CosineDecay(
+        rate / warmup, updates - warmup, warmup_target=rate, warmup_steps=warmup
+    )
+
+
 def compiled(model, optimizer):
     """The model, compiled for classes."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -4,7 +4,8 @@
 
 copies each folder's results, as JSON and CSV, and its picture to `docs/evidence`, and writes the
 tables and sentences anew between the pages' marks, from the JSON alone. Without folders it only
-writes the pages. The folder of `python -m reproduction moments` has a page of its own.
+writes the pages. The folder of `python -m reproduction moments`, and those of `recipes`, have a
+page of their own.
 """
 
 import argparse
@@ -17,6 +18,8 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 from reproduction import experiments, moments_page, report
+from reproduction.criteria.reader import Criteria
+from reproduction.moves import report as moves_report
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "evidence"
 BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -->"
@@ -27,9 +30,10 @@ MOMENTS = "moments"
 
 def publish(folder):
     """Copies a folder's results under its own name."""
-    target = PAGES / folder.name
+    moved = "criteria" in json.loads((folder / "results.json").read_text())
+    target = (PAGES / "recipes" if moved else PAGES) / folder.name
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("results.json", "trainings.csv", "figure.png"):
+    for name in ("results.json", "trainings.csv", *([] if moved else ["figure.png"])):
         shutil.copyfile(folder / name, target / name)
 
 
@@ -44,6 +48,13 @@ def published():
         content = json.loads(path.read_text())
         found.append((path.parent.name, known[content["experiment"]], content))
     return sorted(found, key=lambda each: order.index(each[1].name))
+
+
+def recipes():
+    """The results of the moved recipes, in the criteria's order of the data sets."""
+    names = Criteria("recipes").content["data"]
+    paths = [PAGES / "recipes" / name / "results.json" for name in names]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 def sections(page):
@@ -84,6 +95,8 @@ def pages():
     """The text that each page should have, by its path."""
     texts = {PAGES / "index.md": overview()}
     texts |= {PAGES / f"{page}.md": sections(page).strip() for page in SOURCES}
+    if moved := recipes():
+        texts[PAGES / "recipes.md"] = moves_report.page(Criteria("recipes"), moved)
     moments = PAGES / MOMENTS / "results.json"
     if moments.exists():
         texts[PAGES / f"{MOMENTS}.md"] = moments_page.page(json.loads(moments.read_text()))

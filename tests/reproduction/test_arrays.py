@@ -133,3 +133,30 @@ def test_hold_out_takes_from_the_training_samples_and_hides_the_test_set(monkeyp
     for count in (80, 200):
         with pytest.raises(ValueError, match="cannot hold out"):
             arrays.load("digits", None, count, 80)
+
+
+def test_another_draw_has_other_test_samples(monkeypatch):
+    monkeypatch.setattr(arrays, "MNIST1D_TEST_SAMPLES", 20)
+    drawn = []
+
+    def draw(samples, seed):
+        drawn.append(seed)
+        return np.random.default_rng(seed).normal(size=(samples, 4, 1)), np.arange(samples) % 10
+
+    monkeypatch.setattr(arrays, "_draw_mnist1d", draw)
+    usual, fresh = arrays.load("mnist1d"), arrays.load("mnist1d", draw=7)
+    np.testing.assert_array_equal(usual.x_train, fresh.x_train)
+    assert not np.array_equal(usual.x_test, fresh.x_test)
+    assert drawn == [42, 4321, 42, 7]
+
+
+def test_another_split_of_the_digits(digits):
+    fresh = arrays.load("digits", draw=1)
+    assert fresh.x_test.shape == digits[0].x_test.shape
+    assert not np.array_equal(fresh.y_test, digits[0].y_test)
+    np.testing.assert_array_equal(arrays.load("digits", draw=0).y_test, digits[0].y_test)
+
+
+def test_files_have_no_other_draw(tmp_path):
+    with pytest.raises(ValueError, match="leave `draw` out"):
+        arrays.load("ignored", data_dir=tmp_path, draw=1)

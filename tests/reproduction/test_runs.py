@@ -30,3 +30,12 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         runs.write_atomically(path, fail)
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_of_the_package_only_what_decides_counts(tmp_path):
+    def known(package):
+        return runs.Runs(tmp_path, {}, [], package).sources["keras_bigbatch"]
+
+    assert known(["layers/*.py"]) == known(["layers/*.py", "layers/_m*.py"])
+    assert known(["layers/*.py"]) != known(["layers/*.py", "_arguments.py"])
+    assert runs.Runs(tmp_path, {}, []).sources["keras_bigbatch"] == known(["**/*.py"])
