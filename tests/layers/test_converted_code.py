@@ -247,3 +247,18 @@ def test_it_shows_which_are_ghosts(capsys):
     assert lines[1].startswith(ghost.blocks[0].norm.path)
     ghost.summary(line_length=80)
     assert lines[2] in capsys.readouterr().out
+
+
+def test_a_converted_class_that_is_not_registered_is_found_by_custom_objects(tmp_path):
+    class Local(Subclassed):
+        pass
+
+    model = Local()
+    model(X)
+    ghost = to_ghost(trained(model), 2)
+    ghost.save(tmp_path / "a.keras")
+    objects = {"Local": Local, "Block": Block}
+    loaded = keras.models.load_model(tmp_path / "a.keras", custom_objects=objects)
+    assert isinstance(loaded, Local)
+    assert len(ghosts(loaded)) == 2
+    np.testing.assert_array_equal(predicted(loaded), predicted(ghost))
