@@ -93,6 +93,17 @@ def forget_training_step(model: keras.Model) -> None:
     model.train_function = None
 
 
+def restore_input_structure(copy: keras.Model, model: keras.Model) -> None:
+    """Gives a Functional model made of a config its inputs' structure: `Functional._inputs_struct`.
+
+    Keras 3.10 makes a list of a single input, and warns of it in each call.
+    """
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is not None:
+        tensors = keras.tree.flatten(copy._inputs_struct)
+        copy._inputs_struct = keras.tree.pack_sequence_as(structure, tensors)
+
+
 def forget_functions(model: keras.Model) -> None:
     """Makes `fit`, `evaluate` and `predict` compile anew, by `Trainer.train_function = None` etc.
 

@@ -8,7 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bigbatch._private_api import flatten_layers, models, places, set_path, uncompiled
+from keras_bigbatch._private_api import (
+    flatten_layers,
+    models,
+    places,
+    restore_input_structure,
+    set_path,
+    uncompiled,
+)
 from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
 
 _IN_PLACE = "Convert it where it stands, by `in_place=True`, which copies nothing."
@@ -42,6 +49,7 @@ def copied(model: keras.Model) -> keras.Model:
         # without variables may still have to be built.
         if isinstance(layer, keras.Model):
             other.built = layer.built
+            restore_input_structure(other, layer)
     return made
 
 

@@ -90,6 +90,8 @@ def predicted(model):
     return keras.ops.convert_to_numpy(model(X, training=False))
 
 
+# Keras 3.10 says it of every model that it has loaded.
+@pytest.mark.filterwarnings("ignore:.*structure of `inputs` doesn't match")
 @pytest.mark.parametrize("make", [functional, subclassed, wrapped])
 def test_there_and_back_and_in_files(make, tmp_path):
     model = trained(make())
