@@ -19,6 +19,7 @@ empty :=
 TESTS := .venv$(if $(filter-out $(BACKENDS),jax tensorflow torch),-$(subst $(empty) ,-,$(strip $(BACKENDS))))
 TOOLS := .venv-tools
 FLOOR := .venv-floor
+HUB := .venv-hub
 PINS := requirements/constraints.txt
 
 # The environments do not depend on each other, and pip waits for the network most of the time.
@@ -30,11 +31,11 @@ export NO_MKDOCS_2_WARNING := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test build bench lint docs tutorials serve clean
+.PHONY: help demo check test test-hub build bench lint docs tutorials serve clean
 
 help: ## print this list
 	@echo 'Targets (each sets itself up; PYTHON=... chooses the Python, 3.11 or newer):'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(DEMO)/.done ## the main job: close the generalization gap on a real data set (ARGS="--quick")
 	KERAS_BACKEND=jax $(DEMO)/bin/python -m reproduction demo $(ARGS)
@@ -47,6 +48,10 @@ check: ## before each commit: lint, types, and a part of the tests (BACKEND=torc
 test: ## everything that must pass: lint, three backends, oldest Keras, docs, wheel (BACKENDS=torch)
 	@$(call newer_python)
 	$(PYTHON) scripts/check.py --python $(TESTS) --backends $(BACKENDS)
+
+test-hub: ## other people's models: KerasHub and more, exports, tuners (BACKENDS=torch)
+	@$(call newer_python)
+	$(PYTHON) scripts/check.py --hub --backends $(BACKENDS)
 
 build: $(TESTS)/.done $(TOOLS)/.done ## the wheel and the source distribution, made and checked, into dist/
 	rm -rf dist
@@ -85,6 +90,12 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	echo "    make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 endef
 
+define tensorflow_python
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || { \
+	echo "TensorFlow has no release for '$(PYTHON)' yet. Name an older one, as in:"; \
+	echo "    make $(MAKECMDGOALS) PYTHON=python3.13"; exit 1; }
+endef
+
 # $(call environment,FOLDER) makes an empty one, or says what is in the way.
 define environment
 	@$(call newer_python)
@@ -98,24 +109,31 @@ $(DEMO)/.done: pyproject.toml requirements/constraints.txt
 	@$(DEMO)/bin/python -m pip install -qq -c $(PINS) -e '.[jax,examples]'
 	@touch $@
 
-# torch first and alone: what comes later then finds it installed, and cannot pull another build.
-$(TESTS)/.done: pyproject.toml requirements/constraints.txt $(BACKENDS:%=requirements/%.txt)
-ifneq ($(filter tensorflow,$(BACKENDS)),)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || { \
-		echo "TensorFlow has no release for '$(PYTHON)' yet. Name an older one, as in:"; \
-		echo "    make $(MAKECMDGOALS) PYTHON=python3.13"; exit 1; }
-endif
-	$(call environment,$(TESTS))
-	@echo 'Installing $(BACKENDS) and the test tools into $(TESTS) (once, some minutes) ...'
-ifneq ($(filter torch,$(BACKENDS)),)
-	@$(TESTS)/bin/python -m pip install -qq $(TORCH_PIP_ARGS) "$$(grep '^torch==' $(PINS))"
-endif
-	@$(TESTS)/bin/python -m pip install -qq -c $(PINS) $(BACKENDS:%=-r requirements/%.txt) \
+# $(call backends,FOLDER) makes an environment with the backends and the test tools. torch first and
+# alone: what comes later then finds it installed, and cannot pull another build.
+define backends
+	$(if $(filter tensorflow,$(BACKENDS)),@$(call tensorflow_python))
+	$(call environment,$(1))
+	@echo 'Installing $(BACKENDS) and the test tools into $(1) (once, some minutes) ...'
+	$(if $(filter torch,$(BACKENDS)),@$(1)/bin/python -m pip install -qq $(TORCH_PIP_ARGS) "$$(grep '^torch==' $(PINS))")
+	@$(1)/bin/python -m pip install -qq -c $(PINS) $(BACKENDS:%=-r requirements/%.txt) \
 		-e '.[test,examples]'
+endef
+
+$(TESTS)/.done: pyproject.toml requirements/constraints.txt $(BACKENDS:%=requirements/%.txt)
+	$(call backends,$(TESTS))
 ifneq ($(KERAS),)
 	@$(TESTS)/bin/python -m pip uninstall -qq -y keras
 	@$(TESTS)/bin/python -m pip install -qq --pre $(KERAS)
 endif
+	@touch $@
+
+# Without their dependencies: KerasHub asks for tensorflow-text, which images do not need, and others
+# for what only their training scripts import.
+$(HUB)/.done: pyproject.toml requirements/constraints.txt requirements/hub.txt \
+		$(BACKENDS:%=requirements/%.txt)
+	$(call backends,$(HUB))
+	@$(HUB)/bin/python -m pip install -qq --no-deps -r requirements/hub.txt
 	@touch $@
 
 $(TOOLS)/.done: pyproject.toml requirements/constraints.txt

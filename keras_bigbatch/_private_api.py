@@ -1,6 +1,6 @@
 """What the package needs of Keras and Keras does not promise: one function for each name.
 
-`tests/test_private_api.py` holds Keras to what is said here, on the newest version and the oldest.
+`tests/private_api` holds Keras to what is said here, on the newest version and the oldest.
 """
 
 import contextlib
@@ -16,6 +16,11 @@ import keras
 # - `_backend_update_step`: variables would be updated one by one, which is slower on torch.
 OVERRIDDEN = ("_apply_weight_decay", "_backend_update_step")
 
+# Method of `keras.layers.BatchNormalization` that takes the moments of a batch, with the input and
+# the mask as its arguments, and is called in training only. `renew_statistics` watches it; under
+# another name it would see no plain batch norm, and warn that it has left them as they are.
+BATCH_MOMENTS = "_moments"
+
 
 def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layer and all layers inside it, in the order of their making: `Layer._flatten_layers`.
@@ -23,6 +28,25 @@ def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     `Model.layers` does not look into layers that are not models. There is no replacement.
     """
     return list(layer._flatten_layers())
+
+
+def models(layer: keras.layers.Layer) -> list[keras.Model]:
+    """The models among the layer and those inside it, the outermost first."""
+    return [part for part in flatten_layers(layer) if isinstance(part, keras.Model)]
+
+
+def places(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """As `flatten_layers`, but a layer that is held at several places is there for each of them."""
+    found = [layer]
+
+    def look_into(part: keras.layers.Layer, above: tuple[int, ...]) -> None:
+        for each in part._flatten_layers(include_self=False, recursive=False):
+            if id(each) not in above:  # a part may hold its whole
+                found.append(each)
+                look_into(each, (*above, id(each)))
+
+    look_into(layer, (id(layer),))
+    return found
 
 
 def only_shapes_are_wanted() -> bool:
@@ -67,6 +91,33 @@ def forget_training_step(model: keras.Model) -> None:
     same, and forgets the optimizer and the metrics too.
     """
     model.train_function = None
+
+
+def restore_input_structure(copy: keras.Model, model: keras.Model) -> None:
+    """Gives a Functional model made of a config its inputs' structure: `Functional._inputs_struct`.
+
+    Keras 3.10 makes a list of a single input, and warns of it in each call.
+    """
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is not None:
+        tensors = keras.tree.flatten(copy._inputs_struct)
+        copy._inputs_struct = keras.tree.pack_sequence_as(structure, tensors)
+
+
+def forget_functions(model: keras.Model) -> None:
+    """Makes `fit`, `evaluate` and `predict` compile anew, by `Trainer.train_function = None` etc.
+
+    They hold the code of the layers as it was then.
+    """
+    model.train_function = model.test_function = model.predict_function = None
+
+
+def set_path(named: Any, path: str) -> None:
+    """Names a layer or variable as it is named elsewhere: `_path`, behind `path`.
+
+    Under another name the copy of a model has paths with other prefixes and numbers.
+    """
+    named._path = path
 
 
 @contextlib.contextmanager

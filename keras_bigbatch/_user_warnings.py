@@ -44,6 +44,14 @@ def warn_user(message: str, *, about: object = None, once: bool = False) -> None
         _given.add(where)
 
 
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """For an object that is made to be compared with another, about which all is said."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def is_restored() -> bool:
     """Whether Keras makes a saved object or a copy: what it is was said when it was made first."""
     frames = _frames(sys._getframe(1))

@@ -13,7 +13,8 @@ class RemainingTime:
     """
 
     def __init__(self, cases, seeds):
-        self.epochs = {case.arm: case.epochs for case in cases}
+        # A measurement has none.
+        self.epochs = {case.arm: max(case.epochs, 1) for case in cases}
         self.left = Counter(dict.fromkeys(self.epochs, seeds))
         self.took = {}
 

@@ -81,13 +81,14 @@ class Runs:
         self.keep(arm, seed, recipe, result)
         return result, False
 
-    def make(self, cases, seeds, line):
+    def make(self, cases, seeds, line, time_left=False):
         """Make what is not finished yet. Seeds outside, arms inside: all arms as soon as can be.
 
         Args:
             cases: One an arm.
             seeds: Each case is made with each.
             line: Makes of a result the text that a reader sees.
+            time_left: Whether each line ends with how long the others will take.
 
         Returns:
             Arm, seed, recipe and result of each, in one dictionary.
@@ -104,7 +105,8 @@ class Runs:
                     )
                     seconds = result["seconds"] if kept else time.perf_counter() - start
                     remaining.made(case, seconds)
-                    note = "  (kept from an earlier run)" if kept else f"  {remaining}"
+                    left = f"  {remaining}" if time_left else ""
+                    note = "  (kept from an earlier run)" if kept else left
                     progress.finish((line(result) + note).rstrip())
                     made.append({"arm": case.arm, "seed": seed, **case.recipe, **result})
         return made

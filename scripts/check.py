@@ -1,10 +1,10 @@
 """Runs everything that must pass, goes on after a failure, and ends with a summary.
 
-`make test` calls it. Each backend has processes of its own, since Keras reads its backend once, at
-import. A step begins as soon as its environment is installed and a place is free, in the order
-of the list: the longest first. As a step waits now and then, one more than there are cores runs at
-a time, three at most. Every half minute a line says how far the running ones are; what a step
-prints is shown when it ended.
+`make test` and `make test-hub` call it. Each backend has processes of its own, since Keras reads
+its backend once, at import. A step begins as soon as its environment is installed and a place is
+free, in the order of the list: the longest first. As a step waits now and then, one more than there
+are cores runs at a time, three at most. Every half minute a line says how far the running ones are;
+what a step prints is shown when it ended.
 """
 
 import argparse
@@ -23,33 +23,51 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".venv-tools"
 FLOOR = ROOT / ".venv-floor"
+HUB = ROOT / ".venv-hub"
 BACKENDS = ("jax", "tensorflow", "torch")
 
-# A backend's tests are three steps. NUMBERS are held to float32's rounding: XLA compiles them as it
-# does for users. PACKAGE are hundreds of small programs that run once: on JAX most of their time
-# was XLA's, which does not optimize them here. All others run whole programs, which need that.
+
+def without(paths: Sequence[str]) -> list[str]:
+    """Pytest's options that leave folders, files or tests out."""
+    return [f"--{'deselect' if '::' in path else 'ignore'}={path}" for path in paths]
+
+
+# A backend's tests are three steps. NUMBERS are what is computed, held to float32's rounding: XLA
+# compiles them as it does for users. PACKAGE are hundreds of small programs that run once: on JAX
+# most of their time was XLA's, which does not optimize them here. All others run whole programs,
+# which need that. Torch compiles nothing: its NUMBERS are in the step of PACKAGE.
+LAYER = "tests/layers/test_ghost_batch_normalization.py"
 NUMBERS = [
-    *("tests/backend", "tests/layers", "tests/optimizers"),
+    "tests/backend",
+    *(f"{LAYER}::test_any_batch_size", f"{LAYER}::test_one_group_is_plain_batch_norm"),
+    *(f"{LAYER}::test_second_derivatives", "tests/layers/test_ghost_exactness.py"),
+    *("tests/layers/test_ghost_moving_statistics.py", "tests/layers/test_masks.py"),
+    *("tests/optimizers/test_lars.py", "tests/optimizers/test_layerwise.py"),
+    *("tests/optimizers/test_median.py", "tests/optimizers/test_rules.py"),
     *("tests/callbacks/test_weight_distance.py", "tests/training/test_fit_stages.py"),
 ]
 PACKAGE = [
-    *("tests/callbacks", "tests/contract", "tests/diagnostics", "tests/schedules"),
-    "tests/training",
+    *("tests/callbacks", "tests/contract", "tests/diagnostics", "tests/layers"),
+    *("tests/optimizers", "tests/schedules", "tests/training"),
 ]
+# Made to run in seconds.
+TUTORIALS = "tests/test_tutorials.py"
 # LLVM's optimizations, programs in parts for several threads, and emitters of fused code that take
 # longer to compile.
 UNOPTIMIZED = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 COMPILES_FAST = f"{UNOPTIMIZED} --xla_cpu_use_fusion_emitters=false"
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
 # `keras.applications`, the longest tests. The layers and optimizers need no optimized code here.
-OLDEST_LAYERS = ["-k", "not applications", "tests/layers", "tests/optimizers"]
-OLDEST_NUMBERS = [path for path in NUMBERS if path not in OLDEST_LAYERS]
-OLDEST_NUMBERS += ["tests/test_golden.py", "tests/test_private_api.py"]
+OLDEST_NUMBERS = [path for path in NUMBERS if "/layers/" not in path and "/optimizers/" not in path]
+OLDEST_PACKAGE = ["-k", "not applications", *PACKAGE, *without(OLDEST_NUMBERS)]
+OLDEST_NUMBERS += ["tests/test_golden.py", "tests/private_api"]
+# Other people's models, which `make test-hub` installs: their programs are small and run once.
+OTHERS = ["--timeout=900", "tests/hub"]
 # What a change breaks first, in a minute.
 QUICK = [
-    *("tests/test_public_api.py", "tests/test_private_api.py", "tests/test_golden.py"),
+    *("tests/test_public_api.py", "tests/private_api", "tests/test_golden.py"),
     *("tests/backend", "tests/schedules", "tests/optimizers/test_rules.py"),
-    "tests/layers/test_ghost_batch_normalization.py",
+    LAYER,
 ]
 # The letters of tests that ended, and how many there are in all once a line of them is full.
 PROGRESS = re.compile(r"^([.sFExX]+)(?: +\[ *\d+/(\d+)\])?$", re.MULTILINE)
@@ -188,18 +206,22 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
     steps = []
     # What takes all of them installed, or another one than was asked for.
     whole = set(backends) == set(BACKENDS)
-    package = ["-p", "tests.fast_graphs", *PACKAGE, *(f"--ignore={path}" for path in NUMBERS)]
+    fast = ("-p", "tests.fast_graphs")
     # Programs take longest, and torch, which compiles nothing, the shortest.
     ordered = sorted(backends, key=("tensorflow", "jax", "torch").index)
     for backend in ordered:
-        programs = ["tests", *(f"--ignore={path}" for path in NUMBERS + PACKAGE)]
+        elsewhere = [*NUMBERS, *PACKAGE, TUTORIALS, "tests/hub"]
+        programs = [*fast, "tests", *without(elsewhere)]
         steps.append(pytest(f"{backend} programs", tests, backend, programs))
     for backend in ordered:
+        numbers = [] if backend == "torch" else NUMBERS
+        package = [*fast, *PACKAGE, TUTORIALS]
+        package += without(numbers) if numbers else ["tests/backend"]
         steps.append(pytest(f"{backend} package", tests, backend, package, COMPILES_FAST))
-        steps.append(pytest(f"{backend} numbers", tests, backend, NUMBERS))
+        if numbers:
+            steps.append(pytest(f"{backend} numbers", tests, backend, numbers))
     if whole:
-        steps.append(pytest("oldest package", FLOOR, "jax", package, UNOPTIMIZED))
-        steps.append(pytest("oldest layers", FLOOR, "jax", OLDEST_LAYERS, UNOPTIMIZED))
+        steps.append(pytest("oldest package", FLOOR, "jax", OLDEST_PACKAGE, UNOPTIMIZED))
         steps.append(pytest("oldest numbers", FLOOR, "jax", OLDEST_NUMBERS))
 
     def build(outcome: Outcome, scratch: Path) -> bool:
@@ -274,6 +296,7 @@ def main() -> int:
     parser.add_argument(
         "--quick", choices=BACKENDS, help="lint and a part of the tests, on this one"
     )
+    parser.add_argument("--hub", action="store_true", help="the tests of other people's models")
     parser.add_argument("--only", help="the name of the one step to run")
     arguments = parser.parse_args()
 
@@ -281,6 +304,11 @@ def main() -> int:
     if arguments.quick:
         quick = pytest(f"{arguments.quick} tests", tests, arguments.quick, QUICK)
         steps = [quick, Step("lint", lint, (TOOLS,))]
+    elif arguments.hub:
+        # Graphs as for users: another process must predict the same to the bit.
+        steps = [
+            pytest(f"{each} hub", HUB, each, OTHERS, COMPILES_FAST) for each in arguments.backends
+        ]
     else:
         steps = all_steps(arguments.backends, tests)
     if arguments.only is not None:

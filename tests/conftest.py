@@ -1,5 +1,6 @@
 """What every test gets: a fixed seed, a clean Keras, and a report header that names the backend."""
 
+import gc
 import importlib.metadata
 import os
 
@@ -22,6 +23,13 @@ def _version(name):
         except importlib.metadata.PackageNotFoundError:
             continue
     return "(unknown version)"
+
+
+def pytest_collection_finish():
+    """Collects garbage seldom, and never looks again at what was imported, which stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 @pytest.fixture(autouse=True)

@@ -118,6 +118,8 @@ def test_no_file_is_too_long(folder, longest):
 
 def test_import_loads_nothing_more_than_keras():
     """No backend but the running one, and nobody else's module that Keras had not loaded."""
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("what it would see, TensorFlow not loaded before, is seen on JAX and torch")
     script = (
         "import sys, json, keras; before = set(sys.modules); import keras_bigbatch; "
         "print(json.dumps(sorted(set(sys.modules) - before)))"

@@ -67,8 +67,11 @@ class Gradients(Protocol):
     Where a function does not depend on a value, its gradient is zero.
     """
 
-    def compiled(self, function: F, model: keras.Model) -> F:
-        """The function compiled as the model is, made once and called often."""
+    def compiled(self, function: F, model: keras.Model, *, draws_anew: bool = False) -> F:
+        """The function compiled as the model is, made once and called often.
+
+        What is drawn from a global random state is the same in every call, unless `draws_anew`.
+        """
 
     def trace(self, function: Callable[..., object], *arguments: object) -> None:
         """Runs through the function once, for what Python does and raises on the way."""
@@ -197,6 +200,9 @@ class Replicas(Protocol):
 
     def on_all_devices(self, tensor: Tensor) -> Tensor:
         """A small tensor, whole on every device."""
+
+    def shared_out(self, batch: Tensor) -> Tensor:
+        """The batch, each device with its part, if one program runs on all of them."""
 
     def average_variables(self, variables: Variables) -> None:
         """Gives each variable the mean of the replicas' own values, outside a step."""

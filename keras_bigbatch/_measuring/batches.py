@@ -27,6 +27,7 @@ class Batches:
         y: Targets like `x`, with arrays only.
         sample_weight: Weights of the samples like `y`, with arrays only.
         batch_size: Samples a batch, with arrays only; 256 if None. The last batch may be smaller.
+        once: Whether what can be read only once, as a generator, will do.
 
     Raises:
         ValueError: If the arrays differ in length or are empty, if what is passed with a data
@@ -35,7 +36,13 @@ class Batches:
     """
 
     def __init__(
-        self, x: Any, y: Any = None, sample_weight: Any = None, batch_size: int | None = None
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        *,
+        once: bool = False,
     ) -> None:
         self._data: Any = x
         self._is_arrays = is_arrays(x)
@@ -45,7 +52,7 @@ class Batches:
             self._data = keras.tree.map_structure(on_host, (x, y, sample_weight))
             self._samples = _samples(self._data)
         else:
-            _check_stream(x, y, sample_weight, batch_size)
+            _check_stream(x, y, sample_weight, batch_size, once)
 
     def __iter__(self) -> Generator[tuple[int, Batch], None, None]:
         """Yields the number of samples and the batch."""
@@ -84,6 +91,13 @@ class Batches:
     def is_arrays(self) -> bool:
         """Whether the data are arrays, and no data set."""
         return self._is_arrays
+
+    @property
+    def number(self) -> int | None:
+        """How many batches there are, None if that is not known."""
+        if self._is_arrays:
+            return -(-self._samples // self._size)
+        return number_of_batches(self._data)
 
     @staticmethod
     def _map(pick: Any, structure: Any) -> Any:
@@ -157,7 +171,7 @@ def _samples(data: Batch) -> int:
     return lengths[0]
 
 
-def _check_stream(x: Any, y: Any, sample_weight: Any, batch_size: Any) -> None:
+def _check_stream(x: Any, y: Any, sample_weight: Any, batch_size: Any, once: bool) -> None:
     kind = type(x).__name__
     wanted = (
         "`x` must be arrays, or a data set that yields batches: tf.data, torch's DataLoader, "
@@ -180,7 +194,7 @@ def _check_stream(x: Any, y: Any, sample_weight: Any, batch_size: Any) -> None:
                 f"With a data set `{name}` must not be passed: its batches have it. "
                 f"Received: x of type {kind} and {name} of type {type(value).__name__}."
             )
-    if hasattr(x, "__next__"):
+    if hasattr(x, "__next__") and not once:
         raise ValueError(
             f"`x` can be read only once. Received: x of type {kind}. A measurement reads the data "
             "many times: pass arrays, a tf.data.Dataset, a DataLoader or a PyDataset."

@@ -15,12 +15,13 @@ class Progress:
     A search may be over before it has made all the steps that it was allowed, or raise.
 
     Args:
-        steps: The steps, or the most that there may be: what the time left is counted to.
+        steps: The steps, or the most that there may be: what the time left is counted to. None if
+            nobody knows.
         verbose: `"auto"`, 0, 1 or 2, as in `fit`. `"auto"` is 1 where somebody looks on.
         unit: What a step is, in one word.
     """
 
-    def __init__(self, steps: int, verbose: Verbose, unit: str) -> None:
+    def __init__(self, steps: int | None, verbose: Verbose, unit: str) -> None:
         verbose = checked_verbose(verbose)
         if verbose == "auto":
             verbose = 1 if _somebody_looks_on() else 0

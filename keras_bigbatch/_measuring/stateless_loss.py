@@ -71,7 +71,7 @@ class _Forward:
     def __init__(self, model: keras.Model, training: bool) -> None:
         self._model = model
         state = _parameters.state_variables(model)
-        self._variables = [*_parameters.trainable_variables(model), *state]
+        self._variables = [*model.trainable_variables, *state]
         mode = {"training": training}
         self._call_arguments = mode if _takes_training(model.call) else {}
         self.loss_arguments = mode if _takes_training(model.compute_loss) else {}

@@ -27,11 +27,12 @@ def scale_learning_rate(
     The result is `learning_rate * rule(large_batch / small_batch)`.
 
     Which rule: `"sqrt"` keeps the covariance of the updates when the batch is small against the
-    data set, and is what Hoffer et al. use with SGD; it is also the usual choice for Adam and its
-    kin. `"linear"` keeps the mean update per sample (Goyal et al., SGD with momentum on ImageNet)
-    and needs a warm-up. Scale *every* rate of a recipe, not only the first. Nothing guesses a base
-    batch here: bigBatch, the code of Hoffer et al., divides by 256 in one script and by the ghost
-    batch in another, where the paper divides by the small batch.
+    data set, and is what Hoffer et al. use with SGD. `"linear"` keeps the mean update per sample
+    (Goyal et al., SGD with momentum on ImageNet) and needs a warm-up. Other optimizers have other
+    rules, and more than a rate that depends on the batch: for Adam and AdamW take
+    `optimizers.scale_optimizer`. Scale *every* rate of a recipe, not only the first. Nothing
+    guesses a base batch here: bigBatch, the code of Hoffer et al., divides by 256 in one script and
+    by the ghost batch in another, where the paper divides by the small batch.
 
     Args:
         learning_rate: The rate tuned at `small_batch`, a positive number.

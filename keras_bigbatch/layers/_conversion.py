@@ -1,50 +1,71 @@
 """Conversion of whole models between plain and ghost batch normalization."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+import re
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
-from keras_bigbatch._arguments import positive_integer
-from keras_bigbatch._private_api import flatten_layers, uncompiled
+from keras_bigbatch._arguments import boolean, patterns, positive_integer
+from keras_bigbatch._private_api import flatten_layers, models
 from keras_bigbatch._user_warnings import warn_user
-from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
+from keras_bigbatch.layers._class_change import (
+    CONVERTIBLE,
+    MadeAgain,
+    batch_norms,
+    become_ghost,
+    become_plain,
+    forget,
+    ghost_of,
+)
+from keras_bigbatch.layers._ghost_model import ghost_class, plain_class
+from keras_bigbatch.layers._model_copy import copied, made_in_code
+from keras_bigbatch.layers._moving_statistics import Statistics
 
-_Norm: TypeAlias = keras.layers.BatchNormalization
-_NewConfig: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
-# Exactly these: a subclass of somebody else's has a meaning of its own.
-_CONVERTIBLE = (keras.layers.BatchNormalization, GhostBatchNormalization)
+def to_ghost(
+    model: keras.Model,
+    virtual_batch: int = 128,
+    momentum: float | None = None,
+    statistics: Statistics | None = None,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    in_place: bool = False,
+) -> keras.Model:
+    """Returns a model with ghost batch norm in place of every batch norm.
 
+    Use it to train a model that you already have, of `keras.applications`, of KerasHub or of your
+    own code, at a larger batch. By default it is a copy, with the original's weights, names, flags
+    and whatever its layers hold; it predicts the same, and the original is left alone. Batch norms
+    inside nested models, wrappers and custom layers are converted as well, and shared layers stay
+    shared. A layer that is a ghost batch norm already gets the new size. A model without any batch
+    norm is returned, with a warning.
 
-def to_ghost(model: keras.Model, virtual_batch: int = 128) -> keras.Model:
-    """Copies a model with ghost batch norm in place of every batch norm.
+    A batch norm becomes a ghost one by its class, which is `GhostBatchNormalization` or, where the
+    model's own code makes the layer, a subclass of it under Keras's name, so that files of weights
+    fit. `isinstance(layer, GhostBatchNormalization)` holds for all. `.keras` files come back with
+    the ghost batches. `keras.models.clone_model` makes plain layers of those again.
 
-    Use it to train a model that you already have, such as one of `keras.applications`, at a larger
-    batch. The copy has the original's weights, names, regularizers, constraints and `trainable`
-    flags, and predicts the same; the original is left alone. Layers that are shared stay shared,
-    and batch norms inside nested models and wrappers (`TimeDistributed`) are converted as well. A
-    layer that is a ghost batch norm already gets the new size, so converting twice is converting
-    once. A model without any batch norm is copied, with a warning.
-
-    The moving statistics' `momentum` is kept too, and some of `keras.applications` have 0.999: a
-    training of fewer than some thousand groups needs a smaller one, or inference lags behind. Set
-    `layer.momentum` before you compile.
-
-    The copy is not compiled: an optimizer's momenta belong to the original's variables. Convert
-    first, then `compile`.
+    A copy is not compiled: an optimizer's momenta belong to the original's variables. With
+    `in_place=True` a compiled model stays so, and a training goes on with its optimizer.
 
     Args:
-        model: A Functional or Sequential model, built.
+        model: Any model, built.
         virtual_batch: Samples in a ghost batch.
+        momentum: Of the moving statistics; None keeps the layers' own. Some of `keras.applications`
+            have 0.999: a training of fewer than some thousand groups needs a smaller one.
+        statistics: As for `GhostBatchNormalization`; None is its default, or the layer's own.
+        only: Regular expressions; only layers in whose path one is found are converted.
+        skip: Regular expressions; layers in whose path one is found are not.
+        in_place: Whether to convert the model itself.
 
     Returns:
-        A new model.
+        The copy, or with `in_place` the model.
 
     Raises:
-        ValueError: If `virtual_batch` is not a positive integer; if the model is not built, or is a
-            subclass of `keras.Model` that Keras cannot clone; if a batch norm is hidden inside a
-            custom layer, or uses `renorm` or `synchronized`. The message names the layer.
+        ValueError: If an argument is out of range, the model is not built, a batch norm uses
+            `renorm` or `synchronized`, or the config does not make the model again, which
+            `in_place=True` does not need. Nothing is changed then.
 
     Example:
 
@@ -53,7 +74,7 @@ def to_ghost(model: keras.Model, virtual_batch: int = 128) -> keras.Model:
     import keras_bigbatch as kbb
 
     model = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), classes=10)
-    model = kbb.layers.to_ghost(model, virtual_batch=32)
+    model = kbb.layers.to_ghost(model, virtual_batch=32, momentum=0.9)
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
     ```
 
@@ -63,31 +84,45 @@ def to_ghost(model: keras.Model, virtual_batch: int = 128) -> keras.Model:
     virtual_batch = positive_integer(
         "virtual_batch", virtual_batch, "It is the number of samples in a ghost batch."
     )
-
-    def ghost_config(config: dict[str, Any]) -> dict[str, Any]:
-        return {**config, "virtual_batch": virtual_batch}
-
-    converted = _converted(model, GhostBatchNormalization, ghost_config)
-    if not any(isinstance(part, keras.layers.BatchNormalization) for part in flatten_layers(model)):
-        warn_user(
-            f"The model {model.name!r} has no batch norm, so there is nothing to convert: the copy "
-            "trains as the original does. Ghost batches are for `BatchNormalization` only; other "
-            "norm layers do not depend on the batch."
-        )
+    hint = "a layer is looked for by its path, as `ghost_summary` prints it."
+    only, skip = patterns("only", only, hint), patterns("skip", skip, hint)
+    _check(model, in_place)
+    chosen = [
+        layer
+        for layer in batch_norms(model)
+        if (not only or _found(only, layer)) and not _found(skip, layer)
+    ]
+    _warn_of_nothing(model, chosen, only, skip)
+    # All are checked before any is changed.
+    ghosts = [
+        ghost_of(layer, virtual_batch, momentum=momentum, statistics=statistics) for layer in chosen
+    ]
+    converted = model if in_place else copied(model)
+    places = {id(layer): place for place, layer in enumerate(batch_norms(model))}
+    layers = list(batch_norms(converted))
+    for layer, ghost in zip(chosen, ghosts, strict=True):
+        become_ghost(layers[places[id(layer)]], ghost)
+    # From the outside in: a model inside, as a task's backbone, may be taken out and saved alone.
+    for part in models(converted):
+        for layer in made_in_code(part):
+            layer.__class__ = MadeAgain
+            part.__class__ = ghost_class(type(part))
+    forget(converted)
     return converted
 
 
-def to_plain(model: keras.Model) -> keras.Model:
-    """Copies a model with Keras's own batch norm in place of every ghost batch norm.
+def to_plain(model: keras.Model, in_place: bool = False) -> keras.Model:
+    """Returns a model with Keras's own batch norm in place of every ghost batch norm.
 
     Use it to hand a trained model to people or tools that do not have this package: in inference
     the two are the same. Everything that `to_ghost` keeps is kept here too.
 
     Args:
-        model: A Functional or Sequential model, built.
+        model: Any model, built.
+        in_place: Whether to convert the model itself, and not a copy.
 
     Returns:
-        A new model, not compiled.
+        The copy, not compiled; with `in_place` the model.
 
     Raises:
         ValueError: As `to_ghost`, for a model that cannot be copied.
@@ -103,122 +138,56 @@ def to_plain(model: keras.Model) -> keras.Model:
     print(type(plain.layers[0]))  # keras.layers.BatchNormalization
     ```
     """
+    _check(model, in_place)
+    converted = model if in_place else copied(model)
+    for layer in batch_norms(converted):
+        become_plain(layer)
+    for part in models(converted):
+        part.__class__ = plain_class(type(part))
+    forget(converted)
+    return converted
 
-    def plain_config(config: dict[str, Any]) -> dict[str, Any]:
-        ghost_only = ("virtual_batch", "statistics")
-        return {name: value for name, value in config.items() if name not in ghost_only}
 
-    return _converted(model, keras.layers.BatchNormalization, plain_config)
-
-
-def _converted(model: keras.Model, target: type[_Norm], new_config: _NewConfig) -> keras.Model:
-    """A copy of `model` in which every plain or ghost batch norm is a `target`."""
-    if not isinstance(model, keras.Function | keras.Sequential):
-        raise ValueError(
-            "Only Functional and Sequential models can be converted. Received a "
-            f"{type(model).__name__}, whose own code calls its layers. Use "
-            f"`{target.__name__}` in that code, and move the weights over with "
-            "`new_model.set_weights(old_model.get_weights())`: they are interchangeable."
-        )
+def _check(model: Any, in_place: bool) -> None:
+    boolean("in_place", in_place)
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` must be a `keras.Model`. Received: {model!r}.")
     if not model.built:
         raise ValueError(
             f"The model {model.name!r} has no weights to carry over yet. Give it a `keras.Input` "
             "or call it on data, then convert it."
         )
-    pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
-
-    def copied(layer: keras.Operation) -> keras.Operation:
-        if not isinstance(layer, keras.layers.Layer):  # `x + 3.0` on a symbolic tensor, say
-            return type(layer).from_config(layer.get_config())
-        copy = _copied_layer(layer, target, new_config)
-        pairs.append((layer, copy))
-        return copy
-
-    models = [model]
-    for outer in models:
-        models.extend(_inner_models(outer))
-    with uncompiled(models):
-        converted = keras.models.clone_model(model, clone_function=copied, recursive=True)
-    if type(converted) is not type(model):
-        raise ValueError(
-            f"Keras cannot copy a model of class {type(model).__name__}: its constructor does not "
-            f"take `(inputs, outputs, name)` as `keras.Model` does. Build it with "
-            f"`{target.__name__}` layers, and move the weights over with "
-            "`new_model.set_weights(old_model.get_weights())`."
-        )
-    _match_models(model, converted)
-    for layer, copy in pairs:
-        for part, part_copy in zip(flatten_layers(layer), flatten_layers(copy), strict=True):
-            _check_converted(part, part_copy, layer, target)
-            part_copy.trainable = part.trainable
-        for variable, variable_copy in zip(layer.variables, copy.variables, strict=True):
-            # A copy: on JAX the two would share an array that training one of them donates.
-            variable_copy.assign(keras.ops.copy(variable))
-    return converted
 
 
-def _copied_layer(
-    layer: keras.layers.Layer, target: type[_Norm], new_config: _NewConfig
-) -> keras.layers.Layer:
-    """A new layer like `layer`, with the batch norms of its config converted, and fresh weights."""
-    if type(layer) in _CONVERTIBLE:
-        try:
-            # Not `from_config`, which wraps the reason in a TypeError with the whole config.
-            return target(**new_config(layer.get_config()))
-        except ValueError as error:
-            raise ValueError(f"The layer {layer.name!r} cannot be converted. {error}") from error
-    config = layer.get_config()
-    if any(type(part) in _CONVERTIBLE for part in flatten_layers(layer)):
-        config = _converted_config(config, target, new_config)
-    return type(layer).from_config(config)
+def _found(expressions: Sequence[str], layer: Any) -> bool:
+    return any(re.search(expression, layer.path) for expression in expressions)
 
 
-def _converted_config(config: Any, target: type[_Norm], new_config: _NewConfig) -> Any:
-    """The config of a layer that holds others (a wrapper), with their batch norms converted."""
-    if isinstance(config, list | tuple):
-        return [_converted_config(entry, target, new_config) for entry in config]
-    if not isinstance(config, dict):
-        return config
-    if config.get("class_name") in {norm.__name__ for norm in _CONVERTIBLE}:
-        layer = keras.saving.deserialize_keras_object(config)
-        copy = _copied_layer(layer, target, new_config)
-        return keras.saving.serialize_keras_object(copy)
-    return {name: _converted_config(entry, target, new_config) for name, entry in config.items()}
-
-
-def _check_converted(
-    part: keras.layers.Layer, copy: keras.layers.Layer, owner: keras.layers.Layer, target: type
+def _warn_of_nothing(
+    model: keras.Model, chosen: Sequence[Any], only: Sequence[str], skip: Sequence[str]
 ) -> None:
-    """Raises for a batch norm that stayed what it was, and warns of one that is somebody's own."""
-    if type(part) in _CONVERTIBLE and type(copy) is not target:
-        raise ValueError(
-            f"The batch norm {part.name!r} is made by the code of the layer {owner.name!r} "
-            f"({type(owner).__name__}) and does not appear in its config, so it cannot be "
-            f"converted. Use `{target.__name__}` in that code instead."
-        )
-    if isinstance(part, keras.layers.BatchNormalization) and type(part) not in _CONVERTIBLE:
+    """Warns of batch norms that are somebody's own, and where there is nothing to convert."""
+    norms = [each for each in flatten_layers(model) if _is_norm(each)]
+    for part in norms:
+        if type(part) not in CONVERTIBLE:
+            warn_user(
+                f"The layer {part.name!r} is of class {type(part).__name__}, a subclass of "
+                "BatchNormalization whose meaning only its author knows. It is left as it is."
+            )
+    if not norms:
         warn_user(
-            f"The layer {part.name!r} is of class {type(part).__name__}, a subclass of "
-            "BatchNormalization whose meaning only its author knows. It is left as it is."
+            f"The model {model.name!r} has no batch norm, so there is nothing to convert: it "
+            "trains as it did. Ghost batches are for `BatchNormalization` only; other norm layers "
+            "do not depend on the batch."
+        )
+    elif not chosen and (only or skip):
+        paths = ", ".join(each.path for each in norms[:4])
+        warn_user(
+            f"No batch norm of {model.name!r} is left to convert. Received: only={only}, "
+            f"skip={skip}. The paths of its batch norms are {paths}"
+            f"{' and others' if len(norms) > 4 else ''}."
         )
 
 
-def _inner_models(model: keras.Model) -> list[keras.Model]:
-    return [layer for layer in model.layers if isinstance(layer, keras.Function | keras.Sequential)]
-
-
-def _match_models(model: keras.Model, copy: keras.Model) -> None:
-    """Gives nested models their flags, and inputs their names, which Keras takes from tensors."""
-    # From the outside in: setting a model's flag sets its layers', which are set afterwards.
-    copy.trainable = model.trainable
-    for layer, layer_copy in zip(_input_layers(model), _input_layers(copy), strict=True):
-        layer_copy.name = layer.name
-    for inner in _inner_models(model):
-        _match_models(inner, copy.get_layer(inner.name))
-
-
-def _input_layers(model: keras.Model) -> list[keras.layers.InputLayer]:
-    """The model's input layers, in the order of its inputs."""
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)]
-    of_tensor = {id(layer.output): layer for layer in layers}
-    return [of_tensor[id(tensor)] for tensor in model.inputs if id(tensor) in of_tensor]
+def _is_norm(part: Any) -> bool:
+    return isinstance(part, keras.layers.BatchNormalization)

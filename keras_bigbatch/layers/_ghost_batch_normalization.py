@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_bigbatch import _backend
 from keras_bigbatch._arguments import one_of, positive_integer
+from keras_bigbatch._backend import GhostMoments
 from keras_bigbatch._private_api import only_shapes_are_wanted
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
@@ -185,16 +186,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         check_first_batch(self, inputs.shape[0])
         check_alignment(inputs.shape[0], self.virtual_batch)
 
-        precision = keras.backend.result_type(inputs.dtype, "float32")
-        outputs, moments = _backend.active().ghost_norm.ghost_normalize(
-            inputs,
-            ops.cast(self.gamma, precision) if self.scale else None,
-            ops.cast(self.beta, precision) if self.center else None,
-            self.virtual_batch,
-            axis,
-            self.epsilon,
-            mask,
-        )
+        outputs, moments = self._normalized_by_groups(inputs, mask)
         moving_mean, moving_variance = moving_update(
             ops.convert_to_tensor(self.moving_mean),
             ops.convert_to_tensor(self.moving_variance),
@@ -206,10 +198,34 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         self.moving_variance.assign(moving_variance)
         return ops.cast(outputs, self.compute_dtype)
 
+    def _normalized_by_groups(
+        self, inputs: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, GhostMoments]:
+        """The output and the groups' moments; the mask is of the input's rank."""
+        precision = keras.backend.result_type(inputs.dtype, "float32")
+        return _backend.active().ghost_norm.ghost_normalize(
+            inputs,
+            ops.cast(self.gamma, precision) if self.scale else None,
+            ops.cast(self.beta, precision) if self.center else None,
+            self.virtual_batch,
+            self.axis % len(inputs.shape),
+            self.epsilon,
+            mask,
+        )
+
     def compute_mask(self, inputs: Tensor, previous_mask: Any) -> Tensor | None:  # noqa: ARG002
         # Keras would take the entries of a nested list for the masks of several outputs.
         nested = isinstance(previous_mask, list | tuple)
         return ops.convert_to_tensor(previous_mask) if nested else previous_mask
+
+    def load_own_variables(self, store: Any) -> None:
+        if self.variables and not len(store.keys()):
+            raise ValueError(
+                f"The file has no weights for the ghost batch norm {self.name!r}. A `.weights.h5` "
+                "names them after the class, and may be of a model with plain batch norm: load it "
+                "into that model, and convert it by `keras_bigbatch.layers.to_ghost`."
+            )
+        super().load_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

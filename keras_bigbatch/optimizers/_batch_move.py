@@ -204,8 +204,8 @@ class BatchMove:
         name, source = recipe.kind.__name__, batch_rule(recipe.kind).source
         return ValueError(
             f"There is no rule to move {name} to another batch: {source}. Name the rule that you "
-            "go by, as `rule='sqrt'`, 'linear' or 'none'; or take Adam, AdamW, Nadam, RMSprop, "
-            "Adagrad or SGD, which have one."
+            "go by, as `rule='sqrt'`, 'linear' or 'none'; or take Adam, AdamW, Adamax, Nadam, "
+            "Lamb, RMSprop, Adagrad or SGD, which have one."
         )
 
     def _check_named(self, recipe: OptimizerRecipe, factor: float, table: BatchRule) -> None:

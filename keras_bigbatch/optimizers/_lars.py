@@ -19,8 +19,9 @@ class LARS(LayerwiseOptimizer):
     """Gives each layer a rate in proportion to the norm of its weights over that of its gradient.
 
     Use it in place of SGD with momentum at batches so large that SGD at a scaled rate diverges or
-    crawls, on networks with batch norm. For transformers, or in place of Adam, use Keras's own
-    `keras.optimizers.Lamb`. With all norms over a whole variable, an update is
+    crawls, on networks with batch norm. A recipe of Adam moves with its own optimizer, see
+    `scale_optimizer`; Keras's own `keras.optimizers.Lamb` has this ratio over Adam's update. With
+    all norms over a whole variable, an update is
 
         u = g + weight_decay * w
         v = momentum * v - learning_rate * trust_coefficient * norm(w) / denominator * u

@@ -23,6 +23,7 @@ from keras_bigbatch._rates.learning_rates import (
     learning_rate_key,
 )
 from keras_bigbatch._rates.regime_stretch import RegimeStretch
+from keras_bigbatch._user_warnings import without_warnings
 from keras_bigbatch.optimizers._clip_first_updates import ClipFirstUpdates
 
 # Of an optimizer, by place: what its config shall say instead.
@@ -207,8 +208,9 @@ def _as_written(rate: keras.Variable) -> float:
 def _check_complete(optimizer: Any, recipe: OptimizerRecipe) -> None:
     """Raises if a copy by class and config differs in what can be compared."""
     rate = recipe.learning_rate
-    # A function comes back as Keras serialized it, or not at all.
-    copy = recipe.make(lambda _: {"learning_rate": 1.0 if isinstance(rate, dict) else rate})
+    with without_warnings():
+        # A function comes back as Keras serialized it, or not at all.
+        copy = recipe.make(lambda _: {"learning_rate": 1.0 if isinstance(rate, dict) else rate})
     own, copied = _plain_attributes(optimizer), _plain_attributes(copy)
     lost = sorted(name for name in own if own[name] != copied.get(name))
     if lost:

@@ -99,9 +99,12 @@ def warn_of_callbacks(plan: Plan, callbacks: Sequence[Any]) -> None:
         if isinstance(callback, keras.callbacks.EarlyStopping):
             _check_patience(plan, callback.patience)
         if sets_rate(callback):
+            settable = "schedules.scale_learning_rate"
+            if plan.regime.optimizer is not None:
+                settable = "optimizers.scale_optimizer"
             warn_user(
                 f"{name} sets the learning rate, and so does the plan; Keras refuses the two "
-                "together. Leave it out, or compile with a float: `schedules.scale_learning_rate`."
+                f"together. Leave it out, or compile with a float: `{settable}`."
             )
         if isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_freq != "epoch":
             warn_user(

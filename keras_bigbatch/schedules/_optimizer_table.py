@@ -37,10 +37,10 @@ def optimizer_rows(plan: Plan, names: tuple[str, str]) -> list[_Row]:
 
 def optimizer_notes(plan: Plan) -> list[str]:
     """In sentences where the rates' rules are from, and what the plan does not change."""
-    recipes = {each.kind.__name__: batch_rule(each.kind) for each in plan.regime.optimizer.updating}
-    notes = [f"Rate of {name}: {rule.source}." for name, rule in recipes.items()]
+    named = "" if plan.move.rule is None else "the rule that you named; of others "
+    kinds = dict.fromkeys(each.kind for each in plan.regime.optimizer.updating)
     return [
-        *notes,
+        *(f"Rate of {kind.__name__}: {named}{batch_rule(kind).source}." for kind in kinds),
         "Outside the optimizer and left as they are: L2 in the loss (`kernel_regularizer`), and "
         f"the momentum of plain batch norm, which to the power of {plan.move.ratio:.4g} is kept in "
         "samples.",
@@ -74,6 +74,8 @@ def _decay_times(plan: Plan, recipe: OptimizerRecipe, change: Change) -> list[_R
     """`1 / (rate * decay)` at the highest rate, in updates, samples and trainings."""
     regime = plan.regime
     highest = _highest(_rate(plan, recipe), regime.updates)
+    if not highest:
+        return []
     small = 1 / (highest * change.old)
     large = 1 / (highest * plan.move.factor_of(recipe) * change.new)
     cells = {

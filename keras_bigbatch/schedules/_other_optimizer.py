@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler
 from keras_bigbatch._rates.learning_rates import LearningRateSchedule, learning_rate_key
+from keras_bigbatch._user_warnings import without_warnings
 from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe, recipe_of
 
 if TYPE_CHECKING:
@@ -18,14 +20,13 @@ _NO_MATTER = ("name", "loss_scale_factor", "gradient_accumulation_steps")
 def differences(plan: Plan, optimizer: Any, check_rate: bool) -> list[str]:
     """What the compiled optimizer has otherwise, in words; wrappers do not matter.
 
-    A rate that is a number is somebody else's business.
-
     Args:
         plan: A plan of a regime with an optimizer.
         optimizer: The compiled one.
-        check_rate: Whether schedules are compared.
+        check_rate: Whether the rates are compared.
     """
-    planned = recipe_of(plan.optimizer()).updating
+    with without_warnings():
+        planned = recipe_of(plan.optimizer()).updating
     try:
         compiled = recipe_of(optimizer).updating
     except ValueError:
@@ -40,8 +41,10 @@ def differences(plan: Plan, optimizer: Any, check_rate: bool) -> list[str]:
             for name in names
             if not _alike(own.config.get(name), other.config[name])
         ]
-        if check_rate and not _same_schedule(own.learning_rate, other.learning_rate):
-            found.append("another schedule")
+        if check_rate and not _same_rate(own.learning_rate, other.learning_rate):
+            rate = own.learning_rate
+            number = isinstance(rate, float)
+            found.append(f"learning_rate={rate}" if number else "another schedule")
     return found
 
 
@@ -51,11 +54,19 @@ def _alike(value: Any, planned: Any) -> bool:
     return math.isclose(value, planned, rel_tol=1e-3) if numbers else bool(value == planned)
 
 
-def _same_schedule(rate: Any, planned: Any) -> bool:
+def _same_rate(rate: Any, planned: Any) -> bool:
+    if isinstance(rate, float):
+        return math.isclose(rate, only_rate(planned), rel_tol=1e-3)
     if not isinstance(rate, LearningRateSchedule):
-        return True
+        return True  # a function may be meant
     return learning_rate_key(rate) == learning_rate_key(planned)
 
 
 def _names(recipes: tuple[OptimizerRecipe, ...]) -> str:
     return ", ".join(each.kind.__name__ for each in recipes)
+
+
+def only_rate(rate: LearningRateScaler) -> float:
+    """The rate of all updates, NaN if it changes."""
+    constant = isinstance(rate.learning_rate, float) and not rate.warmup_updates
+    return rate.learning_rate * rate.factor if constant else math.nan

@@ -16,7 +16,7 @@ from keras_bigbatch._updates import inner_optimizer, steps_an_update
 from keras_bigbatch._user_warnings import warn_user
 from keras_bigbatch._virtual_batch import check_batch
 from keras_bigbatch.schedules._fit_arguments import cure
-from keras_bigbatch.schedules._other_optimizer import differences
+from keras_bigbatch.schedules._other_optimizer import differences, only_rate
 
 if TYPE_CHECKING:
     from keras_bigbatch.schedules._plan import Plan
@@ -88,9 +88,9 @@ class PlanCheck(keras.callbacks.Callback):
         if optimizer is None or hasattr(optimizer, "optimizers") or not self._rate_is_checked:
             return
         rate, planned_rate = learning_rate_source(optimizer), self._plan.learning_rate
-        if isinstance(rate, keras.Variable):
+        if isinstance(rate, keras.Variable) and self._plan.regime.optimizer is None:
             number = float(rate + 0.0)
-            if not math.isclose(number, _only_rate(planned_rate), rel_tol=1e-6):
+            if not math.isclose(number, only_rate(planned_rate), rel_tol=1e-6):
                 warn_user(
                     f"The optimizer's learning rate is the number {number:.4g} and not the plan's. "
                     "Compile with `plan.learning_rate`."
@@ -101,7 +101,7 @@ class PlanCheck(keras.callbacks.Callback):
                 raise ValueError(
                     "The optimizer's rate must be scaled as the plan's. Received: a rate scaled "
                     f"{received}, a plan {planned}. Pass this plan's `plan.learning_rate` to the "
-                    "optimizer."
+                    "optimizer, or compile with this plan's `plan.optimizer()`."
                 )
 
     def _check_optimizer(self) -> None:
@@ -147,12 +147,6 @@ class PlanCheck(keras.callbacks.Callback):
 
     def _steps_counted(self) -> int:
         return int(keras.ops.convert_to_numpy(step_counter(inner_optimizer(self.model.optimizer))))
-
-
-def _only_rate(rate: LearningRateScaler) -> float:
-    """The rate of all updates, NaN if it changes."""
-    constant = isinstance(rate.learning_rate, float) and not rate.warmup_updates
-    return rate.learning_rate * rate.factor if constant else math.nan
 
 
 def _scaling(rate: LearningRateScaler) -> str:

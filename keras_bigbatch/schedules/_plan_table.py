@@ -116,7 +116,8 @@ def _warmup(plan: Plan) -> str:
     # A schedule that rises from its first update has a warm-up of its own.
     rises = not plan.regime.drops and float(schedule(1)) > float(schedule(0))
     if not plan.warmup_updates:
-        return "Warm-up: the schedule's own." if rises else "No warm-up."
+        held = ", with as many updates as before" if plan.move.schedule_warmup == "updates" else ""
+        return f"Warm-up: the schedule's own{held}." if rises else "No warm-up."
     start = "zero" if plan.warmup == "legw" else "the unscaled rate"
     epochs = Fraction(plan.warmup_updates * plan.accumulation_steps, plan.steps_per_epoch)
     updates = "update" if plan.warmup_updates == 1 else "updates"

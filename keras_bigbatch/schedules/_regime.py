@@ -136,7 +136,7 @@ class Regime:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None:
             raise ValueError(
-                "`model` must be compiled, for its optimizer is the recipe. Received: "
+                "`model` must be a compiled model, whose optimizer is the recipe. Received: "
                 f"{shown(model)}. Call `model.compile(...)` as for the small batch, or pass the "
                 "optimizer itself: `Regime(optimizer=...)`."
             )

@@ -131,7 +131,9 @@ class Experiment:
 
         def made(cases, kept=runs):
             stamped = [self._stamped(case) for case in cases]
-            return kept.make(stamped, self.seeds, lambda each: report.line(each, data.split))
+            return kept.make(
+                stamped, self.seeds, lambda each: report.line(each, data.split), time_left=True
+            )
 
         for group in groups:
             mine = [arm for arm in self.criteria.arms(self.name) if arm.group == group]

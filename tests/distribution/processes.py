@@ -9,6 +9,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 EXAMPLES = ROOT / "examples" / "distributed"
+# Programs in parts for several threads, and emitters of fused code, double the time to compile.
+COMPILES_FAST = "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false"
 
 
 def start(script, *arguments, **environment):
@@ -30,7 +32,7 @@ def start(script, *arguments, **environment):
     )
 
 
-def finish(process, timeout=240):
+def finish(process, timeout=280):
     """What a process printed; it must have succeeded."""
     try:
         printed, _ = process.communicate(timeout=timeout)
@@ -42,7 +44,7 @@ def finish(process, timeout=240):
     return printed
 
 
-def run(script, *arguments, timeout=240, **environment):
+def run(script, *arguments, timeout=280, **environment):
     return finish(start(script, *arguments, **environment), timeout)
 
 

@@ -13,7 +13,7 @@ MODES = ("sequential", "mean", "batch")
 
 @pytest.fixture(scope="module")
 def found():
-    flags = "--xla_force_host_platform_device_count=8"
+    flags = f"{processes.COMPILES_FAST} --xla_force_host_platform_device_count=8"
     script = processes.HERE / "worker_jax.py"
     return processes.results(processes.run(script, KERAS_BACKEND="jax", XLA_FLAGS=flags))
 
@@ -81,6 +81,10 @@ def test_ragged_batches(found):
     assert found["ragged"]["104 samples, apart"] < 1e-5
     # Refused by JAX, for any layer: a clear error, though not before the batch comes.
     assert "IndivisibleError" in found["ragged"]["97 samples"]
+
+
+def test_statistics_are_renewed_as_on_one_device(found):
+    assert max(found["renewal"]) < 1e-5
 
 
 @pytest.mark.parametrize("devices", [1, 8])

@@ -51,6 +51,13 @@ def test_average_statistics_mends_what_keras_leaves_apart(mirrored):
     assert from_the_mean < 1e-6
 
 
+@pytest.mark.parametrize("scope", ["outside", "inside"])
+def test_statistics_are_renewed_as_on_one_device(mirrored, scope):
+    apart, between_replicas = mirrored["renewal"][scope]
+    assert apart < 1e-5
+    assert between_replicas == 0
+
+
 def test_several_steps_an_execution(mirrored):
     apart, between_replicas = mirrored["options"]["steps_per_execution"]
     assert apart < 1e-5

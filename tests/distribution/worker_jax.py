@@ -219,6 +219,23 @@ def ragged():
     return found
 
 
+def renewal():
+    """Statistics of 97 samples: a batch that the devices divide, and one that they do not."""
+    vectors = [(".*conv2d.*kernel", (None, None, None, "model")), (".*moving_mean", ("model",))]
+    places = (
+        lambda: keras.distribution.set_distribution(None),
+        data_parallel,
+        lambda: model_parallel(vectors),
+    )
+    models = []
+    for place in places:
+        place()
+        models.append(cases.conv_model("sequential", 8, blocks=2))
+        kbb.layers.renew_statistics(models[-1], cases.images(97)[0], batch_size=64)
+    first, *others = models
+    return [cases.apart(first, model) for model in others]
+
+
 def export():
     """Keras's train step for TPU and CUDA: lowered, serialized, and run back on the CPU."""
     found = {}
@@ -249,5 +266,5 @@ def export():
 
 
 if __name__ == "__main__":
-    checks = (equality, alignment, layouts, distances, ragged, export)
+    checks = (equality, alignment, layouts, distances, ragged, renewal, export)
     cases.report({check.__name__: check() for check in checks})

@@ -17,6 +17,7 @@ from keras import ops
 import keras_bigbatch as kbb
 from keras_bigbatch import _backend
 from keras_bigbatch._backend import active
+from tests import fast_graphs  # noqa: F401 (graphs are run a few times: not optimized)
 from tests.distribution import cases
 from tests.oracles import ghost_batch_norm, moving_statistics
 
@@ -173,6 +174,29 @@ def ragged():
     return found
 
 
+def renewal():
+    """Statistics of a model on replicas, called outside the strategy's scope and inside."""
+    x, _ = cases.images(49)
+
+    def renew(model):
+        kbb.layers.renew_statistics(model, x, batch_size=16)
+
+    found = {}
+    for name, norm in (("outside", keras.layers.BatchNormalization), ("inside", None)):
+        alone = cases.conv_model(norm=norm, blocks=2)
+        before = alone.get_weights()
+        renew(alone)
+        model = mirrored(2, lambda norm=norm: cases.compiled(cases.conv_model(norm=norm, blocks=2)))
+        if name == "outside":
+            cases.fit(model, epochs=1)  # the replicas' own statistics are then apart
+            model.set_weights(before)
+            renew(model)
+        else:
+            mirrored(2, lambda model=model: renew(model))
+        found[name] = [cases.apart(alone, model), spread(model)]
+    return found
+
+
 def callbacks():
     """Distances and scaled rates of a plan for the global batch, and the equality under it."""
     regime = kbb.Regime(batch=8, epochs=2, examples=64, learning_rate={0: 0.05, 1: 0.01})
@@ -225,7 +249,7 @@ def accumulation():
 
 
 if __name__ == "__main__":
-    checks = (equality, controls, options, ragged, callbacks, accumulation)
+    checks = (equality, controls, options, ragged, renewal, callbacks, accumulation)
     results = {check.__name__: check() for check in checks}
     for n, found in zip(STRATEGIES, results["callbacks"].pop("equality"), strict=True):
         results["equality"][f"sequential-{n}"] = found

@@ -19,6 +19,7 @@ EVERY = sorted(EXAMPLES.rglob("*.py"))
 # What its last line, or its first ones, say.
 PRINTED = {
     "quickstart.py": "Test accuracy: ",
+    "adamw.py": "Test accuracy: ",
     "convert_a_model.py": "predictions differ by 0.0e+00 at most",
     "batch_stages.py": "small, then large  12 epochs,",
     "sharpness.py": "loss on the line from 30 to 300: ",

@@ -1,5 +1,6 @@
-"""Inputs, masks and layers for the tests of GhostBatchNormalization."""
+"""Inputs, masks, layers and their calls for the tests of GhostBatchNormalization."""
 
+import keras
 import numpy as np
 
 # Channels are 3 everywhere but in the batch. Ranks 2 to 5, channels last and first.
@@ -24,6 +25,31 @@ def built(layer, x, seed=1):
     values += [rng.normal(size=channels), rng.uniform(0.5, 2, channels)]
     layer.set_weights(values)
     return layer
+
+
+def called(layer, x, mask=None):
+    """The output of a layer in training, as an array.
+
+    On JAX one program makes it, as in `fit`; else each of its operations is compiled by itself.
+    """
+    x = keras.ops.convert_to_tensor(x)
+    mask = None if mask is None else keras.ops.convert_to_tensor(mask)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if not layer.built:
+            layer.build(x.shape)
+        trainable, moving = (
+            [v.value for v in each]
+            for each in (layer.trainable_variables, layer.non_trainable_variables)
+        )
+        run = jax.jit(lambda *given: layer.stateless_call(*given, training=True, mask=mask))
+        y, moved = run(trainable, moving, x)
+        for variable, value in zip(layer.non_trainable_variables, moved, strict=True):
+            variable.assign(value)
+    else:
+        y = layer(x, training=True, mask=mask)
+    return keras.ops.convert_to_numpy(y)
 
 
 def relative(actual, expected):

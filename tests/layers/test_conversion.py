@@ -36,6 +36,11 @@ def images(size, samples=2):
     [("ResNet50", 53), ("MobileNetV2", 52), ("DenseNet121", 121), ("EfficientNetB0", 49)],
 )
 def test_applications_there_and_back(monkeypatch, name, count, tmp_path):
+    # A copy is made by the same Python code on every backend, and with the same layers and weights
+    # it predicts the same. So all four are made where that is fastest, one elsewhere.
+    if keras.backend.backend() != "torch" and name != "MobileNetV2":
+        pytest.skip("copied by the same code on torch, and MobileNetV2 here")
+
     def draw(self, shape, dtype=None):
         """By NumPy: JAX would compile a program for each shape."""
         return 0.05 * np.random.default_rng(math.prod(shape)).normal(size=shape)
@@ -45,28 +50,23 @@ def test_applications_there_and_back(monkeypatch, name, count, tmp_path):
     # Logits: probabilities would be 0 and 1 whatever the weights, as ResNet50's are.
     options = {"classes": 10, "classifier_activation": None}
     model = disturbed(make(weights=None, input_shape=(32, 32, 3), **options))
-    # A copy is made by the same Python code on every backend, and with the same layers and weights
-    # it predicts the same. So all four predict on the backend that does it fastest, one elsewhere.
-    predicts = keras.backend.backend() == "torch" or name == "MobileNetV2"
-    wanted = predictions(model) if predicts else None
+    wanted = predictions(model)
 
     ghost = to_ghost(model, 32)
     assert len(norms(ghost, GhostBatchNormalization)) == count
     assert not norms(ghost, PLAIN)
     assert len(norms(model, PLAIN)) == count
     assert_same_graph_and_weights(ghost, model)
-    if predicts:
-        np.testing.assert_allclose(predictions(ghost), wanted, rtol=1e-5, atol=1e-5)
-        path = tmp_path / "ghost.keras"
-        ghost.save(path)
-        ghost = keras.models.load_model(path)
-        np.testing.assert_allclose(predictions(ghost), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(predictions(ghost), wanted, rtol=1e-5, atol=1e-5)
+    path = tmp_path / "ghost.keras"
+    ghost.save(path)
+    ghost = keras.models.load_model(path)
+    np.testing.assert_allclose(predictions(ghost), wanted, rtol=1e-5, atol=1e-5)
     plain = to_plain(ghost)
     assert len(norms(plain, PLAIN)) == count
     assert not norms(plain, GhostBatchNormalization)
     assert_same_graph_and_weights(plain, model)
-    if predicts:
-        np.testing.assert_allclose(predictions(plain), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(predictions(plain), wanted, rtol=1e-5, atol=1e-5)
 
 
 def predictions(model):
@@ -218,48 +218,21 @@ def test_norms_inside_wrappers():
     assert len(norms(to_plain(ghost), PLAIN)) == 2
 
 
-class Hidden(keras.layers.Layer):
-    """A custom layer that makes a batch norm in its own code."""
-
-    def build(self, shape):
-        self.norm = PLAIN(name="inside")
-        self.norm.build(shape)
-
-    def call(self, x, training=None):
-        return self.norm(x, training=training)
-
-
 class Own(PLAIN):
     """Somebody's own batch norm."""
 
 
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.norm = PLAIN()
-
-    def call(self, x, training=None):
-        return self.norm(x, training=training)
-
-
-class OwnConstructor(keras.Model):
-    def __init__(self, width):
-        inputs = keras.Input((3,))
-        super().__init__(inputs, PLAIN()(keras.layers.Dense(width)(inputs)))
-
-
 def test_what_cannot_be_converted_says_so():
-    hidden = keras.Sequential([keras.Input((3,)), Hidden(name="custom")])
-    with pytest.raises(ValueError, match="'inside' is made by the code of the layer 'custom'"):
-        to_ghost(hidden, 4)
-    with pytest.raises(ValueError, match="Received a Subclassed, whose own code calls its layers"):
-        to_ghost(Subclassed(), 4)
-    with pytest.raises(ValueError, match="class OwnConstructor"):
-        to_ghost(OwnConstructor(4), 4)
     with pytest.raises(ValueError, match="no weights to carry over"):
         to_ghost(keras.Sequential([keras.layers.Dense(2), PLAIN()]), 4)
     with pytest.raises(ValueError, match="positive integer"):
         to_ghost(small_model(), 0)
+    with pytest.raises(ValueError, match=r"`model` must be a `keras\.Model`"):
+        to_ghost(PLAIN(), 4)
+    with pytest.raises(ValueError, match="`in_place` must be True or False"):
+        to_ghost(small_model(), 4, in_place=None)
+    with pytest.raises(ValueError, match=r"'norm' cannot be converted.*momentum"):
+        to_ghost(small_model(), 4, momentum=2.0)
     own = keras.Sequential([keras.Input((3,)), Own(), PLAIN()])
     with pytest.warns(UserWarning, match="class Own, a subclass"):
         converted = to_ghost(own, 4)

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_bigbatch.layers import GhostBatchNormalization
 from tests.autodiff import input_hessian_product, layer_gradients
-from tests.layers.ghost_inputs import SHAPES, built, inputs, mask_for, relative
+from tests.layers.ghost_inputs import SHAPES, built, called, inputs, mask_for, relative
 from tests.oracles import ghost_batch_norm, moving_statistics
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*all of the batch is one group")
@@ -75,8 +75,7 @@ def test_one_group_with_a_mask_is_plain_batch_norm():
     mask = mask_for(x, -1, 100)
     ghost = built(GhostBatchNormalization(100), x)
     plain = built(keras.layers.BatchNormalization(), x)
-    actual = ops.convert_to_numpy(ghost(x, training=True, mask=mask))
-    wanted = ops.convert_to_numpy(plain(x, training=True, mask=mask))
+    actual, wanted = (called(layer, x, mask) for layer in (ghost, plain))
     np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-5)
     for a, b in zip(ghost.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
@@ -87,9 +86,10 @@ def test_any_batch_size(batch):
     x, dy = inputs(batch, (5, 3))
     layer = built(GhostBatchNormalization(32), x)
     gamma, beta, *moving = layer.get_weights()
-    y, _, _ = layer_gradients(layer, x, dy)
-    expected, moments, _ = ghost_batch_norm(x, gamma, beta, 32, -1, 1e-3)
+    y, dx, _ = layer_gradients(layer, x, dy)
+    expected, moments, gradients = ghost_batch_norm(x, gamma, beta, 32, -1, 1e-3, dy)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    assert relative(dx, gradients[0]) < 1e-4
     wanted = moving_statistics(moving, moments, 0.99, "sequential")
     np.testing.assert_allclose(layer.get_weights()[2:], wanted, rtol=1e-6, atol=1e-6)
     whole = ops.convert_to_numpy(layer(x, training=False))
@@ -102,7 +102,7 @@ def test_far_from_zero_it_stays_exact():
     x, _ = inputs(128, (3,))
     x = x + np.float32(1e4)
     layer = GhostBatchNormalization(32)
-    y = ops.convert_to_numpy(layer(x, training=True))
+    y = called(layer, x)
     expected, _, _ = ghost_batch_norm(x, 1.0, 0.0, 32, -1, 1e-3)
     np.testing.assert_allclose(y, expected, atol=2e-2)
 
@@ -126,9 +126,8 @@ def test_masked_positions_may_hold_anything():
     mask = mask_for(x, -1, 1000)
     layer = built(GhostBatchNormalization(16), x)
     other = built(GhostBatchNormalization(16), x)
-    clean = ops.convert_to_numpy(layer(x, training=True, mask=mask))
-    dirty = np.where(mask[..., None], x, np.nan)
-    y = ops.convert_to_numpy(other(dirty, training=True, mask=mask))
+    clean = called(layer, x, mask)
+    y = called(other, np.where(mask[..., None], x, np.nan), mask)
     np.testing.assert_array_equal(y[mask], clean[mask])
     for a, b in zip(layer.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -150,11 +149,11 @@ def test_half_precision_input_has_float32_statistics(dtype):
     x, _ = inputs(96, (4, 3))
     x = ops.convert_to_numpy(ops.cast(ops.cast(x * 100, dtype), "float32"))  # squares overflow
     layer = GhostBatchNormalization(32, dtype=f"mixed_{dtype}", momentum=0.0)
-    y = layer(ops.cast(x, dtype), training=True)
+    y = called(layer, ops.cast(x, dtype))
     assert keras.backend.standardize_dtype(y.dtype) == dtype
     assert {keras.backend.standardize_dtype(v.dtype) for v in layer.variables} == {"float32"}
     expected, moments, _ = ghost_batch_norm(x, 1.0, 0.0, 32, -1, 1e-3)
-    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(y, "float32")), expected, atol=2e-2)
+    np.testing.assert_allclose(y.astype("float32"), expected, atol=2e-2)
     np.testing.assert_allclose(layer.get_weights()[0 + 2], moments[-1][1], rtol=1e-5, atol=1e-4)
 
 
@@ -173,7 +172,7 @@ def test_float64_stays_float64():
 def test_without_gamma_or_beta(center, scale):
     x, _ = inputs(96, (4, 3))
     layer = GhostBatchNormalization(32, center=center, scale=scale)
-    y = ops.convert_to_numpy(layer(x, training=True))
+    y = called(layer, x)
     expected, _, _ = ghost_batch_norm(x, 1.0, 0.0, 32, -1, 1e-3)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
     assert len(layer.weights) == 2 + center + scale

@@ -34,6 +34,8 @@ def compiled(model, jit="auto", **options):
 @pytest.mark.parametrize("jit", JIT)
 @pytest.mark.parametrize("batch", [1, 31, 64, 83])
 def test_fit_moves_the_statistics_as_the_oracle(batch, jit):
+    if BACKEND == "jax" and not jit and batch != 83:
+        pytest.skip("compiles each operation for each size: the sizes are those of the program")
     x, y = data(89)  # a last batch of another size for each of the sizes
     layer = GhostBatchNormalization(32, momentum=0.9)
     model = compiled(dense_model(layer), jit)

@@ -12,7 +12,7 @@ from reproduction.__main__ import main
 from reproduction.data import arrays
 from reproduction.networks.small import network
 from reproduction.recipes.demo import small_batch_regime
-from tests.reproduction.helpers import PNG, only_on, run
+from tests.reproduction.helpers import PNG, only_on, run, small_network
 
 ARMS = ["SB", "LB", "+LR", "+GBN", "+RA"]
 
@@ -208,7 +208,7 @@ def test_a_seed_gives_the_same_training_again(arms):
     regime = small_batch_regime(200, 4, 1200, 0.05)
     arm = demo.five_arms(regime, 400, virtual_batch=50, stretch=1)["+GBN"]
     silent = keras.callbacks.Callback()
-    first, second = (training.train(data, arm, 1, silent) for _ in range(2))
+    first, second = (training.train(data, arm, 1, silent, small_network) for _ in range(2))
     assert first["updates"] == arm.plan.updates == 12
     assert first["train_loss"] == pytest.approx(second["train_loss"], rel=1e-4)
     distances = (run["weight_distance"]["distance"] for run in (first, second))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from reproduction import collapse, methods, methods_report, report
+from reproduction import collapse, methods, methods_report, report, training
 from reproduction.__main__ import main
 from reproduction.data import arrays
 from tests.reproduction.helpers import PNG, only_on, printed, small_network
@@ -77,7 +77,7 @@ def test_methods_differ_from_sgd_in_one_thing():
 
 
 def test_methods_share_clipping_and_the_schedule():
-    rate = methods.schedule(0.5, 400)
+    rate = training.warmed_cosine(0.5, 400)
     values = {update: float(rate(update)) for update in (0, 19, 20, 21, 210, 399)}
     assert values[0] == pytest.approx(0.025)
     assert values[20] == max(values.values()) == pytest.approx(0.5)

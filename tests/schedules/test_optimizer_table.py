@@ -104,7 +104,44 @@ def test_another_optimizer_is_warned_of(optimizer, message):
     assert_said_once(fitted(optimizer), message, __file__)
 
 
-def test_a_settable_rate_is_compared_for_itself():
-    """`ReduceLROnPlateau` needs one; `fit_arguments` has its own warning of that."""
-    optimizer = adamw(0.01 * 2**0.5, weight_decay=0.0707, epsilon=7.07e-8)
-    assert not fitted(optimizer)
+def test_what_an_optimizer_warns_of_is_said_once_for_each():
+    def lars():
+        return kbb.optimizers.LARS(5.0, trust_coefficient=0.1)
+
+    with recorded() as said:
+        lars()
+    assert_said_once(said, "without weight decay", __file__)
+    with recorded() as said:
+        plan = Regime(8, 4, 64, optimizer=lars()).at(16, stretch=1)
+    assert_said_once(said, "without weight decay", __file__)
+    with recorded() as said:
+        optimizer = plan.optimizer()
+    assert_said_once(said, "without weight decay", __file__)
+    assert not fitted(optimizer, plan)
+
+
+def test_a_rate_of_zero_has_no_time():
+    warming = O.schedules.PolynomialDecay(0.0, 10, end_learning_rate=0.0)
+    assert "its time in" not in str(Regime(8, 4, 64, optimizer=adamw(warming)).at(16))
+
+
+def test_a_rate_that_is_a_number():
+    """`ReduceLROnPlateau` needs one."""
+    moved = {"weight_decay": 0.0707, "epsilon": 7.07e-8}
+    assert not fitted(adamw(0.01 * 2**0.5, **moved))
+    assert_said_once(fitted(adamw(0.01, **moved)), "plan's: learning_rate=0.01. Compile", __file__)
+    said = fitted(adamw(0.01, **moved), callbacks=[keras.callbacks.ReduceLROnPlateau("loss")])
+    assert_said_once(said, "a float: `optimizers.scale_optimizer`", __file__)
+
+
+def test_a_named_rule_is_said_to_be_named():
+    text = str(Regime(8, 4, 64, optimizer=O.Lion(0.1)).at(16, rule="sqrt"))
+    assert "Rate of Lion: the rule that you named; of others rule='sqrt' keeps" in " ".join(
+        text.split()
+    )
+
+
+def test_a_warmup_that_keeps_its_updates_is_shown():
+    cosine = O.schedules.CosineDecay(0.0, 30, warmup_target=0.1, warmup_steps=2)
+    plan = Regime(8, 4, 64, optimizer=adamw(cosine)).at(16, schedule_warmup="updates")
+    assert "Warm-up: the schedule's own, with as many updates as before." in str(plan)

@@ -127,7 +127,7 @@ def test_accumulation_goes_into_the_optimizer():
 
 def test_from_a_compiled_model():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    with pytest.raises(ValueError, match="`model` must be compiled"):
+    with pytest.raises(ValueError, match="`model` must be a compiled model"):
         Regime.from_compiled(model, batch=128, epochs=90, examples=50_000)
     model.compile(adamw(), "mse")
     found = Regime.from_compiled(model, batch=128, epochs=90, examples=50_000)

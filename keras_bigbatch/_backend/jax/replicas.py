@@ -32,6 +32,15 @@ def gather_rows(row: Tensor) -> Tensor:
     return row[None]
 
 
+def shared_out(batch: Tensor) -> Tensor:
+    """Shares the batch out as `fit` does, or leaves it whole where the devices do not divide it."""
+    distribution = keras.distribution.distribution()
+    if distribution is None or batch.shape[0] % parts_of_a_batch(None):
+        return batch
+    layout = distribution.get_data_layout(batch.shape)
+    return keras.distribution.distribute_tensor(batch, layout)
+
+
 def average_variables(variables: Sequence[keras.Variable]) -> None:
     """Nothing to do: an array has one value on all devices and processes."""
 

@@ -10,7 +10,7 @@ from keras_bigbatch._backend._protocol import F
 from keras_bigbatch._typing import Tensor
 
 
-def compiled(function: F, model: keras.Model) -> F:
+def compiled(function: F, model: keras.Model, *, draws_anew: bool = False) -> F:  # noqa: ARG001
     """As Keras compiles a training step."""
     if model.run_eagerly:
         return function

@@ -13,13 +13,14 @@ from keras_bigbatch._private_api import flatten_layers
 from keras_bigbatch._typing import Tensor
 
 
-def compiled(function: F, model: keras.Model) -> F:  # noqa: ARG001
+def compiled(function: F, model: keras.Model, *, draws_anew: bool = False) -> F:  # noqa: ARG001
     """Eager, as Keras is on torch, whose compiler has no double backward."""
 
     def detached(*arguments: object) -> object:
         # Derivatives ask for gradients themselves; everything else needs no graph.
-        # Dropout without a seed draws from the global state: the same numbers for each call.
-        with random_state_kept(), torch.no_grad():
+        # Dropout without a seed draws from the global state.
+        state = contextlib.nullcontext() if draws_anew else random_state_kept()
+        with state, torch.no_grad():
             return function(*arguments)
 
     return cast(F, detached)

@@ -1,0 +1,126 @@
+"""A model whose config says which of its batch norms are ghost ones, where its code does not."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_bigbatch._private_api import models
+from keras_bigbatch._serialization import PACKAGE
+from keras_bigbatch.layers._class_change import (
+    MadeAgain,
+    batch_norms,
+    become_ghost,
+    become_plain,
+    ghost_of,
+    is_ghost,
+)
+from keras_bigbatch.layers._ghost_summary import ghost_summary
+
+# By the class of a model whose code makes batch norms: the class with ghost ones; and back.
+_GHOST_CLASSES: dict[Any, Any] = {}
+_PLAIN_CLASSES: dict[Any, Any] = {}
+
+
+def ghost_class(plain: Any) -> Any:
+    """The class of a model, with files that say which of its batch norms are ghost ones."""
+    if plain in _PLAIN_CLASSES:
+        return plain
+    if plain not in _GHOST_CLASSES:
+        _GHOST_CLASSES[plain] = made = _made(plain)
+        _PLAIN_CLASSES[made] = plain
+    return _GHOST_CLASSES[plain]
+
+
+def plain_class(ghost: Any) -> Any:
+    """The class that `ghost_class` was made of; another stays what it is."""
+    return _PLAIN_CLASSES.get(ghost, ghost)
+
+
+def _made(plain: Any) -> Any:
+    class GhostModel(plain):
+        """As the class that it is of; its batch norms are ghost ones after loading too."""
+
+        def get_config(self) -> dict[str, Any]:
+            registered = keras.saving.get_registered_name(plain)
+            of_keras = plain.__module__.partition(".")[0] == "keras"
+            ghosts = [_saved(layer) for layer in batch_norms(self)]
+            # Keras asks the class whether there is a config, and whether it is the default one.
+            with _of_class(self, plain):
+                config = self.get_config()
+            return {
+                "plain": {
+                    "module": plain.__module__,
+                    "class_name": plain.__name__,
+                    "config": config,
+                    # As Keras writes it: an unregistered class is found by it in `custom_objects`.
+                    "registered_name": None if of_keras else registered,
+                },
+                "ghosts": ghosts,
+            }
+
+        @classmethod
+        def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+            known = {plain.__name__: plain, **(custom_objects or {})}
+            model = keras.saving.deserialize_keras_object(config["plain"], custom_objects=known)
+            for layer, ghost in zip(batch_norms(model), config["ghosts"], strict=True):
+                if ghost:
+                    become_ghost(layer, ghost_of(layer, **ghost), MadeAgain)
+            model.__class__ = ghost_class(type(model))
+            return model
+
+        def summary(self, *args: Any, **kwargs: Any) -> Any:
+            """As Keras's, which shows the layers as what they were made as, and the ghost ones."""
+            super().summary(*args, **kwargs)
+            ghost_summary(self, kwargs.get("print_fn") or print)
+
+    if hasattr(plain, "save_to_preset"):
+
+        def save_to_preset(self: Any, preset_dir: str, **options: Any) -> None:
+            """Writes the plain model: presets are read by the name of the class."""
+            with _plain_for_now(self):
+                self.save_to_preset(preset_dir, **options)
+
+        GhostModel.save_to_preset = save_to_preset
+
+    GhostModel.__name__, GhostModel.__qualname__ = plain.__name__, plain.__qualname__
+    GhostModel.__module__ = plain.__module__
+    register = keras.saving.register_keras_serializable(package=PACKAGE, name="GhostModel")
+    return register(GhostModel)
+
+
+def _saved(layer: Any) -> dict[str, Any] | None:
+    if type(layer) is not MadeAgain:
+        return None  # its own config says it
+    return {name: getattr(layer, name) for name in ("virtual_batch", "statistics", "momentum")}
+
+
+@contextlib.contextmanager
+def _of_class(model: Any, cls: Any) -> Iterator[None]:
+    before, model.__class__ = type(model), cls
+    try:
+        yield
+    finally:
+        model.__class__ = before
+
+
+@contextlib.contextmanager
+def _plain_for_now(model: Any) -> Iterator[None]:
+    """Lets a model, those inside it and their batch norms be plain ones."""
+    ghosts = [layer for layer in batch_norms(model) if is_ghost(layer)]
+    held = [(type(each), ghost_of(each, each.virtual_batch)) for each in ghosts]
+    try:
+        with contextlib.ExitStack() as stack:
+            for part in models(model):
+                stack.enter_context(_of_class(part, plain_class(type(part))))
+            for layer in ghosts:
+                become_plain(layer)
+            yield
+    finally:
+        for layer, (kind, ghost) in zip(ghosts, held, strict=True):
+            become_ghost(layer, ghost, kind)
+
+
+# So that a file is read where no model has been converted yet.
+ghost_class(keras.Model)

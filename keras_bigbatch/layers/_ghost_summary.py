@@ -1,0 +1,51 @@
+"""Which batch norms of a model are ghost ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_bigbatch._private_api import flatten_layers
+from keras_bigbatch.layers._class_change import is_ghost
+
+
+def ghost_summary(model: keras.Model, print_fn: Callable[[str], Any] = print) -> None:
+    """Prints the ghost batch norms of a model: their paths, channels and groups.
+
+    Use it after `to_ghost`, to see what was converted. `model.summary()` shows the layers that a
+    model's own code makes under the class that the code names.
+
+    Args:
+        model: Any model.
+        print_fn: Takes each line.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_bigbatch as kbb
+
+    layers = [keras.Input((4,)), keras.layers.BatchNormalization(name="norm")]
+    kbb.layers.ghost_summary(kbb.layers.to_ghost(keras.Sequential(layers), virtual_batch=32))
+    # norm: 4 channels, ghost batches of 32
+    ```
+    """
+    norms = [part for part in flatten_layers(model) if _is_norm(part)]
+    ghosts = [part for part in norms if is_ghost(part)]
+    print_fn(f"{len(ghosts)} of {len(norms)} batch norms have ghost batches.")
+    width = max((len(part.path) for part in ghosts), default=0)
+    for part in ghosts:
+        statistics = "" if part.statistics == "sequential" else f", statistics={part.statistics!r}"
+        frozen = "" if part.trainable else ", frozen"
+        print_fn(
+            f"{part.path:<{width}}  {_channels(part):>5} channels, ghost batches of "
+            f"{part.virtual_batch}{statistics}{frozen}"
+        )
+
+
+def _is_norm(part: Any) -> bool:
+    return isinstance(part, keras.layers.BatchNormalization)
+
+
+def _channels(part: Any) -> str:
+    return str(part.moving_mean.shape[0]) if part.built else "?"

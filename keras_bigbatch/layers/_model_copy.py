@@ -1,0 +1,248 @@
+"""A copy of any model by its config, with all that its layers hold, or the reason why not."""
+
+import copy
+import functools
+import tempfile
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_bigbatch._private_api import (
+    flatten_layers,
+    models,
+    places,
+    restore_input_structure,
+    set_path,
+    uncompiled,
+)
+from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
+
+_IN_PLACE = "Convert it where it stands, by `in_place=True`, which copies nothing."
+
+
+def copied(model: keras.Model) -> keras.Model:
+    """A new model with the same layers, flags, weights and other state; not compiled.
+
+    Raises:
+        ValueError: If the config does not make the same model again, with the layer that differs.
+    """
+    made = _made_again(model)
+    pairs = _pairs(model, made)
+    for layer, other in pairs:  # from the outside in: setting a model's flag sets its layers'
+        other.name = layer.name  # that a constructor has numbered anew
+        set_path(other, layer.path)
+        if other.trainable != layer.trainable:
+            other.trainable = layer.trainable
+    _copy_variables(model, made)
+    for layer, other in pairs:
+        try:
+            _copy_state(layer, other)
+        except Exception as error:
+            raise ValueError(
+                f"The layer {layer.name!r} of class {type(layer).__name__} does not give its state "
+                f"to a copy: {_first_line(error)} {_IN_PLACE}"
+            ) from error
+    for layer, other in pairs:
+        _copy_attributes(layer, other)
+        # Keras builds a subclass from its config by a call, and does not say so. Other layers
+        # without variables may still have to be built.
+        if isinstance(layer, keras.Model):
+            other.built = layer.built
+            restore_input_structure(other, layer)
+    return made
+
+
+def made_in_code(model: keras.Model) -> list[Any]:
+    """The ghost batch norms that the model's code makes, as plain ones, when it is made again.
+
+    Args:
+        model: A model whose batch norms are converted already.
+    """
+    ghosts = [part for part in flatten_layers(model) if isinstance(part, GhostBatchNormalization)]
+    if not ghosts:
+        return []
+    try:
+        with uncompiled(models(model)):
+            written = _count(model.get_config())
+    except Exception:  # whatever its author's `get_config` does: there is no config to be made of
+        return ghosts
+    if written == len(ghosts):
+        return []
+    if not written:
+        return ghosts
+    pairs = zip(places(model), places(_made_again(model)), strict=True)
+    plain = {id(layer) for layer, other in pairs if not isinstance(other, GhostBatchNormalization)}
+    return [layer for layer in ghosts if id(layer) in plain]
+
+
+def _count(config: Any) -> int:
+    """The ghost batch norms that a config writes down."""
+    if isinstance(config, list | tuple):
+        return sum(map(_count, config))
+    if not isinstance(config, dict):
+        return 0
+    own = config.get("class_name") == GhostBatchNormalization.__name__
+    return own + sum(map(_count, config.values()))
+
+
+def _made_again(model: Any) -> Any:
+    parts = flatten_layers(model)
+    # Unregistered classes of this session, which Keras could not find by their name.
+    known = {type(part).__name__: type(part) for part in parts if _is_nobodys(type(part))}
+    try:
+        with uncompiled(models(model)), keras.saving.custom_object_scope(known):
+            made = type(model).from_config(model.get_config())
+            if not made.built:
+                made.build_from_config(model.get_build_config() or {})
+    except Exception as error:
+        lambdas = [part.name for part in parts if isinstance(part, keras.layers.Lambda)]
+        hint = ""
+        if lambdas:
+            hint = (
+                f"The layer {lambdas[0]!r} is a `Lambda`, whose function Keras does not take out "
+                "of a config: write it as a `keras.ops` call or a layer of your own. "
+            )
+        raise ValueError(
+            f"Keras cannot copy the model {model.name!r} of class {type(model).__name__}: making "
+            f"it again from its config raises {type(error).__name__}, {_first_line(error)!r}. "
+            f"{hint}{_IN_PLACE}"
+        ) from error
+    return made
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]
+
+
+def _is_nobodys(kind: type) -> bool:
+    """Whether a class is neither Keras's nor registered with it."""
+    return not _is_keras(kind) and ">" not in keras.saving.get_registered_name(kind)
+
+
+def _is_keras(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "keras"
+
+
+def _pairs(model: keras.Model, made: keras.Model) -> list[tuple[Any, Any]]:
+    """Layers of the model and of its copy, by their place: automatic names have other numbers.
+
+    By every place: a constructor may make two where the model shares one, as a detector of KerasHub
+    does with what makes its anchors. Of a layer with variables the copy has more of these then.
+    """
+    layers, others = places(model), places(made)
+    kinds, other_kinds = ([type(each).__name__ for each in side] for side in (layers, others))
+    if kinds != other_kinds:
+        first = next(
+            (a for a, b in zip(kinds, other_kinds, strict=False) if a != b), "their number"
+        )
+        raise _differs(model, f"other layers ({len(layers)} and {len(others)}; first: {first})")
+    pairs = list(zip(layers, others, strict=True))
+    for layer, other in pairs:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue  # its policy, which is the global one of the moment, does nothing
+        if layer.dtype_policy.name != other.dtype_policy.name:
+            raise _differs(
+                model,
+                f"{layer.name!r} as {other.dtype_policy.name} and not {layer.dtype_policy.name}",
+            )
+    return pairs
+
+
+def _copy_variables(model: keras.Model, made: keras.Model) -> None:
+    ours, theirs = model.variables, made.variables
+    if len(ours) != len(theirs):
+        raise _differs(model, f"{len(theirs)} variables and not {len(ours)}")
+    for variable, other in zip(ours, theirs, strict=True):
+        if (variable.shape, variable.dtype) != (other.shape, other.dtype):
+            raise _differs(
+                model,
+                f"{variable.path!r} with shape {other.shape} and type {other.dtype}, and not "
+                f"{variable.shape} and {variable.dtype}",
+            )
+    for variable, other in zip(ours, theirs, strict=True):
+        # A copy: on JAX the two would share an array that training one of them donates.
+        other.assign(keras.ops.copy(variable))
+        set_path(other, variable.path)
+
+
+def _copy_state(layer: Any, other: Any) -> None:
+    """What a layer saves in ways of its own, as Keras's adapted layers do."""
+    base = keras.layers.Layer
+    if _overrides(layer, "save_own_variables", base) or _overrides(
+        layer, "load_own_variables", base
+    ):
+        store: dict[str, Any] = {}
+        layer.save_own_variables(store)
+        values = {name: np.array(_on_host(value)) for name, value in store.items()}
+        other.load_own_variables(values)
+    if hasattr(layer, "save_assets") and hasattr(other, "load_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            layer.save_assets(folder)
+            other.load_assets(folder)
+
+
+def _overrides(layer: Any, method: str, base: Any) -> bool:
+    return getattr(type(layer), method) is not getattr(base, method)
+
+
+def _copy_attributes(layer: Any, other: Any) -> None:
+    """What a layer holds in plain attributes, as a table that somebody has set."""
+    theirs = _values(other)
+    for name, value in _values(layer).items():
+        if name not in theirs or not _equal(value, theirs[name]):
+            setattr(other, name, keras.tree.map_structure(_copied_value, value))
+
+
+def _values(layer: Any) -> dict[str, Any]:
+    """The attributes that are numbers, texts or arrays, or made of such.
+
+    Less what Keras makes up. Of private ones the arrays of classes that are not Keras's.
+    """
+    private = not _is_keras(type(layer))
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if name not in _keras_own()
+        and (_is_array(value) and private if name.startswith("_") else _is_plain(value))
+    }
+
+
+@functools.cache
+def _keras_own() -> frozenset[str]:
+    """The attributes that Keras gives all layers and models."""
+    return frozenset([*vars(keras.Model()), "built"])
+
+
+def _is_plain(value: Any) -> bool:
+    leaves = keras.tree.flatten(value)
+    return all(isinstance(each, bool | int | float | str) or _is_array(each) for each in leaves)
+
+
+def _is_array(value: Any) -> bool:
+    if isinstance(value, keras.KerasTensor | keras.Variable):
+        return False
+    return isinstance(value, np.ndarray | np.generic) or keras.ops.is_tensor(value)
+
+
+def _copied_value(value: Any) -> Any:
+    return keras.ops.copy(value) if keras.ops.is_tensor(value) else copy.copy(value)
+
+
+def _equal(value: Any, other: Any) -> bool:
+    leaves, others = keras.tree.flatten(value), keras.tree.flatten(other)
+    return len(leaves) == len(others) and all(
+        np.array_equal(_on_host(a), _on_host(b)) for a, b in zip(leaves, others, strict=True)
+    )
+
+
+def _on_host(value: Any) -> Any:
+    value = value.value if isinstance(value, keras.Variable) else value
+    return keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else np.asarray(value)
+
+
+def _differs(model: keras.Model, what: str) -> ValueError:
+    return ValueError(
+        f"The config of the model {model.name!r} of class {type(model).__name__} does not make the "
+        f"same model again: it makes {what}. {_IN_PLACE}"
+    )
