@@ -1,13 +1,18 @@
-"""Registration of classes with Keras."""
+"""Classes of Keras's own, and registration of ours with it."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import keras
 
 PACKAGE = "keras_bigbatch"
 
 _T = TypeVar("_T")
+
+
+def is_keras(kind: type[Any]) -> bool:
+    """Whether a class is one of Keras's own."""
+    return kind.__module__.partition(".")[0] == "keras"
 
 
 def serializable(target: _T) -> _T:

@@ -104,19 +104,8 @@ class LearningRateScaler(RescaledSchedule):
                 "recipe's warm-up, or leave `warmup` out."
             )
 
-    def __call__(self, step: Tensor) -> Tensor:
-        """Returns the scaled rate.
-
-        Args:
-            step: Optimizer updates done (micro-steps under accumulation), as Keras passes them:
-                an integer, a tensor or a variable.
-
-        Returns:
-            The rate, a scalar tensor.
-        """
-        with keras.name_scope(self.name):
-            update = self._update(step)
-            return rate_at(self.learning_rate, update) * self._factor(update)
+    def _rate(self, update: Tensor) -> Tensor:
+        return rate_at(self.learning_rate, update) * self._factor(update)
 
     def _factor(self, update: Tensor) -> Tensor | float:
         """The factor at an update: the full one, or on the way to it."""

@@ -3,7 +3,6 @@
 from fractions import Fraction
 from typing import Any, Self
 
-import keras
 from keras import ops
 
 from keras_bigbatch._arguments import positive_number
@@ -89,18 +88,8 @@ class RegimeStretch(RescaledSchedule):
         self._speed = plain_fraction(ratio / plain_fraction(self.stretch))
         self._change_once("stretched", self._speed)
 
-    def __call__(self, step: Tensor) -> Tensor:
-        """Returns the rate that the small-batch recipe has at the same point of its training.
-
-        Args:
-            step: Optimizer updates done (micro-steps under accumulation), as Keras passes them:
-                an integer, a tensor or a variable.
-
-        Returns:
-            The rate, a scalar tensor.
-        """
-        with keras.name_scope(self.name):
-            return rate_at(self.learning_rate, self._small_update(self._update(step)))
+    def _rate(self, update: Tensor) -> Tensor:
+        return rate_at(self.learning_rate, self._small_update(update))
 
     def _small_update(self, update: Tensor) -> Tensor:
         """The small-batch update that a large-batch update corresponds to."""

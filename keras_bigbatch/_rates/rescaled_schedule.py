@@ -1,5 +1,6 @@
 """What `LearningRateScaler` and `RegimeStretch` share: arguments, nesting, count and config."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Self
@@ -98,6 +99,23 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
                     f"{self.large_batch} already, by the {type(inner).__name__} inside. Use it as "
                     "it is; `plan.learning_rate` of a `Regime` is both scaled and stretched."
                 )
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """Returns the rate of a training at the large batch.
+
+        Args:
+            step: Optimizer updates done (micro-steps under accumulation), as Keras passes them:
+                an integer, a tensor or a variable.
+
+        Returns:
+            The rate, a scalar tensor.
+        """
+        with keras.name_scope(self.name):
+            return self._rate(self._update(step))
+
+    @abstractmethod
+    def _rate(self, update: Tensor) -> Tensor:
+        """The rate at an optimizer update."""
 
     def _update(self, step: Tensor) -> Tensor:
         """The optimizer update that `step` belongs to: Keras counts accumulated micro-steps."""

@@ -4,7 +4,6 @@ The two have the same variables. So the graph, attributes, flags and the optimiz
 point at the layer or at its variables, stay right.
 """
 
-from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import keras
@@ -33,9 +32,14 @@ MadeAgain = serializable(_MadeAgain)
 CONVERTIBLE = (_PLAIN, GhostBatchNormalization, MadeAgain)
 
 
-def batch_norms(model: keras.layers.Layer) -> Iterator[Any]:
-    """The batch norms in a model that can change their class, each once, in the model's order."""
-    return (part for part in flatten_layers(model) if type(part) in CONVERTIBLE)
+def batch_norms(model: keras.layers.Layer) -> list[Any]:
+    """The batch norms in a model, also of somebody's own class, each once, in the model's order."""
+    return [part for part in flatten_layers(model) if isinstance(part, _PLAIN)]
+
+
+def convertible(model: keras.layers.Layer) -> list[Any]:
+    """Those that can change their class."""
+    return [norm for norm in batch_norms(model) if type(norm) in CONVERTIBLE]
 
 
 def is_ghost(layer: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_bigbatch._arguments import boolean, patterns, positive_integer
-from keras_bigbatch._private_api import flatten_layers, models
+from keras_bigbatch._private_api import models
 from keras_bigbatch._user_warnings import warn_user
 from keras_bigbatch.layers._class_change import (
     CONVERTIBLE,
@@ -15,6 +15,7 @@ from keras_bigbatch.layers._class_change import (
     batch_norms,
     become_ghost,
     become_plain,
+    convertible,
     forget,
     ghost_of,
 )
@@ -38,8 +39,7 @@ def to_ghost(
     own code, at a larger batch. By default it is a copy, with the original's weights, names, flags
     and whatever its layers hold; it predicts the same, and the original is left alone. Batch norms
     inside nested models, wrappers and custom layers are converted as well, and shared layers stay
-    shared. A layer that is a ghost batch norm already gets the new size. A model without any batch
-    norm is returned, with a warning.
+    shared. A layer that is a ghost batch norm already gets the new size.
 
     A batch norm becomes a ghost one by its class, which is `GhostBatchNormalization` or, where the
     model's own code makes the layer, a subclass of it under Keras's name, so that files of weights
@@ -61,6 +61,8 @@ def to_ghost(
 
     Returns:
         The copy, or with `in_place` the model.
+
+    Warns where there is nothing to convert.
 
     Raises:
         ValueError: If an argument is out of range, the model is not built, a batch norm uses
@@ -89,17 +91,17 @@ def to_ghost(
     _check(model, in_place)
     chosen = [
         layer
-        for layer in batch_norms(model)
+        for layer in convertible(model)
         if (not only or _found(only, layer)) and not _found(skip, layer)
     ]
-    _warn_of_nothing(model, chosen, only, skip)
+    _warn_of_what_is_left(model, chosen, only, skip)
     # All are checked before any is changed.
     ghosts = [
         ghost_of(layer, virtual_batch, momentum=momentum, statistics=statistics) for layer in chosen
     ]
     converted = model if in_place else copied(model)
-    places = {id(layer): place for place, layer in enumerate(batch_norms(model))}
-    layers = list(batch_norms(converted))
+    places = {id(layer): place for place, layer in enumerate(convertible(model))}
+    layers = convertible(converted)
     for layer, ghost in zip(chosen, ghosts, strict=True):
         become_ghost(layers[places[id(layer)]], ghost)
     # From the outside in: a model inside, as a task's backbone, may be taken out and saved alone.
@@ -140,7 +142,7 @@ def to_plain(model: keras.Model, in_place: bool = False) -> keras.Model:
     """
     _check(model, in_place)
     converted = model if in_place else copied(model)
-    for layer in batch_norms(converted):
+    for layer in convertible(converted):
         become_plain(layer)
     for part in models(converted):
         part.__class__ = plain_class(type(part))
@@ -163,11 +165,11 @@ def _found(expressions: Sequence[str], layer: Any) -> bool:
     return any(re.search(expression, layer.path) for expression in expressions)
 
 
-def _warn_of_nothing(
+def _warn_of_what_is_left(
     model: keras.Model, chosen: Sequence[Any], only: Sequence[str], skip: Sequence[str]
 ) -> None:
     """Warns of batch norms that are somebody's own, and where there is nothing to convert."""
-    norms = [each for each in flatten_layers(model) if _is_norm(each)]
+    norms = batch_norms(model)
     for part in norms:
         if type(part) not in CONVERTIBLE:
             warn_user(
@@ -187,7 +189,3 @@ def _warn_of_nothing(
             f"skip={skip}. The paths of its batch norms are {paths}"
             f"{' and others' if len(norms) > 4 else ''}."
         )
-
-
-def _is_norm(part: Any) -> bool:
-    return isinstance(part, keras.layers.BatchNormalization)

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 
 from keras_bigbatch._private_api import models
-from keras_bigbatch._serialization import PACKAGE
+from keras_bigbatch._serialization import PACKAGE, is_keras
 from keras_bigbatch.layers._class_change import (
     MadeAgain,
-    batch_norms,
     become_ghost,
     become_plain,
+    convertible,
     ghost_of,
     is_ghost,
 )
@@ -44,8 +44,7 @@ def _made(plain: Any) -> Any:
 
         def get_config(self) -> dict[str, Any]:
             registered = keras.saving.get_registered_name(plain)
-            of_keras = plain.__module__.partition(".")[0] == "keras"
-            ghosts = [_saved(layer) for layer in batch_norms(self)]
+            ghosts = [_saved(layer) for layer in convertible(self)]
             # Keras asks the class whether there is a config, and whether it is the default one.
             with _of_class(self, plain):
                 config = self.get_config()
@@ -55,7 +54,7 @@ def _made(plain: Any) -> Any:
                     "class_name": plain.__name__,
                     "config": config,
                     # As Keras writes it: an unregistered class is found by it in `custom_objects`.
-                    "registered_name": None if of_keras else registered,
+                    "registered_name": None if is_keras(plain) else registered,
                 },
                 "ghosts": ghosts,
             }
@@ -64,7 +63,7 @@ def _made(plain: Any) -> Any:
         def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
             known = {plain.__name__: plain, **(custom_objects or {})}
             model = keras.saving.deserialize_keras_object(config["plain"], custom_objects=known)
-            for layer, ghost in zip(batch_norms(model), config["ghosts"], strict=True):
+            for layer, ghost in zip(convertible(model), config["ghosts"], strict=True):
                 if ghost:
                     become_ghost(layer, ghost_of(layer, **ghost), MadeAgain)
             model.__class__ = ghost_class(type(model))
@@ -108,7 +107,7 @@ def _of_class(model: Any, cls: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _plain_for_now(model: Any) -> Iterator[None]:
     """Lets a model, those inside it and their batch norms be plain ones."""
-    ghosts = [layer for layer in batch_norms(model) if is_ghost(layer)]
+    ghosts = [layer for layer in convertible(model) if is_ghost(layer)]
     held = [(type(each), ghost_of(each, each.virtual_batch)) for each in ghosts]
     try:
         with contextlib.ExitStack() as stack:

@@ -5,8 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_bigbatch._private_api import flatten_layers
-from keras_bigbatch.layers._class_change import is_ghost
+from keras_bigbatch.layers._class_change import batch_norms, is_ghost
 
 
 def ghost_summary(model: keras.Model, print_fn: Callable[[str], Any] = print) -> None:
@@ -30,7 +29,7 @@ def ghost_summary(model: keras.Model, print_fn: Callable[[str], Any] = print) ->
     # norm: 4 channels, ghost batches of 32
     ```
     """
-    norms = [part for part in flatten_layers(model) if _is_norm(part)]
+    norms = batch_norms(model)
     ghosts = [part for part in norms if is_ghost(part)]
     print_fn(f"{len(ghosts)} of {len(norms)} batch norms have ghost batches.")
     width = max((len(part.path) for part in ghosts), default=0)
@@ -41,10 +40,6 @@ def ghost_summary(model: keras.Model, print_fn: Callable[[str], Any] = print) ->
             f"{part.path:<{width}}  {_channels(part):>5} channels, ghost batches of "
             f"{part.virtual_batch}{statistics}{frozen}"
         )
-
-
-def _is_norm(part: Any) -> bool:
-    return isinstance(part, keras.layers.BatchNormalization)
 
 
 def _channels(part: Any) -> str:

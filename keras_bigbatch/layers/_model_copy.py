@@ -16,6 +16,7 @@ from keras_bigbatch._private_api import (
     set_path,
     uncompiled,
 )
+from keras_bigbatch._serialization import is_keras
 from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
 
 _IN_PLACE = "Convert it where it stands, by `in_place=True`, which copies nothing."
@@ -117,11 +118,7 @@ def _first_line(error: Exception) -> str:
 
 def _is_nobodys(kind: type) -> bool:
     """Whether a class is neither Keras's nor registered with it."""
-    return not _is_keras(kind) and ">" not in keras.saving.get_registered_name(kind)
-
-
-def _is_keras(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == "keras"
+    return not is_keras(kind) and ">" not in keras.saving.get_registered_name(kind)
 
 
 def _pairs(model: keras.Model, made: keras.Model) -> list[tuple[Any, Any]]:
@@ -168,10 +165,7 @@ def _copy_variables(model: keras.Model, made: keras.Model) -> None:
 
 def _copy_state(layer: Any, other: Any) -> None:
     """What a layer saves in ways of its own, as Keras's adapted layers do."""
-    base = keras.layers.Layer
-    if _overrides(layer, "save_own_variables", base) or _overrides(
-        layer, "load_own_variables", base
-    ):
+    if _overrides(layer, "save_own_variables") or _overrides(layer, "load_own_variables"):
         store: dict[str, Any] = {}
         layer.save_own_variables(store)
         values = {name: np.array(_on_host(value)) for name, value in store.items()}
@@ -182,8 +176,8 @@ def _copy_state(layer: Any, other: Any) -> None:
             other.load_assets(folder)
 
 
-def _overrides(layer: Any, method: str, base: Any) -> bool:
-    return getattr(type(layer), method) is not getattr(base, method)
+def _overrides(layer: Any, method: str) -> bool:
+    return getattr(type(layer), method) is not getattr(keras.layers.Layer, method)
 
 
 def _copy_attributes(layer: Any, other: Any) -> None:
@@ -199,7 +193,7 @@ def _values(layer: Any) -> dict[str, Any]:
 
     Less what Keras makes up. Of private ones the arrays of classes that are not Keras's.
     """
-    private = not _is_keras(type(layer))
+    private = not is_keras(type(layer))
     return {
         name: value
         for name, value in vars(layer).items()

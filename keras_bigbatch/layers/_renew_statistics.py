@@ -13,9 +13,9 @@ from keras_bigbatch._measuring.batches import Batches, is_arrays
 from keras_bigbatch._measuring.progress import Progress
 from keras_bigbatch._measuring.stateless_loss import stateless_update
 from keras_bigbatch._measuring.unfit_data import unfit_data
-from keras_bigbatch._private_api import flatten_layers
 from keras_bigbatch._typing import Array, Tensor, Verbose
 from keras_bigbatch._user_warnings import warn_user
+from keras_bigbatch.layers._class_change import batch_norms
 from keras_bigbatch.layers._input_moments import watched_inputs
 from keras_bigbatch.layers._pooled_moments import PooledMoments
 
@@ -79,7 +79,7 @@ def renew_statistics(
     kbb.layers.renew_statistics(model, x, batch_size=128)
     ```
     """
-    norms = _batch_norms(model)
+    norms = _checked_norms(model)
     if batch_size is None and is_arrays(x):
         batch_size = _whole_groups(norms)
     batches = Batches(x, batch_size=batch_size, once=True)
@@ -106,18 +106,14 @@ def renew_statistics(
         )
 
 
-def _batch_norms(model: keras.Model) -> list[_Norm]:
+def _checked_norms(model: keras.Model) -> list[_Norm]:
     """The model's batch norms, checked."""
     if not isinstance(model, keras.Model):
         raise ValueError(
             "`model` must be a `keras.Model`; of a DistributedDataParallel module pass its "
             f"`.module`. Received: an object of type {type(model).__name__}."
         )
-    norms = [
-        layer
-        for layer in flatten_layers(model)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    norms = batch_norms(model)
     unbuilt = [norm.name for norm in norms if not norm.built]
     if unbuilt or not model.built:
         what = f"a model whose batch norms {', '.join(unbuilt)} are" if unbuilt else "one that is"

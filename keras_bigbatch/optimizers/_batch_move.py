@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from keras_bigbatch._arguments import one_of
 from keras_bigbatch._rates.held_warmup import with_warmup_held
+from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler, Warmup
 from keras_bigbatch._rates.learning_rates import LearningRate, LearningRateSchedule
 from keras_bigbatch._rates.regime_stretch import RegimeStretch
 from keras_bigbatch._rates.scale_learning_rate import Rule, scale_learning_rate
@@ -96,6 +97,18 @@ class BatchMove:
         stretch = float(self.pace * Fraction(self.large_batch, self.small_batch))
         return RegimeStretch(rate, self.small_batch, self.large_batch, stretch)
 
+    def scaled(
+        self,
+        rate: LearningRate,
+        rule: Rule,
+        warmup_updates: int = 0,
+        warmup: Warmup = "gradual",
+    ) -> LearningRateScaler:
+        """A rate in updates of the new training, scaled."""
+        batches = self.small_batch, self.large_batch
+        steps = self.accumulation_steps
+        return LearningRateScaler(rate, *batches, rule, warmup_updates, steps, warmup)
+
     def check(self, recipe: OptimizerRecipe) -> None:
         """Raises where the table has no rule for the rate, warns where it has another."""
         for each in recipe.updating:
@@ -134,15 +147,12 @@ class BatchMove:
         # Keras takes None for 1.
         return {**entries, "gradient_accumulation_steps": steps if steps > 1 else None}
 
-    def _betas_kept(self, rule: BatchRule) -> Betas:
-        return self.betas or rule.betas
-
     def _betas(self, recipe: OptimizerRecipe, rule: BatchRule) -> Iterator[Change]:
         for name in _BETAS:
             beta = recipe.config.get(name)
             if not beta:
                 continue
-            if self._betas_kept(rule) == "samples":
+            if (self.betas or rule.betas) == "samples":
                 yield Change(name, beta, beta**self.ratio, f"^ {self.ratio:.4g}: kept in samples")
             else:
                 yield Change(name, beta, beta, "left: kept in updates")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from keras_bigbatch._rates.scale_learning_rate import RuleName
+from keras_bigbatch._serialization import is_keras
 from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
 
 # Kept in samples: to the power of the batches' ratio. Or kept as they are, in updates.
@@ -97,16 +98,12 @@ def batch_rule(kind: type[Any]) -> BatchRule:
     """
     if issubclass(kind, LayerwiseOptimizer):
         return _LAYERWISE
-    if _is_keras(kind):
+    if is_keras(kind):
         # Not the class itself, since torch's is another of the same name.
         return _TABLE.get(kind.__name__, _UNKNOWN)
     for base in kind.__mro__:
         rule = _TABLE.get(base.__name__)
-        if rule is not None and _is_keras(base):
+        if rule is not None and is_keras(base):
             source = f"it is somebody's own subclass of {base.__name__}"
             return replace(rule, rate=None, source=source, allowed=())
     return _UNKNOWN
-
-
-def _is_keras(kind: type[Any]) -> bool:
-    return kind.__module__.partition(".")[0] == "keras"

@@ -5,7 +5,6 @@ from fractions import Fraction
 import keras
 
 from keras_bigbatch._arguments import positive_integer, positive_number
-from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler
 from keras_bigbatch._rates.learning_rates import (
     LearningRate,
     LearningRateSchedule,
@@ -102,7 +101,7 @@ def scale_optimizer(
     def moved_rate(each: OptimizerRecipe) -> LearningRate:
         rate, own_rule = move.paced(rate_in_updates(each)), move.rule_of(each)
         if isinstance(rate, LearningRateSchedule):
-            return LearningRateScaler(rate, small, large, own_rule, accumulation_steps=steps)
+            return move.scaled(rate, own_rule)
         return scale_learning_rate(rate, small, large, own_rule)  # a number stays settable
 
     return recipe.make(lambda each: {**move.changed(each), "learning_rate": moved_rate(each)})

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler
 from keras_bigbatch._rates.learning_rates import LearningRateSchedule, learning_rate_key
-from keras_bigbatch._user_warnings import without_warnings
 from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe, recipe_of
+from keras_bigbatch.schedules._planned_optimizer import planned_changes
 
 if TYPE_CHECKING:
     from keras_bigbatch.schedules._plan import Plan
@@ -25,8 +25,7 @@ def differences(plan: Plan, optimizer: Any, check_rate: bool) -> list[str]:
         optimizer: The compiled one.
         check_rate: Whether the rates are compared.
     """
-    with without_warnings():
-        planned = recipe_of(plan.optimizer()).updating
+    planned = plan.regime.optimizer.updating
     try:
         compiled = recipe_of(optimizer).updating
     except ValueError:
@@ -34,17 +33,17 @@ def differences(plan: Plan, optimizer: Any, check_rate: bool) -> list[str]:
     if [each.kind for each in compiled] != [each.kind for each in planned]:
         return [f"{_names(compiled)} and not {_names(planned)}"]
     found = []
-    for own, other in zip(compiled, planned, strict=True):
-        names = [name for name in other.config if name not in _NO_MATTER]
+    for own, regimes in zip(compiled, planned, strict=True):
+        config = {**regimes.config, **planned_changes(plan, regimes)}
+        rate = config.pop("learning_rate")
         found += [
-            f"{name}={own.config.get(name)} and not {other.config[name]}"
-            for name in names
-            if not _alike(own.config.get(name), other.config[name])
+            f"{name}={own.config.get(name)} and not {value}"
+            for name, value in config.items()
+            if name not in _NO_MATTER and not _alike(own.config.get(name), value)
         ]
-        if check_rate and not _same_rate(own.learning_rate, other.learning_rate):
-            rate = own.learning_rate
-            number = isinstance(rate, float)
-            found.append(f"learning_rate={rate}" if number else "another schedule")
+        if check_rate and not _same_rate(own.learning_rate, rate):
+            number = isinstance(own.learning_rate, float)
+            found.append(f"learning_rate={own.learning_rate}" if number else "another schedule")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,10 +16,10 @@ from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler, Warmu
 from keras_bigbatch._rates.rescaled_schedule import plain_fraction
 from keras_bigbatch._rates.scale_learning_rate import Rule
 from keras_bigbatch.optimizers._batch_move import BatchMove
-from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe, rate_in_updates
 from keras_bigbatch.schedules._fit_arguments import check_length, sets_rate, warn_of_callbacks
 from keras_bigbatch.schedules._plan_check import PlanCheck
 from keras_bigbatch.schedules._plan_table import plan_table
+from keras_bigbatch.schedules._planned_optimizer import planned_changes
 
 if TYPE_CHECKING:
     from keras_bigbatch.schedules._regime import Regime
@@ -112,24 +113,7 @@ class Plan:
                 "The regime has no optimizer to make one from. Pass it: `Regime(optimizer=...)`; "
                 "or give `plan.learning_rate` to an optimizer of your own."
             )
-        leading = recipe.leading
-
-        def planned_rate(each: OptimizerRecipe) -> LearningRateScaler:
-            if each is leading:
-                return self.learning_rate
-            return LearningRateScaler(
-                self.move.paced(rate_in_updates(each)),
-                self.regime.batch,
-                self.batch,
-                self.move.rule_of(each),
-                self.warmup_updates,
-                self.accumulation_steps,
-                self.warmup,
-            )
-
-        return recipe.make(
-            lambda each: {**self.move.changed(each), "learning_rate": planned_rate(each)}
-        )
+        return recipe.make(functools.partial(planned_changes, self))
 
     def epochs_for(self, epochs: float) -> int:
         """Turns epochs of the small-batch recipe into epochs of this plan, at least 1.

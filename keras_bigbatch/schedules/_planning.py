@@ -10,7 +10,7 @@ import keras
 
 from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch._rates.held_warmup import with_warmup_held
-from keras_bigbatch._rates.learning_rate_scaler import LearningRateScaler, Warmup
+from keras_bigbatch._rates.learning_rate_scaler import Warmup
 from keras_bigbatch._rates.learning_rates import LearningRate
 from keras_bigbatch._rates.rescaled_schedule import plain_fraction
 from keras_bigbatch._rates.scale_learning_rate import Rule
@@ -73,15 +73,8 @@ def plan_for(
     own_rule = move.rule or "sqrt"
     if regime.optimizer is not None:
         own_rule = move.rule_of(regime.optimizer.leading)
-    scaler = LearningRateScaler(
-        _by_update(starts) if starts else move.paced(regime.rate),
-        regime.batch,
-        batch,
-        own_rule,
-        warmup_updates,
-        accumulation_steps,
-        warmup,
-    )
+    rate = _by_update(starts) if starts else move.paced(regime.rate)
+    scaler = move.scaled(rate, own_rule, warmup_updates, warmup)
     return Plan(
         batch=batch,
         epochs=epochs,

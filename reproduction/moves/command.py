@@ -19,17 +19,7 @@ FOLDER = Path("results") / "recipes"
 GROUPS = ("AdamW", "SGD", "AdaScale", "batches", "noise", "rates")
 # Looked at after the results, for no hypothesis: what betas^k does at other rates.
 AFTERWARDS = ("AdamW whole x4", "AdamW whole, betas^k x4")
-COLUMNS = (
-    "arm",
-    "seed",
-    "updates",
-    "samples",
-    "seconds",
-    "train_loss",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-)
+COLUMNS = tuple(name for name in report.COLUMNS if name not in ("batch", "epochs"))
 # What decides the outcome; of the package only the layer, as the recipes keep an optimizer's
 # numbers, however it came by them.
 SOURCES = (

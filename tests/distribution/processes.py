@@ -32,7 +32,7 @@ def start(script, *arguments, **environment):
     )
 
 
-def finish(process, timeout=280):
+def finish(process, timeout=240):
     """What a process printed; it must have succeeded."""
     try:
         printed, _ = process.communicate(timeout=timeout)
@@ -44,7 +44,7 @@ def finish(process, timeout=280):
     return printed
 
 
-def run(script, *arguments, timeout=280, **environment):
+def run(script, *arguments, timeout=240, **environment):
     return finish(start(script, *arguments, **environment), timeout)
 
 

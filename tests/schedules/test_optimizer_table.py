@@ -76,8 +76,7 @@ def fitted(optimizer, plan=PLAN, callbacks=()):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile(optimizer, "mse", jit_compile=False, run_eagerly=True)
     with recorded() as said:
-        arguments = plan.fit_arguments(X, callbacks=callbacks)
-        model.fit(X, X[:, :1], verbose=0, **{**arguments, "steps_per_epoch": None})
+        model.fit(X, X[:, :1], verbose=0, **plan.fit_arguments(X, callbacks=callbacks))
     return said
 
 
