@@ -24,6 +24,9 @@ def disturbed(model, seed=0):
             variable.assign(rng.uniform(0.5, 2, value.shape))
         else:
             variable.assign(value + 0.05 * rng.normal(size=value.shape))
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # as after loading its variables
     return model
 
 
@@ -37,9 +40,10 @@ def images(size, samples=2):
 )
 def test_applications_there_and_back(monkeypatch, name, count, tmp_path):
     # A copy is made by the same Python code on every backend, and with the same layers and weights
-    # it predicts the same. So all four are made where that is fastest, one elsewhere.
-    if keras.backend.backend() != "torch" and name != "MobileNetV2":
-        pytest.skip("copied by the same code on torch, and MobileNetV2 here")
+    # it predicts the same. So all four are made where that is fastest, elsewhere one, and the one
+    # that holds state beside its variables, where backends differ.
+    if keras.backend.backend() != "torch" and name not in ("MobileNetV2", "EfficientNetB0"):
+        pytest.skip("copied by the same code as on torch, and without state beside its variables")
 
     def draw(self, shape, dtype=None):
         """By NumPy: JAX would compile a program for each shape."""
