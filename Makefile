@@ -72,9 +72,10 @@ docs: $(TOOLS)/.done ## the site, into site/; any warning is an error
 	$(TOOLS)/bin/python scripts/offline.py site
 	@echo 'Open site/index.html, or run: make serve'
 
-tutorials: $(TESTS)/.done ## run the tutorials and write their pages anew (ARGS="ghost-batches")
-	@$(TESTS)/bin/python -m pip install -qq -c $(PINS) -e '.[tutorials]'
-	$(TESTS)/bin/python -m scripts.tutorials $(ARGS)
+# One of them converts a network of KerasHub.
+tutorials: $(HUB)/.done ## run the tutorials and write their pages anew (ARGS="ghost-batches")
+	@$(HUB)/bin/python -m pip install -qq -c $(PINS) -e '.[tutorials]'
+	$(HUB)/bin/python -m scripts.tutorials $(ARGS)
 
 serve: $(TOOLS)/.done ## the site on this machine, reloaded at every change
 	$(TOOLS)/bin/mkdocs serve

@@ -25,9 +25,19 @@ BATCH_MOMENTS = "_moments"
 def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layer and all layers inside it, in the order of their making: `Layer._flatten_layers`.
 
-    `Model.layers` does not look into layers that are not models. There is no replacement.
+    `Model.layers` does not look into layers that are not models. There is no replacement. Keras
+    itself would look into a layer from its last part to its first.
     """
-    return list(layer._flatten_layers())
+    found = {id(layer): layer}
+
+    def look_into(part: keras.layers.Layer) -> None:
+        for each in part._flatten_layers(include_self=False, recursive=False):
+            if id(each) not in found:
+                found[id(each)] = each
+                look_into(each)
+
+    look_into(layer)
+    return list(found.values())
 
 
 def models(layer: keras.layers.Layer) -> list[keras.Model]:

@@ -62,7 +62,7 @@ OLDEST_NUMBERS = [path for path in NUMBERS if "/layers/" not in path and "/optim
 OLDEST_PACKAGE = ["-k", "not applications", *PACKAGE, *without(OLDEST_NUMBERS)]
 OLDEST_NUMBERS += ["tests/test_golden.py", "tests/private_api"]
 # Other people's models, which `make test-hub` installs: their programs are small and run once.
-OTHERS = ["--timeout=900", "tests/hub"]
+OTHERS = ["--timeout=900", "tests/hub", f"{TUTORIALS}::test_runs_in_seconds[pretrained-network]"]
 # What a change breaks first, in a minute.
 QUICK = [
     *("tests/test_public_api.py", "tests/private_api", "tests/test_golden.py"),

@@ -12,6 +12,7 @@ from keras import ops
 from keras_bigbatch import _backend, _parameters
 from keras_bigbatch._arguments import one_of
 from keras_bigbatch._measuring.batches import Batch, Batches
+from keras_bigbatch._measuring.preprocessing import preprocessed
 from keras_bigbatch._measuring.stateless_loss import stateless_loss, stateless_outputs
 from keras_bigbatch._measuring.unfit_data import unfit_data
 from keras_bigbatch._private_api import flatten_layers
@@ -76,7 +77,7 @@ class DatasetLoss:
         self._add_gradient = backend.compiled(add_gradient, model)
         self._add_product = backend.compiled(add_product, model)
         with backend.random_state_kept():
-            sample = batches.first_samples(_TRIED)
+            sample = preprocessed(model, batches.first_samples(_TRIED))
         try:
             self._trace(loss, sample)
         except Exception as error:
@@ -140,7 +141,8 @@ class DatasetLoss:
         """One reading of the data, as tensors on the device, each batch with its samples."""
         with _backend.active().gradients.random_state_kept():
             for samples, batch in self.batches:
-                yield samples, keras.tree.map_structure(_tensor, batch)
+                prepared = preprocessed(self.model, batch)
+                yield samples, keras.tree.map_structure(_tensor, prepared)
 
     def tensors(self, vector: Vector | None = None) -> list[Tensor]:
         """The parts of `vector` on the device, or copies of the present weights."""

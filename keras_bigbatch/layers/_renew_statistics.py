@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_bigbatch import _backend, _parameters
 from keras_bigbatch._measuring.batches import Batches, is_arrays
+from keras_bigbatch._measuring.preprocessing import preprocessed
 from keras_bigbatch._measuring.progress import Progress
 from keras_bigbatch._measuring.stateless_loss import stateless_update
 from keras_bigbatch._measuring.unfit_data import unfit_data
@@ -156,6 +157,7 @@ def _pooled(
         contextlib.closing(iter(batches)) as reading,
     ):
         for number, (_, batch) in enumerate(reading):
+            batch = preprocessed(model, batch)
             x = keras.tree.map_structure(_on_devices, batch[0])
             try:
                 found, seeds = step(values, state, x)

@@ -93,6 +93,14 @@ def test_a_shared_layer_is_at_each_of_its_places():
     assert _private_api.flatten_layers(model).count(shared) == 1
 
 
+def test_layers_come_in_the_order_of_their_making():
+    first, second, third = (keras.layers.Dense(2) for _ in range(3))
+    inner = keras.Sequential([keras.Input((2,)), first, second])
+    model = keras.Sequential([keras.Input((2,)), inner, third])
+    found = [part for part in _private_api.flatten_layers(model) if isinstance(part, type(first))]
+    assert found == [first, second, third]
+
+
 def test_a_path_is_what_it_was_set_to():
     variable = keras.Variable(1.0)
     _private_api.set_path(variable, "mine/kernel")
