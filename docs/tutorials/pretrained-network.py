@@ -237,9 +237,9 @@ for name, plan, groups in (
 for name, results in runs.items():
     before = [accuracy(model) for model, _, _ in results]
     for model, _, _ in results:
-        kbb.layers.renew_statistics(model, x, batch_size=320)
+        kbb.layers.renew_statistics(model, x, batch_size=320, verbose=0)
     after = [accuracy(model) for model, _, _ in results]
-    print(f"{name:<11} {mean(before):>13}  renewed {mean(after):>13}")
+    print(f"{name:<11} {mean(before):>13}   renewed: {mean(after)}")
 
 # %% [markdown]
 # ## Save, load, and back

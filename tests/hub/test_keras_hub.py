@@ -11,7 +11,14 @@ import pytest
 
 keras_hub = pytest.importorskip("keras_hub", reason="KerasHub is installed by `make test-hub`")
 
-from keras_bigbatch.layers import GhostBatchNormalization, to_ghost, to_plain  # noqa: E402
+from keras_bigbatch._measuring.batches import Batches  # noqa: E402
+from keras_bigbatch._measuring.dataset_loss import DatasetLoss  # noqa: E402
+from keras_bigbatch.layers import (  # noqa: E402
+    GhostBatchNormalization,
+    renew_statistics,
+    to_ghost,
+    to_plain,
+)
 from tests.hub.networks import NETWORKS  # noqa: E402
 
 PLAIN = keras.layers.BatchNormalization
@@ -192,3 +199,15 @@ def test_what_a_config_leaves_out_is_named():
     model = NETWORKS["efficientnet"](num_features=16)
     with pytest.raises(ValueError, match=r"'top_conv/kernel' with shape .*1280.*in_place=True"):
         to_ghost(model, 4)
+
+
+def test_instruments_take_the_pictures_that_fit_takes():
+    """Not yet preprocessed: `model(x)` would not do it."""
+    model, bare = (to_ghost(made("densenet_classifier"), 4) for _ in range(2))
+    x, y = data(model)
+    renew_statistics(model, x, verbose=0)
+    prepared, bare.preprocessor = bare.preprocessor(x), None
+    renew_statistics(bare, prepared, verbose=0)
+    assert_same(model.get_weights(), bare.get_weights())
+    loss = DatasetLoss(model, Batches(x, y)).loss()
+    assert loss == pytest.approx(model.evaluate(x, y, verbose=0, return_dict=True)["loss"])
