@@ -111,7 +111,8 @@ $(DEMO)/.done: pyproject.toml requirements/constraints.txt
 	@touch $@
 
 # $(call backends,FOLDER) makes an environment with the backends and the test tools. torch first and
-# alone: what comes later then finds it installed, and cannot pull another build.
+# alone: what comes later then finds it installed, and cannot pull another build. A network of
+# KerasHub is converted on torch, where its test takes a second.
 define backends
 	$(if $(filter tensorflow,$(BACKENDS)),@$(call tensorflow_python))
 	$(call environment,$(1))
@@ -119,9 +120,11 @@ define backends
 	$(if $(filter torch,$(BACKENDS)),@$(1)/bin/python -m pip install -qq $(TORCH_PIP_ARGS) "$$(grep '^torch==' $(PINS))")
 	@$(1)/bin/python -m pip install -qq -c $(PINS) $(BACKENDS:%=-r requirements/%.txt) \
 		-e '.[test,examples]'
+	$(if $(filter torch,$(BACKENDS)),@$(1)/bin/python -m pip install -qq --no-deps -r requirements/keras_hub.txt)
 endef
 
-$(TESTS)/.done: pyproject.toml requirements/constraints.txt $(BACKENDS:%=requirements/%.txt)
+$(TESTS)/.done: pyproject.toml requirements/constraints.txt requirements/keras_hub.txt \
+		$(BACKENDS:%=requirements/%.txt)
 	$(call backends,$(TESTS))
 ifneq ($(KERAS),)
 	@$(TESTS)/bin/python -m pip uninstall -qq -y keras
@@ -129,10 +132,9 @@ ifneq ($(KERAS),)
 endif
 	@touch $@
 
-# Without their dependencies: KerasHub asks for tensorflow-text, which images do not need, and others
-# for what only their training scripts import.
+# Without their dependencies: some ask for what only their training scripts import.
 $(HUB)/.done: pyproject.toml requirements/constraints.txt requirements/hub.txt \
-		$(BACKENDS:%=requirements/%.txt)
+		requirements/keras_hub.txt $(BACKENDS:%=requirements/%.txt)
 	$(call backends,$(HUB))
 	@$(HUB)/bin/python -m pip install -qq --no-deps -r requirements/hub.txt
 	@touch $@

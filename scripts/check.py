@@ -59,10 +59,14 @@ COMPILES_FAST = f"{UNOPTIMIZED} --xla_cpu_use_fusion_emitters=false"
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
 # `keras.applications`, the longest tests. The layers and optimizers need no optimized code here.
 OLDEST_NUMBERS = [path for path in NUMBERS if "/layers/" not in path and "/optimizers/" not in path]
-OLDEST_PACKAGE = ["-k", "not applications", *PACKAGE, *without(OLDEST_NUMBERS)]
-OLDEST_NUMBERS += ["tests/test_golden.py", "tests/private_api"]
+FEW_CASES = ("-p", "tests.few_cases")
+OLDEST_PACKAGE = [*FEW_CASES, "-k", "not applications", *PACKAGE, *without(OLDEST_NUMBERS)]
+OLDEST_NUMBERS += [*FEW_CASES, "tests/test_golden.py", "tests/private_api"]
 # Other people's models, which `make test-hub` installs: their programs are small and run once.
-OTHERS = ["--timeout=900", "tests/hub", f"{TUTORIALS}::test_runs_in_seconds[pretrained-network]"]
+PRETRAINED = f"{TUTORIALS}::test_runs_in_seconds[pretrained-network]"
+OTHERS = ["--timeout=900", "tests/hub", PRETRAINED]
+# One of them for `make test`, on torch, where it takes a second.
+OTHER = "tests/hub/test_keras_hub.py::test_network[resnet]"
 # What a change breaks first, in a minute.
 QUICK = [
     *("tests/test_public_api.py", "tests/private_api", "tests/test_golden.py"),
@@ -215,8 +219,8 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
         steps.append(pytest(f"{backend} programs", tests, backend, programs))
     for backend in ordered:
         numbers = [] if backend == "torch" else NUMBERS
-        package = [*fast, *PACKAGE, TUTORIALS]
-        package += without(numbers) if numbers else ["tests/backend"]
+        package = [*fast, *PACKAGE, TUTORIALS, *without([PRETRAINED])]
+        package += without(numbers) if numbers else ["tests/backend", OTHER]
         steps.append(pytest(f"{backend} package", tests, backend, package, COMPILES_FAST))
         if numbers:
             steps.append(pytest(f"{backend} numbers", tests, backend, numbers))
