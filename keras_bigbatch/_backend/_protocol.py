@@ -3,7 +3,7 @@
 A backend's module says only what is special to it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -59,6 +59,14 @@ class GhostNorm(Protocol):
 
     def python_is_compiled(self) -> bool:
         """Whether a compiler reads the Python code, which then can neither warn nor remember."""
+
+    def traced_once(self, function: Callable[..., Any], *tensors: Any, **options: Hashable) -> Any:
+        """`function(*tensors, **options)`; where tracing is slow, from a trace of a call like it.
+
+        Calls are alike whose function and options are equal, and whose tensors, in named tuples or
+        not, are of the same shapes and types. So the function must use no other tensor or variable,
+        and ask nothing of other replicas. It is a constant to whoever differentiates.
+        """
 
 
 class Gradients(Protocol):

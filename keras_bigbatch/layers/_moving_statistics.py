@@ -14,6 +14,9 @@ Statistics: TypeAlias = Literal["sequential", "mean", "batch"]
 # log(momentum) of momentum = 0: exp(0 * x) is 1 and exp(n * x) is 0 to float32 for n > 0.
 _LOG_OF_ZERO = -88.0
 
+# Rows that are compared each with each, and of how many it is done where there are more.
+_MOST_AT_ONCE, _BLOCK = 1024, 64
+
 
 class _Rows(NamedTuple):
     """Parts of a batch, in order: groups, or what replicas made of theirs.
@@ -58,16 +61,40 @@ def moving_update(
         momentum: Share of the old value that one step keeps.
         statistics: `"sequential"`, `"mean"` or `"batch"`.
     """
+    backend = _backend.active()
+    traced_once = backend.ghost_norm.traced_once
+    old, options = (moving_mean, moving_variance), {"momentum": momentum, "statistics": statistics}
+    if backend.replicas.replicas() == 1:
+        return traced_once(_moved_by_groups, *old, moments, **options)
+    row = traced_once(_one_row, moments, **options)
+    gathered = backend.replicas.gather_rows(ops.concatenate(list(row), axis=1)[0])
+    channels = moving_mean.shape[0]
+    counts, means = gathered[:, : -2 * channels], gathered[:, -2 * channels : -channels]
+    rows = _Rows(counts, means, gathered[:, -channels:])
+    return traced_once(_moved_by_rows, *old, rows, **options)
+
+
+def _moved_by_groups(
+    moving_mean: Tensor,
+    moving_variance: Tensor,
+    moments: GhostMoments,
+    momentum: float,
+    statistics: Statistics,
+) -> tuple[Tensor, Tensor]:
+    """The moving statistics after the step of one device."""
     rows = _valid_groups(moments, statistics)
-    replicas = _backend.active().replicas
-    if replicas.replicas() > 1:
-        packed = ops.concatenate(list(_pooled(rows, momentum, statistics)), axis=1)[0]
-        gathered = replicas.gather_rows(packed)
-        channels = moving_mean.shape[0]
-        counts, means = gathered[:, : -2 * channels], gathered[:, -2 * channels : -channels]
-        rows = _Rows(counts, means, gathered[:, -channels:])
-    weight = _weights(rows.count, momentum, statistics)
-    total, *merged = _merged(rows, weight, statistics)
+    return _moved_by_rows(moving_mean, moving_variance, rows, momentum, statistics)
+
+
+def _moved_by_rows(
+    moving_mean: Tensor,
+    moving_variance: Tensor,
+    rows: _Rows,
+    momentum: float,
+    statistics: Statistics,
+) -> tuple[Tensor, Tensor]:
+    """The moving statistics after a step from the rows."""
+    total, *merged = _merged(rows, _weights(rows.count, momentum, statistics), statistics)
     old = (moving_mean, moving_variance)
     new = [
         ops.cast((1.0 - total) * ops.cast(value, moment.dtype) + total * moment, value.dtype)
@@ -117,8 +144,9 @@ def _merged(rows: _Rows, weight: Tensor, statistics: Statistics) -> tuple[Tensor
     return total, mean, variance
 
 
-def _pooled(rows: _Rows, momentum: float, statistics: Statistics) -> _Rows:
-    """One row that has the effect of all of them."""
+def _one_row(moments: GhostMoments, momentum: float, statistics: Statistics) -> _Rows:
+    """One row that has the effect of all groups."""
+    rows = _valid_groups(moments, statistics)
     _, mean, variance = _merged(rows, _weights(rows.count, momentum, statistics), statistics)
     return _Rows(_total(rows.count), ops.expand_dims(mean, 0), ops.expand_dims(variance, 0))
 
@@ -130,11 +158,23 @@ def _total(rows: Tensor) -> Tensor:
 
 def _groups_after(count: Tensor) -> Tensor:
     """How many groups come after each row, like `count`."""
+    rows, channels = ops.shape(count)
+    if isinstance(rows, int) and rows <= _MOST_AT_ONCE:
+        return _sums_after(count)
+    # In blocks of rows, so that each is compared with those of its block alone.
+    padded = ops.pad(count, ((0, -rows % _BLOCK), (0, 0)))
+    blocks = ops.reshape(padded, (-1, _BLOCK, channels))
+    after = _sums_after(blocks) + ops.expand_dims(_sums_after(ops.sum(blocks, axis=1)), 1)
+    return ops.reshape(after, (-1, channels))[:rows]
+
+
+def _sums_after(values: Tensor) -> Tensor:
+    """The sum of what comes after each row, for each channel: [..., N, C] to the same."""
     # Not a cumulative sum, which XLA unrolls to log2(N) stages, nor a matrix product, which a TPU
     # would round; N**2 numbers are nothing beside the batch.
     replicas = _backend.active().replicas
-    index = replicas.on_all_devices(ops.arange(ops.shape(count)[0], dtype="int32"))
+    index = replicas.on_all_devices(ops.arange(ops.shape(values)[-2], dtype="int32"))
     follows = ops.expand_dims(index, 1) > ops.expand_dims(index, 0)
-    each = ops.expand_dims(count, 1)
-    after = ops.sum(ops.where(ops.expand_dims(follows, 2), each, ops.zeros_like(each)), axis=0)
+    each = ops.expand_dims(values, -2)
+    after = ops.sum(ops.where(ops.expand_dims(follows, 2), each, ops.zeros_like(each)), axis=-3)
     return replicas.on_all_devices(after)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_bigbatch.layers import GhostBatchNormalization
+from keras_bigbatch.layers import GhostBatchNormalization, _moving_statistics
 from tests.layers.ghost_inputs import built, called, inputs, mask_for
 from tests.oracles import ghost_batch_norm, moving_statistics
 
@@ -79,3 +79,13 @@ def test_batch_statistics_do_not_depend_on_the_groups():
     called(plain, x)
     for actual, wanted in zip(ghost.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(actual, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1024, 1025, 5000])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_groups_that_come_after_are_counted_exactly(rows, channels):
+    """In blocks where there are many; numbers of groups are exact in float32."""
+    count = np.random.default_rng(0).integers(0, 2, (rows, channels)).astype("float32")
+    after = np.cumsum(count[::-1], axis=0)[::-1] - count
+    found = _moving_statistics._groups_after(ops.convert_to_tensor(count))
+    np.testing.assert_array_equal(ops.convert_to_numpy(found), after)

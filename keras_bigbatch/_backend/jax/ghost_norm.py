@@ -19,3 +19,4 @@ class _Groups(GhostGroups):
 
 ghost_normalize = partial(ghost_norm.ghost_normalize, grouping=_Groups)
 python_is_compiled = ghost_norm.python_is_compiled
+traced_once = ghost_norm.traced_once

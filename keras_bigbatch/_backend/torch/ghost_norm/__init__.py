@@ -19,6 +19,8 @@ from keras_bigbatch._backend.torch.ghost_norm import kernel, tiles
 from keras_bigbatch._backend.torch.ghost_norm.tiles import Walk, inverse_deviation
 from keras_bigbatch._typing import Tensor
 
+traced_once = ghost_norm.traced_once
+
 
 def ghost_normalize(
     x: Tensor,
