@@ -58,7 +58,7 @@ build: $(TESTS)/.done $(TOOLS)/.done ## the wheel and the source distribution, m
 	KERAS_BACKEND=$(BACKEND) $(TOOLS)/bin/python scripts/build.py dist --python $(TESTS)/bin/python
 
 bench: $(TESTS)/.done ## the benchmarks, on one backend (KERAS_BACKEND, default jax)
-	@for script in ghost_batch_normalization weight_distance overheads; do \
+	@for script in ghost_batch_normalization weight_distance overheads first_step; do \
 		echo "== benchmarks/$$script.py"; \
 		KERAS_BACKEND=$${KERAS_BACKEND:-jax} $(TESTS)/bin/python benchmarks/$$script.py || exit 1; \
 	done

@@ -4,8 +4,6 @@
 - `to_ghost` on ResNet50, beside building ResNet50.
 - an update of `fit` with a scaled and stretched schedule, as a ratio to Keras's own schedule. The
   model is as small as can be, so that a real one's ratio is nearer to 1.
-- the first training step of a new network, which traces and compiles it, with 128 groups in each of
-  four layers, as a ratio to plain batch norm.
 
     python benchmarks/overheads.py --backend jax
 """
@@ -78,33 +76,6 @@ def schedule_ratios(keras, rounds, updates=400):
     return _measure.ratios({name: [s / updates for s in times] for name, times in seconds.items()})
 
 
-def first_step_ratios(keras, rounds):
-    """Keras's milliseconds for the first step of a network, and the ratio with ghost batches."""
-    import numpy as np
-
-    from keras_bigbatch import GhostBatchNormalization
-
-    layers = keras.layers
-    norms = {"Keras": layers.BatchNormalization, "ghost": lambda: GhostBatchNormalization(32)}
-    x, y = np.zeros((4096, 32, 32, 3), "float32"), np.zeros((4096, 10), "float32")
-    seconds = {name: [] for name in norms}
-    for _ in range(rounds + 1):
-        for name, norm in norms.items():
-            model = keras.Sequential([layers.Input(x.shape[1:])])
-            for _ in range(4):
-                model.add(layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False))
-                model.add(norm())
-                model.add(layers.ReLU())
-            model.add(layers.Flatten())
-            model.add(layers.Dense(10))
-            model.compile("sgd", "mse")
-            begin = time.perf_counter()
-            model.train_on_batch(x, y)
-            seconds[name].append(time.perf_counter() - begin)
-    # The very first step of a process starts more than a model.
-    return _measure.ratios({name: times[1:] for name, times in seconds.items()})
-
-
 def main():
     options = parse()
     keras = _measure.import_keras(options.backend)
@@ -117,11 +88,6 @@ def main():
     print(
         f"an update of fit       {schedules['milliseconds']:6.2f} ms, scaled and stretched "
         f"{_measure.cell(schedules['ratios']['ghost'])} times that"
-    )
-    first = first_step_ratios(keras, options.rounds)
-    print(
-        f"a first step           {first['milliseconds']:6.0f} ms, with ghost batches "
-        f"{_measure.cell(first['ratios']['ghost'])} times that"
     )
 
 
