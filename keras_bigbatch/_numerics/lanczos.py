@@ -53,8 +53,7 @@ def lanczos(
     """
     random = np.random.default_rng(seed)
     capacity = min(basis_size, size)
-    # Not `empty`: BLAS may read beyond the rows in use, and warn of what lies there.
-    basis = np.zeros((capacity, size), dtype)
+    basis = np.empty((capacity, size), dtype)
     projected = np.zeros((capacity, capacity))
     used, products = 0, 0
     vector: Vector = random.standard_normal(size, np.float32).astype(dtype)
