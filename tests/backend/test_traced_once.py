@@ -1,5 +1,7 @@
 """On TensorFlow, what a graph does many times is traced once; elsewhere it is called."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -73,6 +75,24 @@ class TestGraphs:
             )
             np.testing.assert_allclose(graph(X), 3 * X + plus, rtol=1e-6)
         assert calls == [3.0]
+
+    def test_a_graph_keeps_the_traces_that_it_calls(self):
+        from keras_bigbatch._backend.tensorflow.ghost_norm import traces
+
+        def trained(forgetful):
+            keras.utils.set_random_seed(0)
+            stack = [keras.layers.Dense(4), GhostBatchNormalization(4)]
+            model = keras.Sequential([keras.Input((4,)), *stack])
+            model.compile(keras.optimizers.SGD(0.1), "mse")
+            for _ in range(3):
+                model.train_on_batch(X, X)
+                if forgetful:
+                    traces.traced.cache_clear()
+                    gc.collect()
+            return model.get_weights()
+
+        for one, other in zip(trained(True), trained(False), strict=True):
+            np.testing.assert_array_equal(one, other)
 
     def test_it_is_a_constant_to_whoever_differentiates(self):
         import tensorflow as tf

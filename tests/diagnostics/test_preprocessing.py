@@ -13,7 +13,6 @@ RAW, Y = RNG.normal(size=(20, 3)).astype("float32"), RNG.normal(size=(20, 1)).as
 WEIGHTS = RNG.uniform(size=20).astype("float32")
 
 
-@keras.saving.register_keras_serializable("test_preprocessing")
 class Task(keras.Model):
     """Takes twice what it is given, and half of the targets."""
 

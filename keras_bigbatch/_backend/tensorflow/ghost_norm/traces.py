@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_bigbatch._backend.tensorflow.ghost_norm.groups import one_by_one
 
-# Of the calls made last; a trace has about a hundred operations.
+# Traces that are kept, those of the calls made last.
 _MOST = 256
 
 
