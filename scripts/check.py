@@ -57,11 +57,12 @@ TUTORIALS = "tests/test_tutorials.py"
 UNOPTIMIZED = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 COMPILES_FAST = f"{UNOPTIMIZED} --xla_cpu_use_fusion_emitters=false"
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
-# `keras.applications`, the longest tests. The layers and optimizers need no optimized code here.
+# `keras.applications`, the longest tests. The layers and optimizers need no optimized code here. Of
+# the sizes of the layer's input two are tested.
 OLDEST_NUMBERS = [path for path in NUMBERS if "/layers/" not in path and "/optimizers/" not in path]
-FEW_CASES = ("-p", "tests.few_cases")
-OLDEST_PACKAGE = [*FEW_CASES, "-k", "not applications", *PACKAGE, *without(OLDEST_NUMBERS)]
-OLDEST_NUMBERS += [*FEW_CASES, "tests/test_golden.py", "tests/private_api"]
+OLDEST_PACKAGE = ["-k", "not applications", *PACKAGE, *without(OLDEST_NUMBERS)]
+OLDEST_PACKAGE += ["-p", "tests.few_cases"]
+OLDEST_NUMBERS += ["tests/test_golden.py", "tests/private_api"]
 # Other people's models, which `make test-hub` installs: their programs are small and run once.
 PRETRAINED = f"{TUTORIALS}::test_runs_in_seconds[pretrained-network]"
 OTHERS = ["--timeout=900", "tests/hub", PRETRAINED]
