@@ -50,7 +50,8 @@ PACKAGE = [
     *("tests/callbacks", "tests/contract", "tests/diagnostics", "tests/layers"),
     *("tests/optimizers", "tests/schedules", "tests/training"),
 ]
-# Made to run in seconds.
+# Made to run in seconds. `make test` runs them on the backend where that takes least, which compiles
+# nothing, and `make test-hub` on all.
 TUTORIALS = "tests/test_tutorials.py"
 # LLVM's optimizations, programs in parts for several threads, and emitters of fused code that take
 # longer to compile.
@@ -65,7 +66,7 @@ OLDEST_PACKAGE += ["-p", "tests.few_cases"]
 OLDEST_NUMBERS += ["tests/test_golden.py", "tests/private_api"]
 # Other people's models, which `make test-hub` installs: their programs are small and run once.
 PRETRAINED = f"{TUTORIALS}::test_runs_in_seconds[pretrained-network]"
-OTHERS = ["--timeout=900", "tests/hub", PRETRAINED]
+OTHERS = ["--timeout=900", "tests/hub", TUTORIALS]
 # One of them for `make test`, on torch, where it takes a second.
 OTHER = "tests/hub/test_keras_hub.py::test_network[resnet]"
 # What a change breaks first, in a minute.
@@ -220,8 +221,10 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
         steps.append(pytest(f"{backend} programs", tests, backend, programs))
     for backend in ordered:
         numbers = [] if backend == "torch" else NUMBERS
-        package = [*fast, *PACKAGE, TUTORIALS, *without([PRETRAINED])]
+        package = [*fast, *PACKAGE]
         package += without(numbers) if numbers else ["tests/backend", OTHER]
+        if backend == ordered[-1]:
+            package += [TUTORIALS, *without([PRETRAINED])]
         steps.append(pytest(f"{backend} package", tests, backend, package, COMPILES_FAST))
         if numbers:
             steps.append(pytest(f"{backend} numbers", tests, backend, numbers))

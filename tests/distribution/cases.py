@@ -33,6 +33,16 @@ def conv_model(statistics="sequential", virtual_batch=4, norm=None, blocks=1):
     return keras.Sequential([*stack, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(5)])
 
 
+def dense_model(virtual_batch=4):
+    """Two layers with ghost batch norm for feature vectors; the same weights each time."""
+    keras.utils.set_random_seed(1)
+    stack = []
+    for _ in range(2):
+        stack += [keras.layers.Dense(24, use_bias=False), ghost(virtual_batch=virtual_batch)]
+        stack += [keras.layers.ReLU()]
+    return keras.Sequential([keras.Input((192,)), *stack, keras.layers.Dense(5)])
+
+
 def ghost(statistics="sequential", virtual_batch=4):
     return kbb.GhostBatchNormalization(virtual_batch, momentum=0.9, statistics=statistics)
 

@@ -93,3 +93,20 @@ def test_the_train_step_is_exported_and_runs_back(found, devices):
     assert exported["platforms"] == ["cpu", "tpu", "cuda"]
     assert exported["devices"] == devices
     assert exported["apart"] == 0
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_on_tpu_each_core_has_a_kernel_for_its_own_groups(found, size):
+    entry = found["kernels"][str(size)]
+    # A kernel forward and one backward in each layer, for an eighth of the batch of 64.
+    assert entry["inputs"] == ["8x24xf32"] * 4
+    assert set(entry["train"]) == {"all-reduce"}
+    assert entry["apart"] < 1e-5
+
+
+def test_on_tpu_groups_of_several_cores_have_no_kernel(found):
+    """XLA would gather the whole batch for it."""
+    entry = found["kernels"]["16"]
+    assert entry["inputs"] == []
+    assert set(entry["train"]) == {"all-reduce"}
+    assert entry["apart"] < 1e-5

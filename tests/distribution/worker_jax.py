@@ -5,6 +5,7 @@
 import collections
 import re
 import warnings
+from unittest.mock import patch
 
 import jax
 
@@ -38,6 +39,7 @@ import numpy as np
 
 import keras_bigbatch as kbb
 from keras_bigbatch._backend import active
+from keras_bigbatch._backend.jax.ghost_norm import dense
 from keras_bigbatch.layers import _group_alignment as _alignment
 from tests.distribution import cases
 
@@ -46,6 +48,8 @@ COLLECTIVE = re.compile(
     r" (all-reduce|all-gather|collective-permute|all-to-all|reduce-scatter|collective-broadcast)"
     r"(?:-start)?\("
 )
+# A kernel in StableHLO, with its first operand's shape.
+KERNEL = re.compile(r"@tpu_custom_call\(.*: \(tensor<(\w+)>")
 
 
 def collectives(text):
@@ -265,6 +269,30 @@ def export():
     return found
 
 
+def kernels():
+    """A dense network, by size of a ghost batch: lowered for TPU, and run with the formula here."""
+    found, (x, y) = {}, cases.images(BATCH)
+    x = x.reshape(BATCH, -1)
+    for size in (4, 8, 16):
+        keras.distribution.set_distribution(None)
+        single = cases.compiled(cases.dense_model(size))
+        cases.fit(single, x, y, epochs=1, batch=BATCH)
+        layout = data_parallel().get_data_layout
+        with patch.object(dense, "fast_memory", lambda: 2**27):
+            model = cases.compiled(cases.dense_model(size))
+            TRAIN_STEP.update(wanted=True, text="")
+            cases.fit(model, x, y, epochs=1, batch=BATCH)
+            data = [jax.device_put(a, layout(a.shape).backend_layout) for a in (x, y)]
+            step = jax.export.export(jit(model.train_step), platforms=["tpu"])
+            text = step(state(model), data).mlir_module()
+        found[str(size)] = {
+            "apart": cases.apart(single, model),
+            "train": collectives(TRAIN_STEP["text"]),
+            "inputs": KERNEL.findall(text),
+        }
+    return found
+
+
 if __name__ == "__main__":
-    checks = (equality, alignment, layouts, distances, ragged, renewal, export)
+    checks = (equality, alignment, layouts, distances, ragged, renewal, export, kernels)
     cases.report({check.__name__: check() for check in checks})

@@ -1,4 +1,4 @@
-"""Ghost batch norm on JAX: the reference, which XLA fuses, but for how a tail is cut off."""
+"""Ghost batch norm as XLA fuses it: the reference, but for how a tail is cut off."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,13 +10,12 @@ from keras_bigbatch._backend.reference.ghost_groups import GhostGroups
 from keras_bigbatch._typing import Tensor
 
 
-class _Groups(GhostGroups):
+class Groups(GhostGroups):
+    """With a tail whose gradient is a concatenation. That of slices is a sum of them, padded."""
+
     def _cut(self, rows: Tensor, head: Tensor) -> Sequence[Tensor]:
-        # The gradient of this is a concatenation. That of slices is a sum of them, padded.
         parts: Sequence[Tensor] = jnp.split(rows, [head])
         return parts
 
 
-ghost_normalize = partial(ghost_norm.ghost_normalize, grouping=_Groups)
-python_is_compiled = ghost_norm.python_is_compiled
-traced_once = ghost_norm.traced_once
+ghost_normalize = partial(ghost_norm.ghost_normalize, grouping=Groups)

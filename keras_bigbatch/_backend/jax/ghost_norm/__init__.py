@@ -1,0 +1,26 @@
+"""Ghost batch norm on JAX: what XLA fuses, and for feature vectors on TPU a kernel."""
+
+from keras_bigbatch._backend._protocol import GhostMoments
+from keras_bigbatch._backend.jax.ghost_norm import dense, xla
+from keras_bigbatch._backend.reference import ghost_norm
+from keras_bigbatch._typing import Tensor
+
+
+def ghost_normalize(
+    x: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    virtual_batch: int,
+    axis: int,
+    epsilon: float,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, GhostMoments]:
+    """By the kernel where there is one for the input."""
+    normalized = dense.normalizer(x, virtual_batch, epsilon) if mask is None else None
+    if normalized is not None:
+        return normalized(x, gamma, beta)
+    return xla.ghost_normalize(x, gamma, beta, virtual_batch, axis, epsilon, mask)
+
+
+python_is_compiled = ghost_norm.python_is_compiled
+traced_once = ghost_norm.traced_once
