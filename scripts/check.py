@@ -50,8 +50,8 @@ PACKAGE = [
     *("tests/callbacks", "tests/contract", "tests/diagnostics", "tests/layers"),
     *("tests/optimizers", "tests/schedules", "tests/training"),
 ]
-# Made to run in seconds. `make test` runs them on the backend where that takes least, which compiles
-# nothing, and `make test-hub` on all.
+# Made to run in seconds. `make test` runs them where that takes least, on what compiles nothing,
+# and `make test-hub` on all.
 TUTORIALS = "tests/test_tutorials.py"
 # LLVM's optimizations, programs in parts for several threads, and emitters of fused code that take
 # longer to compile.

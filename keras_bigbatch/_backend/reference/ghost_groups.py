@@ -77,8 +77,10 @@ class GhostGroups:
         """Sums of `function`, elementwise, of the same part of each operand."""
         return self.sum([function(*pieces) for pieces in zip(*operands, strict=True)])
 
-    def centre(self, parts: list[Tensor]) -> Tensor:
+    def centre(self, parts: list[Tensor], dtype: str) -> Tensor:
         """A value near each group's mean; if the group is constant, that value exactly: to [G, C].
+
+        The parts may be in the input's own precision; what is made of them has the type `dtype`.
 
         The mean of a 32nd of the group: of the first positions of each sample, or of its first
         samples. Of k in n elements it is off by no more deviations than the root of n / k. Summed
@@ -87,34 +89,35 @@ class GhostGroups:
         """
         # Divided by what there should be, as there may be no samples or no positions.
         if self.positions:
-            some = self._some(parts[0])
+            some = ops.cast(self._some(parts[0]), dtype)
             element = self._first(some)
             [(elements,)] = self.spread(element)
             taken, size = (
-                ops.cast(ops.shape(part)[self.positions[0]], part.dtype)
-                for part in (some, parts[0])
+                ops.cast(ops.shape(part)[self.positions[0]], dtype) for part in (some, parts[0])
             )
-            count = ops.maximum(self.sizes(some.dtype) * (taken / size), 1.0)
+            count = ops.maximum(self.sizes(dtype) * (taken / size), 1.0)
             return element + self._sum_rows(self._rows(some - elements)) / count
         part = ops.expand_dims(parts[0], 0) if self._uncut else parts[0]
         rows = -(-(self._batch if self._uncut else self._size) // 32)
-        element = ops.sum(part[:, :1], axis=1)
+        some = ops.cast(part[:, :rows], dtype)
+        element = ops.sum(some[:, :1], axis=1)
         if rows == 1:
             return element
-        differences = part[:, :rows] - ops.expand_dims(element, 1)
+        differences = some - ops.expand_dims(element, 1)
         return element + ops.sum(differences, axis=1) / rows
 
-    def centre_where(self, mask: list[Tensor], parts: list[Tensor]) -> Tensor:
+    def centre_where(self, mask: list[Tensor], parts: list[Tensor], dtype: str) -> Tensor:
         """As `centre`, of what the mask leaves in; 0 of a group that is masked throughout."""
-        element = self._seen(mask, parts)
+        element = ops.cast(self._seen(mask, parts), dtype)
         element = ops.where(element > -math.inf, element, 0.0)
         elements = [e for (e,) in self.spread(element)]
         if self.positions:
             mask, parts = [self._some(mask[0])], [self._some(parts[0])]
+        parts = [ops.cast(part, dtype) for part in parts]
         zipped = zip(mask, parts, elements, strict=True)
         differences = self.sum([ops.where(m, x - e, 0.0) for m, x, e in zipped])
         return element + differences / ops.maximum(
-            self.sum([ops.cast(m, element.dtype) for m in mask]), 1.0
+            self.sum([ops.cast(m, dtype) for m in mask]), 1.0
         )
 
     def _some(self, part: Tensor) -> Tensor:

@@ -31,10 +31,10 @@ def ghost_normalize(
     groups = grouping(x, virtual_batch, axis)
     # Half precision overflows in the squares.
     precision = keras.backend.result_type(x.dtype, "float32")
-    parts = [ops.cast(part, precision) for part in groups.split(x)]
-    moments, centre, shift = ghost_moments(
-        parts, groups, None if mask is None else groups.split(mask)
-    )
+    given = groups.split(x)
+    parts = [ops.cast(part, precision) for part in given]
+    split_mask = None if mask is None else groups.split(mask)
+    moments, centre, shift = ghost_moments(parts, groups, split_mask, given)
     # One multiply-add of the differences from the centre. Folded into the offset, the centre would
     # leave a rounding of its own size.
     scale = inverse_deviation(moments.variance, epsilon)
@@ -62,7 +62,10 @@ def traced_once(function: Callable[..., Any], *tensors: Any, **options: Hashable
 
 
 def ghost_moments(
-    parts: list[Tensor], groups: GhostGroups, mask: list[Tensor] | None = None
+    parts: list[Tensor],
+    groups: GhostGroups,
+    mask: list[Tensor] | None = None,
+    given: list[Tensor] | None = None,
 ) -> tuple[GhostMoments, Tensor, Tensor]:
     """Mean and biased variance of each group over its samples and positions.
 
@@ -71,19 +74,21 @@ def ghost_moments(
         groups: How the samples are grouped.
         mask: Boolean, split too; False leaves a position out. A group that is masked throughout
             has count, mean and variance 0.
+        given: The parts in the input's own precision, if they have another. XLA would write out all
+            of them in the statistics' precision for a slice of them.
 
     Returns:
         The moments; a value near each mean, held constant, which for a group that is constant is
         the mean exactly; and the mean less that value.
     """
     dtype = keras.backend.standardize_dtype(parts[0].dtype)
-    constant = [ops.stop_gradient(part) for part in parts]
+    constant = [ops.stop_gradient(part) for part in given or parts]
     if mask is None:
         count = groups.sizes(dtype)
-        centre = groups.centre(constant)
+        centre = groups.centre(constant, dtype)
     else:
         count = groups.sum([ops.cast(m, dtype) for m in mask])
-        centre = groups.centre_where(mask, constant)
+        centre = groups.centre_where(mask, constant, dtype)
     divisor = ops.maximum(count, 1.0)
     centres = [c for (c,) in groups.spread(centre)]
     if mask is not None:

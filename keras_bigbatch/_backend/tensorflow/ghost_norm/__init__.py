@@ -90,10 +90,11 @@ def _few_passes(
     All that it makes of full size is the centred input, which is then scaled where it is.
     """
     groups = Groups(x, virtual_batch, axis)
-    parts = [tf.cast(part, gamma.dtype) for part in groups.split(x)]
-    count = groups.sizes(gamma.dtype)
+    given, dtype = groups.split(x), gamma.dtype.name
+    parts = [tf.cast(part, dtype) for part in given]
+    count = groups.sizes(dtype)
     divisor = tf.maximum(count, 1.0)
-    centre = groups.centre(parts)
+    centre = groups.centre(given, dtype)
     centred = [part - c for part, (c,) in zip(parts, groups.spread(centre), strict=True)]
     shift = groups.sum(centred) / divisor
     variance = groups.sum(_sums_of_squares(centred, groups)) / divisor - tf.square(shift)

@@ -1,0 +1,92 @@
+"""What a compiled program costs, by the estimates of its compiler."""
+
+import collections
+import math
+import re
+
+SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "f64": 8}
+ARRAY = re.compile(rf"\b({'|'.join(SIZES)})\[([\d,]*)\]")
+COLLECTIVE = re.compile(
+    r" (all-reduce|all-gather|collective-permute|all-to-all|reduce-scatter)(?:-start)?\("
+)
+COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) .*\{$")
+OPERATION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
+KERNEL = "tpu_custom_call"
+
+
+def stored(shapes):
+    """Bytes of the arrays that a piece of HLO names."""
+    return sum(
+        SIZES[kind] * math.prod(int(size) for size in sizes.split(",") if size)
+        for kind, sizes in ARRAY.findall(shapes)
+    )
+
+
+def computations(text):
+    """The operations of each computation by its name: (name, shape, kind, what follows)."""
+    found, current = {}, []
+    for line in text.splitlines():
+        head = COMPUTATION.match(line)
+        if head and not line.startswith(" "):
+            current = found.setdefault("ENTRY" if head.group(1) else head.group(2), [])
+        elif operation := OPERATION.match(line):
+            current.append(operation.groups())
+    return found
+
+
+def called(rest, *names):
+    """The computations that an operation names in some of its attributes."""
+    found = re.findall(rf"(?:{'|'.join(names)})=\{{?([^}},]*(?:, %[^}},]*)*)", rest)
+    return [name for each in found for name in re.findall(r"%?([\w.\-]+)", each)]
+
+
+def cycles(text, per_byte, kernels=()):
+    """The compiler's estimates, with what it leaves out.
+
+    Of a loop it estimates one trip; and of a kernel nothing: that takes what its bytes take, or
+    its instructions if they are longer.
+
+    Args:
+        text: The compiled program.
+        per_byte: Cycles for a byte that is read or written.
+        kernels: Cycles of each kernel's instructions, by its name.
+    """
+    bodies, instructions = computations(text), dict(kernels)
+
+    def of(name):
+        shapes, total = {}, 0.0
+        for operation, shape, kind, rest in bodies.get(name, ()):
+            shapes[operation] = shape
+            estimate = re.search(r'"estimated_cycles":"(\d+)"', rest)
+            if kind == "while":
+                trips = re.search(r'"known_trip_count":\{"n":"(\d+)"', rest)
+                total += int(trips.group(1) if trips else 1) * sum(map(of, called(rest, "body")))
+            elif kind == "conditional":
+                names = ("branch_computations", "true_computation", "false_computation")
+                total += max(map(of, called(rest, *names)), default=0.0)
+            elif kind == "call":
+                total += sum(map(of, called(rest, "to_apply")))
+            elif estimate:
+                total += int(estimate.group(1))
+            elif KERNEL in rest:
+                operands = re.findall(r"%([\w.\-]+)", rest.partition(")")[0])
+                moved = stored(shape) + sum(stored(shapes.get(each, "")) for each in operands)
+                total += max(per_byte * moved, instructions.get(operation, 0.0))
+        return total
+
+    return of("ENTRY")
+
+
+def collectives(text):
+    """How many operations between chips there are, by kind."""
+    return dict(collections.Counter(COLLECTIVE.findall(text)))
+
+
+def cost(program, per_byte, kernels=()):
+    """Cycles, and no fewer than it takes to read the arguments and write the results once.
+
+    Copies behind a loop have no estimate.
+    """
+    memory = program.memory_analysis()
+    least = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return max(cycles(program.as_text(), per_byte, kernels), per_byte * least)
