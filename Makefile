@@ -20,6 +20,7 @@ TESTS := .venv$(if $(filter-out $(BACKENDS),jax tensorflow torch),-$(subst $(emp
 TOOLS := .venv-tools
 FLOOR := .venv-floor
 HUB := .venv-hub
+COMPILED := .venv-compiled
 PINS := requirements/constraints.txt
 
 # The environments do not depend on each other, and pip waits for the network most of the time.
@@ -31,11 +32,11 @@ export NO_MKDOCS_2_WARNING := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-hub build bench lint docs tutorials serve clean
+.PHONY: help demo check test test-hub test-compiled build bench lint docs tutorials serve clean
 
 help: ## print this list
 	@echo 'Targets (each sets itself up; PYTHON=... chooses the Python, 3.11 or newer):'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(DEMO)/.done ## the main job: close the generalization gap on a real data set (ARGS="--quick")
 	KERAS_BACKEND=jax $(DEMO)/bin/python -m reproduction demo $(ARGS)
@@ -52,6 +53,9 @@ test: ## everything that must pass: lint, three backends, oldest Keras, docs, wh
 test-hub: ## other people's models: KerasHub and more, exports, tuners (BACKENDS=torch)
 	@$(call newer_python)
 	$(PYTHON) scripts/check.py --hub --backends $(BACKENDS)
+
+test-compiled: $(COMPILED)/.done ## what the TPU's own compiler makes of the layer, without a TPU
+	KERAS_BACKEND=jax $(COMPILED)/bin/python -m pytest --timeout=900 tests/compiled
 
 build: $(TESTS)/.done $(TOOLS)/.done ## the wheel and the source distribution, made and checked, into dist/
 	rm -rf dist
@@ -137,6 +141,14 @@ $(HUB)/.done: pyproject.toml requirements/constraints.txt requirements/hub.txt \
 		requirements/keras_hub.txt $(BACKENDS:%=requirements/%.txt)
 	$(call backends,$(HUB))
 	@$(HUB)/bin/python -m pip install -qq --no-deps -r requirements/hub.txt
+	@touch $@
+
+# The compiler is 200 MB, and 700 on the disk.
+$(COMPILED)/.done: pyproject.toml requirements/constraints.txt requirements/compiled.txt requirements/jax.txt
+	$(call environment,$(COMPILED))
+	@echo "Installing JAX and the TPU's compiler into $(COMPILED) (once, a minute or two) ..."
+	@$(COMPILED)/bin/python -m pip install -qq -c $(PINS) -r requirements/jax.txt -e '.[test]'
+	@$(COMPILED)/bin/python -m pip install -qq --no-deps -r requirements/compiled.txt
 	@touch $@
 
 $(TOOLS)/.done: pyproject.toml requirements/constraints.txt

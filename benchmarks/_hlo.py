@@ -40,18 +40,12 @@ def called(rest, *names):
     return [name for each in found for name in re.findall(r"%?([\w.\-]+)", each)]
 
 
-def cycles(text, per_byte, kernels=()):
-    """The compiler's estimates, with what it leaves out.
+def cycles(text, per_byte):
+    """The compiler's estimates, with what it leaves out: the trips of loops, and kernels.
 
-    Of a loop it estimates one trip; and of a kernel nothing: that takes what its bytes take, or
-    its instructions if they are longer.
-
-    Args:
-        text: The compiled program.
-        per_byte: Cycles for a byte that is read or written.
-        kernels: Cycles of each kernel's instructions, by its name.
+    A kernel of our own takes what its bytes take, so many cycles each.
     """
-    bodies, instructions = computations(text), dict(kernels)
+    bodies = computations(text)
 
     def of(name):
         shapes, total = {}, 0.0
@@ -69,12 +63,25 @@ def cycles(text, per_byte, kernels=()):
             elif estimate:
                 total += int(estimate.group(1))
             elif KERNEL in rest:
-                operands = re.findall(r"%([\w.\-]+)", rest.partition(")")[0])
-                moved = stored(shape) + sum(stored(shapes.get(each, "")) for each in operands)
-                total += max(per_byte * moved, instructions.get(operation, 0.0))
+                total += per_byte * moved(shape, rest, shapes)
         return total
 
     return of("ENTRY")
+
+
+def moved(shape, rest, shapes):
+    """Bytes that an operation reads and writes."""
+    operands = re.findall(r"%([\w.\-]+)", rest.partition(")")[0])
+    return stored(shape) + sum(stored(shapes.get(each, "")) for each in operands)
+
+
+def kernels(text):
+    """Bytes that each kernel of ours reads and writes, by its name."""
+    operations = computations(text)["ENTRY"]
+    shapes = {name: shape for name, shape, _, _ in operations}
+    return {
+        name: moved(shape, rest, shapes) for name, shape, _, rest in operations if KERNEL in rest
+    }
 
 
 def collectives(text):
@@ -82,11 +89,11 @@ def collectives(text):
     return dict(collections.Counter(COLLECTIVE.findall(text)))
 
 
-def cost(program, per_byte, kernels=()):
+def cost(program, per_byte):
     """Cycles, and no fewer than it takes to read the arguments and write the results once.
 
     Copies behind a loop have no estimate.
     """
     memory = program.memory_analysis()
     least = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    return max(cycles(program.as_text(), per_byte, kernels), per_byte * least)
+    return max(cycles(program.as_text(), per_byte), per_byte * least)

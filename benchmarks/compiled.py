@@ -98,26 +98,26 @@ def network_step(target, layer, shape, precision):
     return target.compiled(step, (parameters, state, target.data(shape, precision)))
 
 
-def relu_step(target):
-    """An activation, which reads and writes every number once; and its bytes."""
+def cycles_a_byte(target):
+    """Of an activation, which reads and writes every number once."""
     import jax
 
     shape = (8192 * target.number, 1024)
-    program, _ = target.compiled(jax.nn.relu, (target.data(shape),), target.parts)
-    return program, 2 * 4 * math.prod(shape) / target.number
+    program = target.compiled(jax.nn.relu, (target.data(shape),), target.parts)
+    return _hlo.cycles(program.as_text(), 0.0) * target.number / (2 * 4 * math.prod(shape))
 
 
-def layers(chips, names, precisions):
-    """Ratios of our layer to Keras's, by itself and in a network."""
+def layers(chips, number, names, precisions):
+    """Ratios of our layer to Keras's, by itself and in a network; the batch is a chip's."""
     rows = []
     for chip in chips:
-        target = _tpu.Target(chip)
-        program, moved = relu_step(target)
-        per_byte = _hlo.cycles(program.as_text(), 0.0) / moved
+        target = _tpu.Target(chip, number)
+        per_byte = cycles_a_byte(target)
         for name in names:
-            shape, virtual_batch = LAYERS[name]
+            (batch, *others), virtual_batch = LAYERS[name]
+            shape = (batch * number, *others)
             for precision in precisions:
-                row = {"chip": chip, "case": name, "precision": precision}
+                row = {"chip": chip, "chips": number, "case": name, "precision": precision}
                 built = norms(shape, virtual_batch, precision)
                 kinds = {"alone": layer_step}
                 if len(shape) == 2:
@@ -125,12 +125,36 @@ def layers(chips, names, precisions):
                 for kind, step in kinds.items():
                     costs = {}
                     for contender, layer in built.items():
-                        program, kernels = step(target, layer, shape, precision)
-                        costs[contender] = _hlo.cost(program, per_byte, kernels.items())
+                        program = step(target, layer, shape, precision)
+                        costs[contender] = _hlo.cost(program, per_byte)
                         row[f"{kind} {contender}"] = round(costs[contender])
+                        if number > 1:
+                            found = _hlo.collectives(program.as_text())
+                            row[f"{kind} {contender}, collectives"] = found
                     row[kind] = round(costs["ghost"] / costs["Keras"], 3)
                 rows.append(row)
                 print(json.dumps(row), flush=True)
+    return rows
+
+
+def instructions(chips, names, precisions):
+    """Whether the kernels' instructions take longer than their bytes: cycles of both."""
+    rows = []
+    for chip in chips:
+        target = _tpu.Target(chip)
+        per_byte = cycles_a_byte(target)
+        _tpu.instructions()
+        for name in names:
+            shape, virtual_batch = LAYERS[name]
+            for precision in precisions if len(shape) == 2 else ():
+                layer = norms(shape, virtual_batch, precision)["ghost"]
+                program = layer_step(target, layer, shape, precision)
+                found = _tpu.instructions()
+                for kernel, moved in _hlo.kernels(program.as_text()).items():
+                    row = {"chip": chip, "case": name, "precision": precision, "kernel": kernel}
+                    row["instructions"], row["bytes"] = found[kernel], round(moved * per_byte)
+                    rows.append(row)
+                    print(json.dumps(row), flush=True)
     return rows
 
 
@@ -185,7 +209,7 @@ def sgd_step(target, model, batch):
     data = (target.data((batch, *model.input_shape[1:])), target.data((batch,), "int32"))
     outputs = (target.whole, *([target.whole] * len(each) for each in kept))
     options = {"donate_argnums": (0, 1, 2)}
-    return target.compiled(step, (*arguments, *data), outputs, **options)[0]
+    return target.compiled(step, (*arguments, *data), outputs, **options)
 
 
 def environment():
@@ -196,11 +220,11 @@ def environment():
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("layers", "pod"))
+    parser.add_argument("part", choices=("layers", "instructions", "pod"))
     parser.add_argument("--chips", nargs="+", default=list(_tpu.CHIPS), choices=list(_tpu.CHIPS))
     parser.add_argument("--cases", nargs="+", default=[""], help="beginnings of names of layers")
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
-    parser.add_argument("--numbers", nargs="+", type=int, default=[1, 8, 256], help="of chips")
+    parser.add_argument("--numbers", nargs="+", type=int, help="of chips (1; pod: 1 8 256)")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     return parser.parse_args()
 
@@ -209,12 +233,14 @@ def main():
     arguments = parse()
     if importlib.util.find_spec("libtpu") is None:
         sys.exit("libtpu is not installed: `make test-compiled` installs it into .venv-compiled.")
-    _tpu.prepare(instructions=arguments.part == "layers")
+    _tpu.prepare(instructions=arguments.part == "instructions")
+    names = [name for name in LAYERS if name.startswith(tuple(arguments.cases))]
     if arguments.part == "layers":
-        names = [name for name in LAYERS if name.startswith(tuple(arguments.cases))]
-        rows = layers(arguments.chips, names, arguments.precisions)
+        rows = layers(arguments.chips, (arguments.numbers or [1])[0], names, arguments.precisions)
+    elif arguments.part == "instructions":
+        rows = instructions(arguments.chips, names, arguments.precisions)
     else:
-        rows = pod(arguments.numbers)
+        rows = pod(arguments.numbers or [1, 8, 256])
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"environment": environment(), "rows": rows}, indent=1)

@@ -165,11 +165,16 @@ def main():
     if options.page is None:
         print(text)
         return
-    before, _, rest = options.page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
+    put(options.page, text, BEGIN, END)
+
+
+def put(page, text, begin, end):
+    """Writes the text between two marks of a page, in place of what was there."""
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
     if not after:
-        raise SystemExit(f"{options.page} has no lines '{BEGIN}' and '{END}'.")
-    options.page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+        raise SystemExit(f"{page} has no lines '{begin}' and '{end}'.")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
 if __name__ == "__main__":

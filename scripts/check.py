@@ -50,9 +50,11 @@ PACKAGE = [
     *("tests/callbacks", "tests/contract", "tests/diagnostics", "tests/layers"),
     *("tests/optimizers", "tests/schedules", "tests/training"),
 ]
-# Made to run in seconds. `make test` runs them where that takes least, on what compiles nothing,
-# and `make test-hub` on all.
-TUTORIALS = "tests/test_tutorials.py"
+# Kernels, of which the interpreter makes large programs.
+KERNELS = "tests/backend/test_ghost_norm_tpu.py"
+# What readers run: in `make test` on one backend, on the one that compiles nothing and takes least,
+# and in `make test-hub` on all. The tutorials are made to run in seconds.
+TUTORIALS, PAGES = "tests/test_tutorials.py", "tests/test_docs.py::test_page_runs"
 # LLVM's optimizations, programs in parts for several threads, and emitters of fused code that take
 # longer to compile.
 UNOPTIMIZED = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
@@ -66,7 +68,7 @@ OLDEST_PACKAGE += ["-p", "tests.few_cases"]
 OLDEST_NUMBERS += ["tests/test_golden.py", "tests/private_api"]
 # Other people's models, which `make test-hub` installs: their programs are small and run once.
 PRETRAINED = f"{TUTORIALS}::test_runs_in_seconds[pretrained-network]"
-OTHERS = ["--timeout=900", "tests/hub", TUTORIALS]
+OTHERS = ["--timeout=900", "tests/hub", TUTORIALS, PAGES]
 # One of them for `make test`, on torch, where it takes a second.
 OTHER = "tests/hub/test_keras_hub.py::test_network[resnet]"
 # What a change breaks first, in a minute.
@@ -216,17 +218,22 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
     # Programs take longest, and torch, which compiles nothing, the shortest.
     ordered = sorted(backends, key=("tensorflow", "jax", "torch").index)
     for backend in ordered:
-        elsewhere = [*NUMBERS, *PACKAGE, TUTORIALS, "tests/hub"]
+        elsewhere = [*NUMBERS, *PACKAGE, TUTORIALS, "tests/hub", "tests/compiled"]
+        if backend != ordered[-1]:
+            elsewhere += [PAGES]
         programs = [*fast, "tests", *without(elsewhere)]
         steps.append(pytest(f"{backend} programs", tests, backend, programs))
     for backend in ordered:
         numbers = [] if backend == "torch" else NUMBERS
         package = [*fast, *PACKAGE]
         package += without(numbers) if numbers else ["tests/backend", OTHER]
+        if backend == "jax":
+            package += [KERNELS]
         if backend == ordered[-1]:
             package += [TUTORIALS, *without([PRETRAINED])]
         steps.append(pytest(f"{backend} package", tests, backend, package, COMPILES_FAST))
         if numbers:
+            numbers = [*numbers, *without([KERNELS])]
             steps.append(pytest(f"{backend} numbers", tests, backend, numbers))
     if whole:
         steps.append(pytest("oldest package", FLOOR, "jax", OLDEST_PACKAGE, UNOPTIMIZED))

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from benchmarks import report
+from benchmarks import compiled_report, report
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -76,3 +76,49 @@ def test_report_refuses_a_page_without_marks(tmp_path):
         run("report.py", *RESULTS, "--page", page)
     assert "has no lines" in error.value.stderr
     assert page.read_text() == "no marks"
+
+
+# --- compiled for accelerators
+
+
+def test_the_page_on_accelerators_has_the_tables_of_the_results():
+    page = (ROOT / "docs" / "accelerators.md").read_text()
+    assert compiled_report.tables(compiled_report.load()) in page
+
+
+def test_kernels_of_torch_are_counted():
+    """On CUDA torch's fused batch norm is a kernel forward, and one backward beside `ones_like`."""
+    if keras.backend.backend() != "torch":
+        pytest.skip("counts what torch dispatches")
+    from benchmarks import torch_passes
+
+    found = torch_passes.measure((64, 8), 16, "float32")
+    assert found["fused"] == {"forward": 1, "backward": 1, "passes": 5.0}
+    assert found["Keras"]["forward"] == 20
+
+
+HLO = """HloModule step
+
+%body (x: f32[8]) -> f32[8] {
+  %x = f32[8]{0} parameter(0)
+  ROOT %one = f32[8]{0} fusion(%x), backend_config={"estimated_cycles":"10"}
+}
+
+ENTRY %main (a: bf16[4,8], b: f32[8]) -> f32[8] {
+  %a = bf16[4,8]{1,0} parameter(0)
+  %b = f32[8]{0} parameter(1)
+  %k.1 = (bf16[4,8]{1,0}, f32[2,8]{1,0}) custom-call(%a, %b), custom_call_target="tpu_custom_call"
+  %l = f32[8]{0} while(%b), body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  %r = f32[8]{0} all-reduce(%l), to_apply=%sum, backend_config={"estimated_cycles":"100"}
+  ROOT %s = f32[8]{0} all-reduce-start(%r), to_apply=%sum
+}
+"""
+
+
+def test_what_the_compiler_leaves_out_is_counted():
+    from benchmarks import _hlo
+
+    # A kernel reads 64 + 32 bytes and writes 64 + 64; the loop's body runs three times.
+    assert _hlo.kernels(HLO) == {"k.1": 224}
+    assert _hlo.cycles(HLO, 0.5) == 224 * 0.5 + 3 * 10 + 100
+    assert _hlo.collectives(HLO) == {"all-reduce": 2}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
@@ -56,11 +57,16 @@ def blocks(batch: int, channels: int, virtual_batch: int, fast_memory: int) -> B
 
 
 def _width(channels: int, rows: int) -> int:
-    """Channels of a block, of which the last may be less than full."""
+    """Channels of a block, of which the last may be less than full.
+
+    Two blocks or more where there are channels enough: some chips have two cores.
+    """
     if channels <= _TILE_COLUMNS:
         return channels
     width = 8 * _TILE_COLUMNS
-    while width > _TILE_COLUMNS and (channels % width or rows * width > _NUMBERS):
+    while width > _TILE_COLUMNS and (
+        channels % width or channels == width or rows * width > _NUMBERS
+    ):
         width //= 2
     return width
 
@@ -121,10 +127,12 @@ def backward(
 
 def _specs(cut: Blocks) -> tuple[pl.BlockSpec, pl.BlockSpec, pl.BlockSpec]:
     """Of samples, of groups, and of what all groups share."""
+    # Python's would be of 64 bits where JAX is told to use them, which no kernel takes.
+    zero = np.int32(0)
     return (
         pl.BlockSpec((cut.rows, cut.width), lambda column, i: (i, column)),
-        pl.BlockSpec((None, cut.groups, cut.width), lambda column, i: (i, 0, column)),
-        pl.BlockSpec((1, cut.width), lambda column, i: (0, column)),  # noqa: ARG005
+        pl.BlockSpec((None, cut.groups, cut.width), lambda column, i: (i, zero, column)),
+        pl.BlockSpec((1, cut.width), lambda column, _: (zero, column)),
     )
 
 

@@ -1,0 +1,155 @@
+"""The tables and the picture of the page on accelerators, from what `compiled.py --json` wrote.
+
+python benchmarks/compiled_report.py --page docs/accelerators.md --figure PICTURE
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import report
+
+RESULTS = Path(__file__).parent / "results" / "compiled"
+BEGIN, END = "<!-- tables: benchmarks/compiled_report.py -->", "<!-- end of the tables -->"
+KINDS = {"alone": "the layer alone", "network": "in a network"}
+
+
+def load(folder=RESULTS):
+    """The results by part."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def tables(results):
+    """Markdown of all parts, and the versions."""
+    layers = results["layers"]["rows"]
+    parts = [ratios(layers, kind) for kind in KINDS]
+    parts += [kernels(results["instructions"]["rows"]), pod(results["pod"]["rows"])]
+    parts.append(versions([results[part] for part in ("layers", "instructions", "pod")]))
+    parts += [torch_kernels(results["torch"]["rows"]), versions([results["torch"]])]
+    return "\n\n".join(parts)
+
+
+def ratios(rows, kind):
+    """Of our layer's cycles to those of Keras's, by case and kind of chip."""
+    columns, cells = [], {}
+    for row in rows:
+        column = f"{row['chip']}, {row['precision']}"
+        if column not in columns:
+            columns.append(column)
+        if kind in row:
+            cells.setdefault(row["case"], []).append(f"{row[kind]:.2f}")
+    return report.table(f"ghost / Keras, {KINDS[kind]}", columns, cells)
+
+
+def kernels(rows):
+    """How the cycles of the kernels' instructions compare with those of their bytes."""
+    found = {}
+    for row in rows:
+        name = f"{row['chip']}, {row['precision']}"
+        found.setdefault(name, []).append(row["instructions"] / row["bytes"])
+    cells = {
+        name: [f"{statistics.median(each):.2f}", f"{max(each):.2f}"] for name, each in found.items()
+    }
+    return report.table("a kernel's instructions / its bytes", ["median", "largest"], cells)
+
+
+def pod(rows):
+    """ResNet-50's step on some chips."""
+    columns = ["million cycles", "GB accessed", "GB temporary", "all-reduces", "other collectives"]
+    cells = {}
+    for row in rows:
+        sums = row["collectives"].get("all-reduce", 0)
+        name = f"{row['chips']} chip{'s' if row['chips'] > 1 else ''}, {row['norm']}"
+        cells[name] = [f"{row['cycles'] / 1e6:.1f}", f"{row['bytes'] / 1e9:.1f}"]
+        cells[name] += [f"{row['temporary'] / 1e9:.2f}", str(sums)]
+        cells[name].append(str(sum(row["collectives"].values()) - sums))
+    return report.table("ResNet-50", columns, cells)
+
+
+def torch_kernels(rows):
+    """Of each layer the kernels forward and backward, and the passes."""
+    columns = {"Keras": "Keras", "ghost": "ghost", "fused": "torch's own, one group"}
+    cells = {}
+    for row in rows:
+        counts = [row[contender] for contender in columns]
+        cells[f"{row['case']}, {row['precision']}"] = [
+            f"{each['forward']} + {each['backward']}, {each['passes']:.0f}" for each in counts
+        ]
+    return report.table("kernels forward + backward, passes", list(columns.values()), cells)
+
+
+def versions(results):
+    """What the figures depend on; the same for all of them."""
+    found = {json.dumps(each["environment"], sort_keys=True) for each in results}
+    if len(found) != 1:
+        raise SystemExit(f"The parts were made with several versions: {sorted(found)}.")
+    names = json.loads(found.pop())
+    names.pop("keras-bigbatch", None)
+    return ", ".join(f"{name} {version}" for name, version in sorted(names.items())) + "."
+
+
+def draw(results, path):
+    """Ratios by case: a panel alone and one in a network, a colour for each chip."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = results["layers"]["rows"]
+    names = list(dict.fromkeys(row["case"] for row in rows))
+    chips = list(dict.fromkeys(row["chip"] for row in rows))
+    colours = dict(zip(chips, ("#0a6ebd", "#d9822b", "#4b9b5e"), strict=False))
+    largest = max(row[kind] for row in rows for kind in KINDS if kind in row)
+    figure, panels = plt.subplots(1, 2, figsize=(8.4, 4.2), sharey=True, layout="constrained")
+    for panel, (kind, heading) in zip(panels, KINDS.items(), strict=True):
+        for row in rows:
+            if kind not in row:
+                continue
+            single = row["precision"] == "float32"
+            place = names.index(row["case"]) + 0.2 * (chips.index(row["chip"]) - 1)
+            panel.plot(
+                *(row[kind], place, "o"),
+                color=colours[row["chip"]],
+                markerfacecolor=colours[row["chip"]] if single else "white",
+                label=f"{row['chip']}, {row['precision']}",
+            )
+        panel.axvline(1, color="black", linewidth=0.8)
+        panel.set_xlim(0, 1.08 * largest)
+        panel.set_title(heading, fontsize=10)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(axis="y", linewidth=0.3)
+    panels[0].set_yticks(range(len(names)), names, fontsize=8)
+    panels[0].invert_yaxis()
+    figure.supxlabel("estimated cycles of a step / Keras's BatchNormalization", fontsize=9)
+    handles = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
+    figure.legend(
+        *(handles.values(), handles.keys()),
+        loc="outside upper center",
+        ncols=len(chips),
+        frameon=False,
+        fontsize=8,
+    )
+    figure.savefig(path, dpi=150)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--page", type=Path, help="the page to update; else the tables are printed")
+    parser.add_argument("--figure", type=Path, help="where to draw the picture")
+    options = parser.parse_args()
+    results = load()
+    if options.figure:
+        draw(results, options.figure)
+    text = tables(results)
+    if options.page is None:
+        print(text)
+    else:
+        report.put(options.page, text, BEGIN, END)
+
+
+if __name__ == "__main__":
+    main()
