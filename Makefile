@@ -54,7 +54,7 @@ test-hub: ## other people's models: KerasHub and more, exports, tuners (BACKENDS
 	@$(call newer_python)
 	$(PYTHON) scripts/check.py --hub --backends $(BACKENDS)
 
-test-compiled: $(COMPILED)/.done ## what the TPU's own compiler makes of the layer, without a TPU
+test-compiled: $(COMPILED)/.done ## what the compilers for TPUs and GPUs make of the layer, without them
 	KERAS_BACKEND=jax $(COMPILED)/bin/python -m pytest --timeout=900 tests/compiled
 
 build: $(TESTS)/.done $(TOOLS)/.done ## the wheel and the source distribution, made and checked, into dist/
@@ -143,10 +143,10 @@ $(HUB)/.done: pyproject.toml requirements/constraints.txt requirements/hub.txt \
 	@$(HUB)/bin/python -m pip install -qq --no-deps -r requirements/hub.txt
 	@touch $@
 
-# The compiler is 200 MB, and 700 on the disk.
+# The compilers: a gigabyte on the disk.
 $(COMPILED)/.done: pyproject.toml requirements/constraints.txt requirements/compiled.txt requirements/jax.txt
 	$(call environment,$(COMPILED))
-	@echo "Installing JAX and the TPU's compiler into $(COMPILED) (once, a minute or two) ..."
+	@echo "Installing JAX and the compilers for TPUs and GPUs into $(COMPILED) (once, a minute or two) ..."
 	@$(COMPILED)/bin/python -m pip install -qq -c $(PINS) -r requirements/jax.txt -e '.[test]'
 	@$(COMPILED)/bin/python -m pip install -qq --no-deps -r requirements/compiled.txt
 	@touch $@

@@ -12,6 +12,8 @@ COLLECTIVE = re.compile(
 COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) .*\{$")
 OPERATION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
 KERNEL = "tpu_custom_call"
+# What moves no memory.
+NOTHING = {"parameter", "tuple", "get-tuple-element", "bitcast", "constant", "opt-barrier"}
 
 
 def stored(shapes):
@@ -82,6 +84,38 @@ def kernels(text):
     return {
         name: moved(shape, rest, shapes) for name, shape, _, rest in operations if KERNEL in rest
     }
+
+
+def passes(text, size):
+    """Reads and writes of an array of `size` bytes, by the operations of the entry.
+
+    Arrays of less than a fifth of it are left out. A fusion that takes a slice of its operand
+    reads the slice alone.
+    """
+    bodies, shapes, total = computations(text), {}, 0.0
+    for name, shape, kind, rest in bodies["ENTRY"]:
+        shapes[name] = shape
+        if kind in NOTHING or kind.endswith("-done"):
+            continue
+        operands = re.findall(r"%([\w.\-]+)", rest.partition(")")[0])
+        inside = [each for body in called(rest, "calls") for each in bodies[body]]
+        names = {
+            rest.partition(")")[0]: name for name, _, kind, rest in inside if kind == "parameter"
+        }
+        moved = [stored(shape)]
+        for number, operand in enumerate(operands):
+            whole = stored(shapes.get(operand, ""))
+            moved.append(taken(inside, names[str(number)], whole) if names else whole)
+        total += sum(each for each in moved if each > size / 5)
+    return total / size
+
+
+def taken(operations, name, size):
+    """Bytes that a fusion reads of one of its values of this size: all, or slices of it."""
+    uses = [each for each in operations if re.search(rf"%{re.escape(name)}\b(?!\.)", each[3])]
+    if not uses or any(kind not in ("slice", "bitcast") for _, _, kind, _ in uses):
+        return size
+    return sum(taken(operations, user, stored(shape)) for user, shape, _, _ in uses)
 
 
 def collectives(text):

@@ -1,13 +1,13 @@
 """Programs for TPUs by their own compiler, on a machine that has none: `libtpu` is enough."""
 
 import atexit
-import contextlib
 import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
-from unittest.mock import patch
+
+from _target import Target
 
 # Of these chips a description is made, and none is looked for; several processes may do so.
 SETTINGS = {
@@ -49,58 +49,9 @@ def devices(chip, number):
     return found[:number]
 
 
-class Target:
-    """Some chips: how arrays lie on them, and whether the layers take the process for a TPU's."""
-
-    def __init__(self, chip, number=1):
-        import numpy as np
-        from jax.sharding import Mesh, NamedSharding, PartitionSpec
-
-        self.chip, self.number = chip, number
-        self.mesh = Mesh(np.array(devices(chip, number)), ("batch",))
-        self.whole = NamedSharding(self.mesh, PartitionSpec())
-        self.parts = NamedSharding(self.mesh, PartitionSpec("batch"))
-
-    def like(self, variables):
-        """Arguments for variables, which every chip has."""
-        import jax
-
-        return [jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=self.whole) for v in variables]
-
-    def data(self, shape, dtype="float32"):
-        """An argument of which every chip has a part."""
-        import jax
-
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=self.parts)
-
-    def compiled(self, step, arguments, outputs=None, **options):
-        """The program of a function of the arguments."""
-        import jax
-
-        from keras_bigbatch._backend.jax.ghost_norm import dense
-
-        memory = patch.object(dense, "fast_memory", lambda: FAST_MEMORY[self.chip])
-        with memory, self.distribution():
-            lowered = jax.jit(step, out_shardings=outputs, **options).lower(*arguments)
-        return lowered.compile()
-
-    @contextlib.contextmanager
-    def distribution(self):
-        """As under `keras.distribution.DataParallel` on these chips, none on one."""
-        if self.number == 1:
-            yield
-            return
-        import keras
-
-        mesh = keras.distribution.DeviceMesh(
-            (self.number,), ["batch"], [f"tpu:{i}" for i in range(self.number)]
-        )
-        # Keras would look for the chips on this machine.
-        with (
-            patch.object(type(mesh), "backend_mesh", self.mesh),
-            keras.distribution.DataParallel(device_mesh=mesh).scope(),
-        ):
-            yield
+def target(chip, number=1):
+    """Chips to compile for, as the layers see them where they are."""
+    return Target(devices(chip, number), FAST_MEMORY[chip])
 
 
 def instructions():

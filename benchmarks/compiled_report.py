@@ -29,7 +29,8 @@ def tables(results):
     parts = [ratios(layers, kind) for kind in KINDS]
     parts += [kernels(results["instructions"]["rows"]), pod(results["pod"]["rows"])]
     parts.append(versions([results[part] for part in ("layers", "instructions", "pod")]))
-    parts += [torch_kernels(results["torch"]["rows"]), versions([results["torch"]])]
+    for part, table in (("gpu", gpu), ("torch", torch_kernels)):
+        parts += [table(results[part]["rows"]), versions([results[part]])]
     return "\n\n".join(parts)
 
 
@@ -70,6 +71,15 @@ def pod(rows):
     return report.table("ResNet-50", columns, cells)
 
 
+def gpu(rows):
+    """Passes over memory of XLA's programs."""
+    cells, columns = {}, []
+    for row in rows:
+        columns.append(row["precision"])
+        cells.setdefault(row["case"], []).append(f"{row['ghost']:.1f} / {row['Keras']:.1f}")
+    return report.table("passes, ghost / Keras", list(dict.fromkeys(columns)), cells)
+
+
 def torch_kernels(rows):
     """Of each layer the kernels forward and backward, and the passes."""
     columns = {"Keras": "Keras", "ghost": "ghost", "fused": "torch's own, one group"}
@@ -88,7 +98,6 @@ def versions(results):
     if len(found) != 1:
         raise SystemExit(f"The parts were made with several versions: {sorted(found)}.")
     names = json.loads(found.pop())
-    names.pop("keras-bigbatch", None)
     return ", ".join(f"{name} {version}" for name, version in sorted(names.items())) + "."
 
 

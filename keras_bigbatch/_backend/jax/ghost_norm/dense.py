@@ -64,8 +64,9 @@ def _mesh_and_axis(x: Tensor) -> tuple[Mesh | None, str | None] | None:
     here = jax.sharding.get_abstract_mesh()
     if here.manual_axes:
         # With JAX's check of what varies over a mesh, the kernel's results would have to say so.
-        varying = jax.typeof(x).manual_axis_type.varying
-        return (None, None) if here.are_all_axes_manual and not varying else None
+        kind = getattr(jax.typeof(x), "manual_axis_type", None)
+        unchecked = kind is not None and not kind.varying
+        return (None, None) if unchecked and set(here.manual_axes) == set(here.axis_names) else None
     distribution = keras.distribution.distribution()
     if distribution is None:
         return (None, None) if jax.device_count() == 1 else None

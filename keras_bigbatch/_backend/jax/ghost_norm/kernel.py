@@ -8,6 +8,7 @@ core's fast memory instead, and takes the groups apart by slices, whatever their
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
@@ -46,7 +47,7 @@ def blocks(batch: int, channels: int, virtual_batch: int, fast_memory: int) -> B
     width = _width(channels, least)
     best = unit * max(1, min(_NUMBERS // (least * _padded(width)), _MOST_GROUPS // unit))
     # The tail belongs to the last group: there must be room for it in that group's block.
-    candidates = (*range(best, 0, -unit), *range(best + unit, total + 2 * unit, unit))
+    candidates = chain(range(best, 0, -unit), range(best + unit, total + 2 * unit, unit))
     tail = batch % virtual_batch
     groups = next(each for each in candidates if not tail or total % each)
     if groups >= total:

@@ -1,4 +1,4 @@
-"""What the TPU's own compiler makes of the layer, without a TPU: `make test-compiled`."""
+"""What the accelerators' compilers make of the layer, without them: `make test-compiled`."""
 
 import importlib.util
 import json
@@ -14,11 +14,11 @@ if importlib.util.find_spec("libtpu") is None:
     pytest.skip("`make test-compiled` installs libtpu", allow_module_level=True)
 
 
-def compiled(folder, *arguments, **settings):
+def compiled(folder, *arguments, part="layers", **settings):
     """The rows that the benchmark writes, which has to be another process: it is one of a TPU."""
     path = folder / "rows.json"
     script = ROOT / "benchmarks" / "compiled.py"
-    command = [sys.executable, script, "layers", "--json", path, *map(str, arguments)]
+    command = [sys.executable, script, part, "--json", path, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings}
     environment.pop("XLA_FLAGS", None)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -53,3 +53,12 @@ def test_where_jax_uses_64_bits(tmp_path):
     options = ("--cases", "dense 8192", "--precisions", "float32")
     rows = compiled(tmp_path, "--chips", "v5e", *options, JAX_ENABLE_X64="1")
     assert [row["alone"] <= 1.4 and row["network"] <= 2.2 for row in rows.values()] == [True]
+
+
+def test_gpu(tmp_path):
+    cases = ("convolution", "dense 4096", "dense, a tail")
+    rows = compiled(tmp_path, "--cases", *cases, part="gpu")
+    assert len(rows) == 8
+    for row in rows.values():
+        # Forward it is read twice and written once; backward two arrays are read twice.
+        assert 7.9 <= row["ghost"] <= row["Keras"], row
