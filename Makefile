@@ -32,7 +32,7 @@ export NO_MKDOCS_2_WARNING := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-hub test-compiled build bench lint docs tutorials serve clean
+.PHONY: help demo check test test-hub test-compiled build gpu bench lint docs tutorials serve clean
 
 help: ## print this list
 	@echo 'Targets (each sets itself up; PYTHON=... chooses the Python, 3.11 or newer):'
@@ -60,6 +60,10 @@ test-compiled: $(COMPILED)/.done ## what the compilers for TPUs and GPUs make of
 build: $(TESTS)/.done $(TOOLS)/.done ## the wheel and the source distribution, made and checked, into dist/
 	rm -rf dist
 	KERAS_BACKEND=$(BACKEND) $(TOOLS)/bin/python scripts/build.py dist --python $(TESTS)/bin/python
+
+gpu: ## all that a machine with GPUs can tell, by your own PYTHON=...; installs nothing
+	@$(call newer_python)
+	$(PYTHON) scripts/gpu.py $(ARGS)
 
 bench: $(TESTS)/.done ## the benchmarks, on one backend (KERAS_BACKEND, default jax)
 	@for script in ghost_batch_normalization weight_distance overheads first_step; do \

@@ -1,5 +1,6 @@
 """The scripts behind `make test` and `make build`: what they say, and what they refuse."""
 
+import json
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ sys.path.append(str(ROOT / "scripts"))
 
 import build
 import check
+import gpu
 
 
 def test_the_shell_can_read_every_recipe_of_the_makefile():
@@ -86,3 +88,48 @@ def test_wheels_and_source_distributions_are_looked_into(tmp_path):
     assert "the wheel lacks keras_bigbatch/py.typed" in found
     assert "the source distribution lacks CHANGELOG.md" in found
     assert not [line for line in found if "README" in line or ".gitignore" in line]
+
+
+# --- for a machine with GPUs
+
+
+def gpu_report(monkeypatch, path, *options):
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--json", str(path), *options])
+    return gpu.main(), json.loads(path.read_text())
+
+
+def test_what_would_run_on_a_gpu_is_there(monkeypatch, tmp_path):
+    code, found = gpu_report(monkeypatch, tmp_path / "gpu.json", "--dry-run")
+    assert code == 0
+    assert {step["backend"] for step in found["steps"]} == set(check.BACKENDS)
+    words = [word for step in found["steps"] for word in step["command"]]
+    scripts = [word for word in words if re.match(r"(tests|benchmarks|examples)/", word)]
+    assert len(scripts) == 3 * 4
+    assert [script for script in scripts if not (ROOT / script).is_file()] == []
+
+
+def test_on_gpus_what_fails_and_what_has_no_time_is_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(gpu, "gpus_of", lambda backend: ["one"] if backend == "torch" else [])
+
+    def steps(backend, gpus, folder):
+        (folder / "torch.json").write_text('{"cases": {"dense": {"ratios": {}}}}')
+        programs = ("print('fine')", "raise SystemExit(3)", "import time; time.sleep(60)")
+        return [gpu.Step(each, [sys.executable, "-c", each], backend) for each in programs]
+
+    monkeypatch.setattr(gpu, "steps_of", steps)
+    code, found = gpu_report(monkeypatch, tmp_path / "gpu.json", "--seconds", "2")
+    assert code == 1
+    results = ["ok", "FAILED", "stopped: no time", "left out: no time"]
+    assert [step["result"] for step in found["steps"]] == results
+    assert found["steps"][0]["printed"] == "fine\n"
+    assert found["benchmarks"]["torch"]["cases"] == {"dense": {"ratios": {}}}
+    left_out = [f"{each}: not installed, or sees no GPU" for each in ("jax", "tensorflow")]
+    assert found["left out"] == left_out
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in left_out)
+
+
+def test_without_a_gpu_nothing_is_claimed(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu, "gpus_of", lambda _: [])
+    code, found = gpu_report(monkeypatch, tmp_path / "gpu.json")
+    assert (code, found["steps"], len(found["left out"])) == (1, [], 3)
