@@ -75,7 +75,7 @@ OTHER = "tests/hub/test_keras_hub.py::test_network[resnet]"
 QUICK = [
     *("tests/test_public_api.py", "tests/private_api", "tests/test_golden.py"),
     *("tests/backend", "tests/schedules", "tests/optimizers/test_rules.py"),
-    *(LAYER, *without([KERNELS])),
+    *(LAYER, *without([KERNELS]), "-p", "tests.few_cases"),
 ]
 # The letters of tests that ended, and how many there are in all once a line of them is full.
 PROGRESS = re.compile(r"^([.sFExX]+)(?: +\[ *\d+/(\d+)\])?$", re.MULTILINE)
