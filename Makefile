@@ -50,7 +50,7 @@ test: ## everything that must pass: lint, three backends, oldest Keras, docs, wh
 	@$(call newer_python)
 	$(PYTHON) scripts/check.py --python $(TESTS) --backends $(BACKENDS)
 
-test-hub: ## other people's models: KerasHub and more, exports, tuners (BACKENDS=torch)
+test-hub: ## other people's models, exports, tuners; pages and tutorials on all backends (BACKENDS=torch)
 	@$(call newer_python)
 	$(PYTHON) scripts/check.py --hub --backends $(BACKENDS)
 

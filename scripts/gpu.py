@@ -9,6 +9,7 @@ there is a table, and one JSON file.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -90,7 +91,7 @@ def run(step: Step, deadline: float) -> None:
     environment = {
         **os.environ,
         "KERAS_BACKEND": step.backend,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         # Otherwise the first process takes all of the memory.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -99,22 +100,25 @@ def run(step: Step, deadline: float) -> None:
     if deadline <= start:
         step.result = "left out: no time"
         return
-    try:
-        done = subprocess.run(
+    # Into a file, and a session of its own: a training starts processes, which may outlive it.
+    with tempfile.TemporaryFile("w+", errors="replace") as printed:
+        process = subprocess.Popen(
             step.command,
             cwd=ROOT,
             env=environment,
-            stdout=subprocess.PIPE,
+            stdout=printed,
             stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=deadline - start,
+            start_new_session=True,
         )
-        step.result = "ok" if done.returncode == 0 else "FAILED"
-        step.printed = done.stdout[-4000:]
-    except subprocess.TimeoutExpired as error:
-        step.result = "stopped: no time"
-        step.printed = (error.stdout or b"").decode("utf-8", "replace")[-4000:]
+        try:
+            code = process.wait(deadline - start)
+            step.result = "FAILED" if code else "ok"
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            step.result = "stopped: no time"
+        printed.seek(0)
+        step.printed = printed.read()[-4000:]
     step.seconds = round(time.monotonic() - start, 1)
 
 

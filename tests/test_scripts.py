@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 
 import keras
@@ -113,11 +114,15 @@ def test_on_gpus_what_fails_and_what_has_no_time_is_named(monkeypatch, tmp_path,
 
     def steps(backend, gpus, folder):
         (folder / "torch.json").write_text('{"cases": {"dense": {"ratios": {}}}}')
-        programs = ("print('fine')", "raise SystemExit(3)", "import time; time.sleep(60)")
+        # The last has a child that prints where it does, as those of a training have.
+        lasts = "import subprocess; subprocess.run(['sleep', '100'])"
+        programs = ("print('fine')", "raise SystemExit(3)", lasts)
         return [gpu.Step(each, [sys.executable, "-c", each], backend) for each in programs]
 
     monkeypatch.setattr(gpu, "steps_of", steps)
+    begin = time.monotonic()
     code, found = gpu_report(monkeypatch, tmp_path / "gpu.json", "--seconds", "2")
+    assert time.monotonic() - begin < 30
     assert code == 1
     results = ["ok", "FAILED", "stopped: no time", "left out: no time"]
     assert [step["result"] for step in found["steps"]] == results

@@ -54,7 +54,8 @@ class GhostNorm(Protocol):
 
         Returns:
             The output and the groups' moments, in the precision of the statistics or, for the
-            output, in x's own.
+            output, in x's own. Not to be differentiated are the moments: some forms hold them
+            constant.
         """
 
     def python_is_compiled(self) -> bool:

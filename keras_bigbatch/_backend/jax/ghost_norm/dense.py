@@ -24,8 +24,8 @@ class _Norm(NamedTuple):
     virtual_batch: int
     epsilon: float
     cut: kernel.Blocks
-    mesh: Mesh | None = None
-    axis: str | None = None
+    mesh: Mesh | None
+    axis: str | None
 
 
 def fast_memory() -> int:
