@@ -55,7 +55,10 @@ test-hub: ## other people's models, exports, tuners; pages and tutorials on all 
 	$(PYTHON) scripts/check.py --hub --backends $(BACKENDS)
 
 test-compiled: $(COMPILED)/.done ## what the compilers for TPUs and GPUs make of the layer, without them
-	KERAS_BACKEND=jax $(COMPILED)/bin/python -m pytest --timeout=900 tests/compiled
+	KERAS_BACKEND=jax $(COMPILED)/bin/python -m pytest --timeout=900 tests/compiled/test_compiled.py
+	KERAS_BACKEND=torch $(COMPILED)/bin/python -m pytest --timeout=900 -p tests.triton_interpreter \
+		tests/compiled/test_triton.py tests/backend/test_ghost_norm.py \
+		tests/layers/test_ghost_exactness.py tests/layers/test_ghost_batch_normalization.py
 
 build: $(TESTS)/.done $(TOOLS)/.done ## the wheel and the source distribution, made and checked, into dist/
 	rm -rf dist
@@ -147,11 +150,14 @@ $(HUB)/.done: pyproject.toml requirements/constraints.txt requirements/hub.txt \
 	@$(HUB)/bin/python -m pip install -qq --no-deps -r requirements/hub.txt
 	@touch $@
 
-# The compilers: a gigabyte on the disk.
-$(COMPILED)/.done: pyproject.toml requirements/constraints.txt requirements/compiled.txt requirements/jax.txt
+# The compilers: three gigabytes on the disk.
+$(COMPILED)/.done: pyproject.toml requirements/constraints.txt requirements/compiled.txt \
+		requirements/jax.txt requirements/torch.txt
 	$(call environment,$(COMPILED))
-	@echo "Installing JAX and the compilers for TPUs and GPUs into $(COMPILED) (once, a minute or two) ..."
-	@$(COMPILED)/bin/python -m pip install -qq -c $(PINS) -r requirements/jax.txt -e '.[test]'
+	@echo "Installing JAX, torch and the compilers for TPUs and GPUs into $(COMPILED) (once, some minutes) ..."
+	@$(COMPILED)/bin/python -m pip install -qq $(TORCH_PIP_ARGS) "$$(grep '^torch==' $(PINS))"
+	@$(COMPILED)/bin/python -m pip install -qq -c $(PINS) -r requirements/jax.txt \
+		-r requirements/torch.txt -e '.[test]'
 	@$(COMPILED)/bin/python -m pip install -qq --no-deps -r requirements/compiled.txt
 	@touch $@
 

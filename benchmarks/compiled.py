@@ -5,8 +5,8 @@
 
 Estimates of compilers, not times: each is the cycles of our layer's step over those of Keras's
 batch norm; for a GPU, whose compiler estimates nothing, passes over memory. It installs nothing. It
-needs what `make test-compiled` has in `.venv-compiled`; a layer takes seconds to compile, a step of
-ResNet-50 some minutes.
+needs what `make test-compiled` has in `.venv-compiled`, and TensorFlow for its part; a layer takes
+seconds to compile, a step of ResNet-50 some minutes.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import importlib.metadata
 import importlib.util
 import json
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -38,6 +39,15 @@ LAYERS = {
     "dense 65536 x 256, V = 8192": ((65536, 256), 8192),
 }
 PRECISIONS = ("float32", "bfloat16")
+# What the parts need beside JAX: a package and what it is imported as.
+LIBTPU, GPU = ("libtpu", "libtpu"), ("jax-cuda12-pjrt", "jax_cuda12_plugin")
+NEEDED = {
+    "layers": [LIBTPU],
+    "instructions": [LIBTPU],
+    "pod": [LIBTPU],
+    "gpu": [GPU],
+    "tensorflow": [LIBTPU, GPU, ("tensorflow", "tensorflow")],
+}
 
 
 def cycles_a_byte(target):
@@ -116,6 +126,28 @@ def gpu(names, precisions):
     return rows
 
 
+def tensorflow(chips, names, precisions):
+    """TensorFlow's programs: estimated cycles on TPUs, passes over memory on an H100."""
+    import _tensorflow
+
+    targets = {chip: _tpu.target(chip) for chip in chips}
+    rows = []
+    for name in names:
+        shape, virtual_batch = LAYERS[name]
+        for precision in precisions:
+            size = math.prod(shape) * (4 if precision == "float32" else 2)
+            for chip, target in (*targets.items(), ("H100", _gpu.target())):
+                row = {"chip": chip, "case": name, "precision": precision}
+                for contender, layer in norms(shape, virtual_batch, precision).items():
+                    text = _tensorflow.layer_step(target, layer, shape, precision)
+                    found = _hlo.passes(text, size) if chip == "H100" else _hlo.cycles(text, 0.0)
+                    row[contender] = round(found, 2)
+                row["ratio"] = round(row["ghost"] / row["Keras"], 3)
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+    return rows
+
+
 def pod(numbers):
     """ResNet-50's SGD step in mixed bfloat16, 64 pictures a chip: cycles, memory, collectives."""
     import keras
@@ -145,13 +177,13 @@ def pod(numbers):
 
 def environment(part):
     """Versions of what the figures depend on."""
-    names = ["jax", "jaxlib", "keras", "jax-cuda12-pjrt" if part == "gpu" else "libtpu"]
+    names = ["jax", "jaxlib", "keras", *(package for package, _ in NEEDED[part])]
     return {name: importlib.metadata.version(name) for name in names}
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("layers", "instructions", "pod", "gpu"))
+    parser.add_argument("part", choices=list(NEEDED))
     parser.add_argument("--chips", nargs="+", default=list(_tpu.CHIPS), choices=list(_tpu.CHIPS))
     parser.add_argument("--cases", nargs="+", default=[""], help="beginnings of names of layers")
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
@@ -162,15 +194,18 @@ def parse():
 
 def main():
     arguments = parse()
-    needed = "jax_cuda12_plugin" if arguments.part == "gpu" else "libtpu"
-    if importlib.util.find_spec(needed) is None:
-        sys.exit(
-            f"{needed} is not installed: `make test-compiled` installs it into .venv-compiled."
-        )
-    if arguments.part == "gpu":
-        _gpu.prepare()
-    else:
+    for package, module in NEEDED[arguments.part]:
+        if importlib.util.find_spec(module) is None:
+            sys.exit(
+                f"{package} is not installed. `make test-compiled` makes .venv-compiled with all "
+                "that is needed but TensorFlow: add that by `.venv-compiled/bin/pip install`."
+            )
+    if LIBTPU in NEEDED[arguments.part]:
         _tpu.prepare(instructions=arguments.part == "instructions")
+    if GPU in NEEDED[arguments.part]:
+        _gpu.prepare()
+    if arguments.part == "tensorflow":
+        os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
     names = [name for name in LAYERS if name.startswith(tuple(arguments.cases))]
     if arguments.part == "layers":
         rows = layers(arguments.chips, (arguments.numbers or [1])[0], names, arguments.precisions)
@@ -178,6 +213,8 @@ def main():
         rows = instructions(arguments.chips, names, arguments.precisions)
     elif arguments.part == "gpu":
         rows = gpu(names, arguments.precisions)
+    elif arguments.part == "tensorflow":
+        rows = tensorflow(arguments.chips, names, arguments.precisions)
     else:
         rows = pod(arguments.numbers or [1, 8, 256])
     if arguments.json:

@@ -29,7 +29,8 @@ def tables(results):
     parts = [ratios(layers, kind) for kind in KINDS]
     parts += [kernels(results["instructions"]["rows"]), pod(results["pod"]["rows"])]
     parts.append(versions([results[part] for part in ("layers", "instructions", "pod")]))
-    for part, table in (("gpu", gpu), ("torch", torch_kernels)):
+    others = {"gpu": gpu, "tensorflow": tensorflow, "torch": torch_kernels, "triton": registers}
+    for part, table in others.items():
         parts += [table(results[part]["rows"]), versions([results[part]])]
     return "\n\n".join(parts)
 
@@ -80,9 +81,26 @@ def gpu(rows):
     return report.table("passes, ghost / Keras", list(dict.fromkeys(columns)), cells)
 
 
+def tensorflow(rows):
+    """Ratios of cycles on TPUs, and passes on an H100."""
+    columns, cells = [], {}
+    for row in rows:
+        passes = row["chip"] == "H100"
+        columns.append(f"{row['chip']}{', passes' if passes else ''}")
+        counts = f"{row['ghost']:.1f} / {row['Keras']:.1f}"
+        cell = counts if passes else f"{row['ratio']:.2f}"
+        cells.setdefault(f"{row['case']}, {row['precision']}", []).append(cell)
+    return report.table("TensorFlow, ghost / Keras", list(dict.fromkeys(columns)), cells)
+
+
 def torch_kernels(rows):
     """Of each layer the kernels forward and backward, and the passes."""
-    columns = {"Keras": "Keras", "ghost": "ghost", "fused": "torch's own, one group"}
+    columns = {
+        "Keras": "Keras",
+        "ghost": "ghost",
+        "ghost, operations": "ghost, without its kernels",
+        "fused": "torch's own, one group",
+    }
     cells = {}
     for row in rows:
         counts = [row[contender] for contender in columns]
@@ -90,6 +108,25 @@ def torch_kernels(rows):
             f"{each['forward']} + {each['backward']}, {each['passes']:.0f}" for each in counts
         ]
     return report.table("kernels forward + backward, passes", list(columns.values()), cells)
+
+
+def registers(rows):
+    """Of each case the most registers and spilled bytes, and the narrowest load of the input."""
+    found = {}
+    for row in rows:
+        found.setdefault(f"{row['case']}, {row['precision']}", []).append(row)
+    columns, cells = list(dict.fromkeys(row["chip"] for row in rows)), {}
+    for case, kernels in found.items():
+        cells[case] = []
+        for chip in columns:
+            here = [row for row in kernels if row["chip"] == chip]
+            most = max(row["registers"] for row in here)
+            spilled = max(row["spilled"] for row in here)
+            passes = [row for row in here if row["kernel"] not in ("group_moments", "moved")]
+            bits = min(row["widest load"] for row in passes)
+            cells[case].append(f"{most}, {spilled}, {bits}")
+    title = "registers at most, bytes spilled, bits of a load"
+    return report.table(title, columns, cells)
 
 
 def versions(results):

@@ -58,6 +58,11 @@ class GhostNorm(Protocol):
             constant.
         """
 
+    def moved_by_kernel(
+        self, old: tuple[Tensor, Tensor], moments: GhostMoments, momentum: float, statistics: str
+    ) -> tuple[Tensor, Tensor] | None:
+        """The moving mean and variance after a step of one device; None without a kernel."""
+
     def python_is_compiled(self) -> bool:
         """Whether a compiler reads the Python code, which then can neither warn nor remember."""
 
@@ -167,13 +172,8 @@ class Optimizer(Protocol):
     ) -> None:
         """One variable's step along `factor * update`, with momentum.
 
-        Args:
-            optimizer: Says how: `momentum`, `nesterov`, `rate_in_momentum`.
-            variable: The weight.
-            velocity: Its velocity, None without momentum.
-            factor: On the rate: a scalar, or a tensor like the weight.
-            rate: The learning rate, a scalar in the step's precision.
-            update: The gradient with the decay in it, likewise.
+        The velocity is None without momentum, the factor a scalar or a tensor like the weight; the
+        rate, and the update with the decay in it, are in the step's precision.
         """
 
     def update_together(

@@ -65,7 +65,8 @@ def moving_update(
     traced_once = backend.ghost_norm.traced_once
     old, options = (moving_mean, moving_variance), {"momentum": momentum, "statistics": statistics}
     if backend.replicas.replicas() == 1:
-        return traced_once(_moved_by_groups, *old, moments, **options)
+        moved = backend.ghost_norm.moved_by_kernel(old, moments, momentum, statistics)
+        return moved or traced_once(_moved_by_groups, *old, moments, **options)
     row = traced_once(_one_row, moments, **options)
     gathered = backend.replicas.gather_rows(ops.concatenate(list(row), axis=1)[0])
     channels = moving_mean.shape[0]

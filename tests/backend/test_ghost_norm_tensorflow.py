@@ -52,10 +52,13 @@ def test_traced_for_any_batch(monkeypatch, shape, axis, jit, positions):
 
 @pytest.mark.parametrize("batch", [7, 16, 19])
 @pytest.mark.parametrize(("shape", "axis"), [((4, 5, 6), 3), ((6, 3, 3), 1), ((6,), 1)], ids=str)
-def test_compiled_for_a_known_batch(monkeypatch, shape, axis, batch):
+@pytest.mark.parametrize("on_cpu", [True, False], ids=["CPU", "TPU or GPU"])
+def test_compiled_for_a_known_batch(monkeypatch, on_cpu, shape, axis, batch):
     import tensorflow as tf
 
     make_tiles_small(monkeypatch)
+    for module in (_backend.active().ghost_norm, _backend.active().ghost_norm.groups):
+        monkeypatch.setattr(module, "on_cpu", lambda: on_cpu)
 
     def results(normalize, x, dy):
         with tf.GradientTape() as tape:

@@ -23,4 +23,5 @@ def ghost_normalize(
 
 
 python_is_compiled = ghost_norm.python_is_compiled
+moved_by_kernel = ghost_norm.moved_by_kernel
 traced_once = ghost_norm.traced_once

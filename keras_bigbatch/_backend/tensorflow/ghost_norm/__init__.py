@@ -15,13 +15,19 @@ import tensorflow as tf
 from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.reference import ghost_norm
 from keras_bigbatch._backend.reference.ghost_norm import inverse_deviation
-from keras_bigbatch._backend.tensorflow.ghost_norm.groups import Groups, TiledGroups, one_by_one
+from keras_bigbatch._backend.tensorflow.ghost_norm.groups import (
+    Groups,
+    TiledGroups,
+    on_cpu,
+    one_by_one,
+)
 from keras_bigbatch._backend.tensorflow.ghost_norm.traces import traced_once
 from keras_bigbatch._typing import Tensor
 
 # What `tf.custom_gradient` asks for: outputs, and the function that differentiates them.
 _WithGradient: TypeAlias = tuple[tuple[Tensor, ...], Callable[..., Sequence[Tensor]]]
 
+moved_by_kernel = ghost_norm.moved_by_kernel
 python_is_compiled = ghost_norm.python_is_compiled
 
 
@@ -57,10 +63,12 @@ def ghost_normalize(
 
 
 def _flat(x: Tensor, axis: int) -> tuple[Tensor, int]:
-    """The input with one axis of positions on either side of the channels, and their axis.
+    """On a CPU, the input with one axis of positions on either side of the channels; their axis.
 
-    Over several axes, XLA's CPU compiler sums five times slower.
+    Over several axes, XLA sums five times slower there. For a TPU it would copy what was reshaped.
     """
+    if not on_cpu():
+        return x, axis
     shape = keras.ops.shape(x)
     before, after = math.prod(shape[1:axis]), math.prod(shape[axis + 1 :])
     sizes = [shape[0], *[before] * (axis > 1), shape[axis], *[after] * (axis < len(shape) - 1)]

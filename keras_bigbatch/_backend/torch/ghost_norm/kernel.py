@@ -43,7 +43,8 @@ def normalize(
     walk: Walk, gamma: Tensor, beta: Tensor, epsilon: float, outputs: tuple[Tensor, ...]
 ) -> None:
     """As `tiles.normalize`."""
-    y, mean, variance = outputs
+    y, count, mean, variance = outputs
+    walk.write_sizes(count)
     gamma, beta = gamma.float(), beta.float()
     # The kernel gives 1 / sqrt(variance + epsilon), of which little of a small variance is left. A
     # moving variance that moves all the way is the group's, but for the divisor n - 1.
@@ -66,13 +67,19 @@ def normalize(
 
 
 def differentiate(
-    walk: Walk, gamma: Tensor, mean: Tensor, root: Tensor, dy: Tensor, outputs: tuple[Tensor, ...]
+    walk: Walk,
+    gamma: Tensor,
+    moments: tuple[Tensor, Tensor],
+    epsilon: float,
+    dy: Tensor,
+    outputs: tuple[Tensor, Tensor],
 ) -> None:
     """As `tiles.differentiate`."""
-    dx, dgamma, dbeta = outputs
-    gamma = gamma.float()
+    dx, sums = outputs
+    mean, variance = moments
+    gamma, root = gamma.float(), inverse_deviation(variance, epsilon)
     options = {"train": True, "eps": 0.0, "output_mask": [True, True, True]}
-    groups = zip(walk.groups(walk.x, dy, dx), mean, root, dgamma, dbeta, strict=True)
+    groups = zip(walk.groups(walk.x, dy, dx), mean, root, *sums, strict=True)
     for (xg, dyg, dxg), m, r, dgammag, dbetag in groups:
         inputs = (dyg, xg, gamma, None, None, m, r)
         _BACKWARD(*inputs, **options, out0=dxg, out1=dgammag, out2=dbetag)

@@ -126,8 +126,25 @@ class Walk:
         """Elements of the last group, which the tail is merged into."""
         return (self._batch - (self._groups - 1) * self._group) * self.x[0].numel()
 
-    def statistics(self) -> Tensor:
-        return torch.empty(self._groups, self.channels, dtype=torch.float32)
+    def alike(self, tensor: Tensor) -> Tensor:
+        """The tensor in memory as x is, copied if it is not."""
+        return self._view(tensor)
+
+    def in_memory(self) -> tuple[int, int, int, int, int]:
+        """The input's memory as [outer, channels, inner], a group's size in `outer`, and groups."""
+        positions = self.x[0].numel() // self.channels
+        outer, inner = (positions, 1) if self._last else (1, positions)
+        return self._batch * outer, self.channels, inner, self._group * outer, self._groups
+
+    def statistics(self, *number: int) -> Tensor:
+        """Memory for a value of each group and channel, or for so many."""
+        shape = (*number, self._groups, self.channels)
+        return torch.empty(shape, dtype=torch.float32, device=self.x.device)
+
+    def write_sizes(self, count: Tensor) -> None:
+        """Elements of a channel in each group, [G, 1]."""
+        count.fill_(self._group * self.x[0].numel() // self.channels)
+        count[-1] = self.largest_group() // self.channels
 
     def per_channel(self, weights: Tensor) -> Tensor:
         return weights if self._last else weights[:, None]
@@ -168,8 +185,9 @@ class Walk:
 def normalize(
     walk: Walk, gamma: Tensor, beta: Tensor, epsilon: float, outputs: tuple[Tensor, ...]
 ) -> None:
-    """Writes y, and the mean and the variance of each group."""
-    y, mean, variance = outputs
+    """Writes y, and each group's elements of a channel, mean and variance."""
+    y, count, mean, variance = outputs
+    walk.write_sizes(count)
     for block, tiles, m, v in walk.blocks((walk.x, y), (mean, variance)):
         centre = walk.centre(block)
         shift = walk.moments(tiles, centre, m, v)
@@ -184,11 +202,20 @@ def normalize(
 
 
 def differentiate(
-    walk: Walk, gamma: Tensor, mean: Tensor, root: Tensor, dy: Tensor, outputs: tuple[Tensor, ...]
+    walk: Walk,
+    gamma: Tensor,
+    moments: tuple[Tensor, Tensor],
+    epsilon: float,
+    dy: Tensor,
+    outputs: tuple[Tensor, Tensor],
 ) -> None:
-    """Writes dx, and each group's dgamma and dbeta. `root` is 1 / sqrt(variance + epsilon)."""
-    dx, dgamma, dbeta = outputs
-    statistics = (mean, root, dgamma, dbeta)
+    """Writes dx, and [2, G, C] what each group adds to the gradients of gamma and beta.
+
+    From the groups' means and variances.
+    """
+    dx, sums = outputs
+    mean, variance = moments
+    statistics = (mean, inverse_deviation(variance, epsilon), *sums)
     for _, tiles, m, r, dgammag, dbetag in walk.blocks((walk.x, dy, dx), statistics):
         products, sums = [], []
         for xt, dyt, _ in tiles:
