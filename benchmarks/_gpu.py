@@ -47,7 +47,7 @@ def prepare():
     """Before JAX is imported: where the assembler is, and that no GPU is looked for."""
     nvidia = importlib.util.find_spec("nvidia").submodule_search_locations
     (tools,) = [path for each in nvidia if (path := Path(each, "cuda_nvcc")).exists()]
-    os.environ.update(JAX_PLATFORMS="cpu", KERAS_BACKEND="jax")
+    os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["XLA_FLAGS"] = f"--xla_gpu_cuda_data_dir={tools}"
     os.environ["PATH"] = f"{tools}/bin{os.pathsep}{os.environ['PATH']}"
 

@@ -113,9 +113,14 @@ def passes(text, size):
 def taken(operations, name, size):
     """Bytes that a fusion reads of one of its values of this size: all, or slices of it."""
     uses = [each for each in operations if re.search(rf"%{re.escape(name)}\b(?!\.)", each[3])]
-    if not uses or any(kind not in ("slice", "bitcast") for _, _, kind, _ in uses):
+    if not uses or any(kind not in ("slice", "bitcast", "convert") for _, _, kind, _ in uses):
         return size
-    return sum(taken(operations, user, stored(shape)) for user, shape, _, _ in uses)
+    total = 0
+    for user, shape, kind, _ in uses:
+        # What is converted may be of other bytes than what is read for it.
+        scale = size / stored(shape) if kind == "convert" else 1
+        total += scale * taken(operations, user, stored(shape))
+    return total
 
 
 def collectives(text):

@@ -4,6 +4,13 @@ import contextlib
 from unittest.mock import patch
 
 
+def cpu():
+    """This machine's, for comparison."""
+    import jax
+
+    return Target(jax.devices("cpu")[:1], fast_memory=0)
+
+
 class Target:
     """Devices that are not there: how arrays lie on them, and what the layers know of them.
 

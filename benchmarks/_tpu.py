@@ -32,7 +32,7 @@ def prepare(instructions=False):
 
     Of a network it writes a gigabyte.
     """
-    os.environ.update(SETTINGS, KERAS_BACKEND="jax")
+    os.environ.update(SETTINGS)
     if instructions:
         DUMP.mkdir(exist_ok=True)
         atexit.register(shutil.rmtree, DUMP)

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import _gpu
 import _hlo
+import _target
 import _tpu
 from _programs import layer_step, network_step, norms, sgd_step
 
@@ -46,7 +47,8 @@ NEEDED = {
     "instructions": [LIBTPU],
     "pod": [LIBTPU],
     "gpu": [GPU],
-    "tensorflow": [LIBTPU, GPU, ("tensorflow", "tensorflow")],
+    "cpu": [],
+    "tensorflow": [LIBTPU, GPU, ("tensorflow-cpu", "tensorflow")],
 }
 
 
@@ -110,9 +112,9 @@ def instructions(chips, names, precisions):
     return rows
 
 
-def gpu(names, precisions):
-    """Passes over memory of a layer's step on an H100, by Keras's layer and ours."""
-    target, rows = _gpu.target(), []
+def passes(target, names, precisions):
+    """Passes over memory of a layer's step, by Keras's layer and ours."""
+    rows = []
     for name in names:
         shape, virtual_batch = LAYERS[name]
         for precision in precisions:
@@ -204,15 +206,17 @@ def main():
         _tpu.prepare(instructions=arguments.part == "instructions")
     if GPU in NEEDED[arguments.part]:
         _gpu.prepare()
-    if arguments.part == "tensorflow":
-        os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
+    backend = "tensorflow" if arguments.part == "tensorflow" else "jax"
+    os.environ.update(KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL="3")
     names = [name for name in LAYERS if name.startswith(tuple(arguments.cases))]
     if arguments.part == "layers":
         rows = layers(arguments.chips, (arguments.numbers or [1])[0], names, arguments.precisions)
     elif arguments.part == "instructions":
         rows = instructions(arguments.chips, names, arguments.precisions)
     elif arguments.part == "gpu":
-        rows = gpu(names, arguments.precisions)
+        rows = passes(_gpu.target(), names, arguments.precisions)
+    elif arguments.part == "cpu":
+        rows = passes(_target.cpu(), names, arguments.precisions)
     elif arguments.part == "tensorflow":
         rows = tensorflow(arguments.chips, names, arguments.precisions)
     else:

@@ -111,3 +111,29 @@ def test_what_the_compiler_leaves_out_is_counted():
     assert _hlo.kernels(HLO) == {"k.1": 224}
     assert _hlo.cycles(HLO, 0.5) == 224 * 0.5 + 3 * 10 + 100
     assert _hlo.collectives(HLO) == {"all-reduce": 2}
+
+
+SLICES = """HloModule step
+
+%tail (x: bf16[65,8]) -> f32[1,8] {
+  %x = bf16[65,8]{1,0} parameter(0)
+  %c = f32[65,8]{1,0} convert(%x)
+  ROOT %s = f32[1,8]{1,0} slice(%c), slice={[64:65], [0:8]}
+}
+
+ENTRY %main (a: bf16[65,8]) -> f32[65,8] {
+  %a = bf16[65,8]{1,0} parameter(0)
+  %t = f32[1,8]{1,0} fusion(%a), kind=kLoop, calls=%tail
+  ROOT %r = f32[65,8]{1,0} negate(%a)
+}
+"""
+
+
+def test_of_a_slice_no_more_is_read():
+    """Also if it is taken of what is converted: the kernel converts what it takes."""
+    from benchmarks import _hlo
+
+    fusion = _hlo.computations(SLICES)["tail"]
+    assert _hlo.taken(fusion, "x", 65 * 8 * 2) == 8 * 2
+    # One read in bfloat16 and one write in float32, in units of the input.
+    assert _hlo.passes(SLICES, 65 * 8 * 2) == 3
