@@ -120,7 +120,7 @@ def taken(operations, name, size):
         # What is converted may be of other bytes than what is read for it.
         scale = size / stored(shape) if kind == "convert" else 1
         total += scale * taken(operations, user, stored(shape))
-    return total
+    return min(total, size)
 
 
 def collectives(text):

@@ -129,8 +129,8 @@ def gpu_form(device: str) -> ModuleType | None:
         gpu.try_out(device)
     except Exception as error:  # whatever Triton lacks: it compiles, by a C compiler among others
         warn_user(
-            "Ghost batch norm runs as more than a hundred operations a step, not as eleven kernels: "
-            f"Triton cannot compile those. {type(error).__name__}: {error}"
+            "Ghost batch norm runs as more than a hundred operations a step and not as eleven "
+            f"kernels: Triton cannot compile those. {type(error).__name__}: {error}"
         )
         return None
     return gpu
