@@ -109,6 +109,26 @@ def test_moving_statistics(groups, momentum, statistics):
         np.testing.assert_allclose(one, other, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.usefixtures("gpu")
+def test_any_strides():
+    """Of everything that has them: the kernels themselves read what lies side by side."""
+    torch.manual_seed(0)
+    x = torch.randn(6, 9, 5, 8).permute(1, 3, 0, 2)[:, ::2]  # [9, 4, 6, 5]
+    gamma, beta, means, variances = torch.rand(4, 4, 2).unbind(2)[0]
+    dy = torch.randn(1, 4, 1, 1).expand(x.shape)
+    found = []
+    for normalize in (ghost_norm.ghost_normalize, ghost_normalize):
+        inputs = [each.detach().requires_grad_() for each in (x, gamma, beta)]
+        y, moments = normalize(*inputs, 4, 1, EPSILON)
+        found.append([y, *torch.autograd.grad(y, inputs, dy)])
+    old = torch.stack([means, variances], 1).unbind(1)
+    moved = ghost_norm.moved_by_kernel(old, moments, 0.9, "mean")
+    found[0] += moved
+    found[1] += _moving_statistics._moved_by_groups(*old, moments, 0.9, "mean")
+    for actual, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(actual.detach(), wanted.detach(), rtol=1e-5, atol=1e-5)
+
+
 def test_where_the_kernels_do_not_run_operations_do(monkeypatch):
     """The warning says why: here, that this torch has no CUDA."""
     from keras_bigbatch._backend.torch.ghost_norm import gpu

@@ -75,7 +75,7 @@ def _power(number: int, most: int) -> int:
 def try_out(device: str) -> None:
     """Raises what Triton raises if it cannot compile and run a kernel there."""
     old = torch.zeros(1, device=device), torch.ones(1, device=device)
-    moved(old, GhostMoments(*torch.ones(3, 1, 1, device=device)), 0.9, "mean")
+    moved(old, GhostMoments(*torch.ones(3, 1, 1, device=device)), 0.9, "sequential")
 
 
 def normalize(
@@ -83,6 +83,7 @@ def normalize(
 ) -> None:
     """As `tiles.normalize`."""
     y, count, mean, variance = outputs
+    gamma, beta = gamma.contiguous(), beta.contiguous()  # as all that a kernel gets
     lost, blocks = walk.statistics(), cut(*walk.in_memory())
     parts = lost.new_empty((3, blocks.parts, *lost.shape))
     with torch.cuda.device_of(walk.x):
@@ -103,7 +104,7 @@ def differentiate(
     """As `tiles.differentiate`."""
     dx, sums = outputs
     blocks = cut(*walk.in_memory())
-    dy = walk.alike(dy)
+    dy, gamma = walk.alike(dy), gamma.contiguous()
     groups, channels = sums.shape[1:]
     parts = sums.new_empty((2, groups, blocks.parts, channels)) if blocks.parts > 1 else sums
     with torch.cuda.device_of(walk.x):
@@ -119,12 +120,12 @@ def moved(
 ) -> tuple[Tensor, Tensor]:
     """The moving statistics after the step of one device."""
     new = [torch.empty_like(each) for each in old]
-    count, mean, variance = (each.contiguous() for each in moments)
+    count, mean, variance, *was = (each.contiguous() for each in (*moments, *old))
     groups, channels = mean.shape
-    numbers = 1 - momentum, math.log(max(momentum, 1e-38)), groups, channels
+    numbers = 1.0 - momentum, math.log(max(momentum, 1e-38)), groups, channels
     kinds = {"sequential": statistics == "sequential", "by_elements": statistics == "batch"}
     tile = small_tile(groups, channels)
-    tensors = count, mean, variance, variance.amax(1), *old, *new
+    tensors = count, mean, variance, variance.amax(1), *was, *new
     with torch.cuda.device_of(mean):
         moving.moved[-(-channels // tile["block_channels"]),](*tensors, *numbers, **kinds, **tile)
     return new[0], new[1]

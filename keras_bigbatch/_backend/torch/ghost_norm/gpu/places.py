@@ -48,4 +48,4 @@ def summed(tile):
 @triton.jit
 def inverse_deviation(variance, epsilon):
     """As the reference's."""
-    return 1 / tl.sqrt_rn(variance + epsilon) + (variance - variance)
+    return tl.rsqrt(variance + epsilon) + (variance - variance)
