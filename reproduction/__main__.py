@@ -1,6 +1,7 @@
 """Make what the papers report anew, on your hardware.
 
     python -m reproduction demo                  close the generalization gap: five arms, one table
+    python -m reproduction controls              the five arms with their controls
     python -m reproduction methods               the methods for large batches, side by side
     python -m reproduction minima                are the minima of a small batch flatter?
     python -m reproduction moments               which rule keeps an optimizer's noisy trajectory?
@@ -29,6 +30,7 @@ BACKENDS = ("jax", "tensorflow", "torch")
 # By the command: the module that runs it, and what it makes.
 COMMANDS = {
     "demo": ("demo", "the five arms of the method on one data set: Table 1's row, measured here"),
+    "controls": ("controls", "the five arms with their controls, on other test samples"),
     "methods": ("methods", "thirteen methods for large batches, each at its best rate"),
     "minima": ("minima", "sharpness and more, where the demo's trainings end"),
     "moments": ("moments", "which rule keeps an optimizer's noisy trajectory at a larger batch"),
@@ -63,7 +65,17 @@ def parse(words):
         name: added.add_parser(name, help=text, description=text)
         for name, (_, text) in COMMANDS.items()
     }
-    makers = ("demo", "methods", "minima", "moments", "recipes", "table1", "table2", "figure")
+    makers = (
+        "demo",
+        "controls",
+        "methods",
+        "minima",
+        "moments",
+        "recipes",
+        "table1",
+        "table2",
+        "figure",
+    )
     for name in makers:
         _add_common(commands[name])
     _add_demo(commands["demo"])

@@ -1,0 +1,85 @@
+"""The demo's five arms with their controls, on test samples that nobody had looked at.
+
+What ghost batches of 8 give the small batch, what a longer training gives without them, and what the
+paper's own ghost size does. Arms, seeds and hypotheses are those of `criteria/controls.toml`, which
+is older than the results.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reproduction import report
+from reproduction.criteria.reader import Criteria
+from reproduction.data import arrays
+from reproduction.demo import case
+from reproduction.recipes.demo import QUICK_EPOCHS, recipe_for, small_batch_regime
+from reproduction.runs import Runs
+from reproduction.training import Arm, ghost_norm, plain_norm
+
+FOLDER = Path("results") / "controls"
+DATA = "mnist1d"
+SOURCES = ("training.py", "networks/small.py", "data/arrays.py", "recipes/demo.py")
+
+
+@dataclass(frozen=True)
+class ControlArm:
+    """An arm as the criteria have it: `ghost_batch` is in samples, 0 for plain batch norm."""
+
+    name: str
+    batch: str
+    rule: str
+    stretch: float
+    ghost_batch: int
+
+    def training(self, regime, large):
+        """What to train with."""
+        if self.batch == "small":
+            plan = regime.at(regime.batch)
+        else:
+            plan = regime.at(large, rule=self.rule, stretch=self.stretch)
+        return Arm(plan, ghost_norm(self.ghost_batch) if self.ghost_batch else plain_norm())
+
+
+class Controls(Criteria):
+    """The criteria of this experiment."""
+
+    def __init__(self):
+        super().__init__("controls")
+
+    def _arms_of(self, entry, data):  # noqa: ARG002
+        yield ControlArm(**entry)
+
+
+def main(options):
+    """Make the trainings, then the report."""
+    criteria = Controls()
+    recipe = recipe_for(DATA, quick=options.quick)
+    draw = criteria.content["data"][DATA]["draw"]
+    data = arrays.load(DATA, draw=draw)
+    epochs = QUICK_EPOCHS if options.quick else recipe["epochs"]
+    regime = small_batch_regime(
+        recipe["small_batch"], epochs, data.examples, recipe["learning_rate"]
+    )
+    seeds = options.seeds or criteria.seeds[: 1 if options.quick else None]
+    folder = options.output or FOLDER
+    runs = Runs(folder / "runs", {"data": DATA, "draw": draw, "quick": options.quick}, SOURCES)
+    cases = [
+        stamped(case(data, arm.name, arm.training(regime, recipe["large_batch"])), criteria)
+        for arm in criteria.arms(DATA)
+    ]
+    results = runs.make(cases, seeds, lambda each: report.line(each, data.split), time_left=True)
+    context = {"criteria": criteria.digest, "data": DATA, "scored_on": data.scored_on}
+    context |= {"seeds": seeds, "command": options.as_typed, **runs.context()}
+    report.write(folder, [lean(result) for result in results], context)
+    print(f"\nCSV and JSON are in {folder}.")
+
+
+def stamped(case, criteria):
+    """The same case, whose result says by which criteria it was made."""
+    stamp = {"criteria": criteria.digest}
+    return replace(case, run=lambda *to: {**case.run(*to), **stamp})
+
+
+def lean(result):
+    """A training less its curves."""
+    return {name: result[name] for name in ("criteria", *report.COLUMNS) if name in result}
