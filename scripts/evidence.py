@@ -4,8 +4,8 @@
 
 copies each folder's results, as JSON and CSV, and its picture to `docs/evidence`, and writes the
 tables and sentences anew between the pages' marks, from the JSON alone. Without folders it only
-writes the pages. The folder of `python -m reproduction moments`, and those of `recipes`, have a
-page of their own.
+writes the pages. The folders of `python -m reproduction moments`, `controls` and `recipes` have
+pages of their own.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from pathlib import Path
 # Not used, but Keras wants one that is installed, and reads it when it is imported.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-from reproduction import experiments, moments_page, report
+from reproduction import controls_report, experiments, moments_page, report
+from reproduction.controls import Controls
 from reproduction.criteria.reader import Criteria
 from reproduction.moves import report as moves_report
 
@@ -25,15 +26,16 @@ PAGES = Path(__file__).resolve().parent.parent / "docs" / "evidence"
 BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -->"
 # By the page's name, how the sources of its experiments begin.
 SOURCES = {"hoffer": ("Hoffer", "Our own"), "keskar": ("Keskar",), "gao-zhong": ("Gao",)}
-MOMENTS = "moments"
+MOMENTS, CONTROLS = "moments", "controls"
 
 
 def publish(folder):
     """Copies a folder's results under its own name."""
-    moved = "criteria" in json.loads((folder / "results.json").read_text())
+    judged = "criteria" in json.loads((folder / "results.json").read_text())
+    moved = judged and folder.name != CONTROLS
     target = (PAGES / "recipes" if moved else PAGES) / folder.name
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("results.json", "trainings.csv", *([] if moved else ["figure.png"])):
+    for name in ("results.json", "trainings.csv", *([] if judged else ["figure.png"])):
         shutil.copyfile(folder / name, target / name)
 
 
@@ -43,7 +45,7 @@ def published():
     order = list(known)
     found = []
     for path in sorted(PAGES.glob("*/results.json")):
-        if path.parent.name == MOMENTS:
+        if path.parent.name in (MOMENTS, CONTROLS):
             continue
         content = json.loads(path.read_text())
         found.append((path.parent.name, known[content["experiment"]], content))
@@ -97,6 +99,10 @@ def pages():
     texts |= {PAGES / f"{page}.md": sections(page).strip() for page in SOURCES}
     if moved := recipes():
         texts[PAGES / "recipes.md"] = moves_report.page(Criteria("recipes"), moved)
+    controls = PAGES / CONTROLS / "results.json"
+    if controls.exists():
+        content = json.loads(controls.read_text())
+        texts[PAGES / f"{CONTROLS}.md"] = controls_report.page(Controls(), content)
     moments = PAGES / MOMENTS / "results.json"
     if moments.exists():
         texts[PAGES / f"{MOMENTS}.md"] = moments_page.page(json.loads(moments.read_text()))

@@ -73,7 +73,7 @@ def section(criteria, content):
         ("Afterwards: betas^k at other rates", by_rate_text(content)),
     ):
         parts += [f"### {heading}, {title}", text] if text else []
-    parts += [_made_with(content), f"```sh\n{wrapped(content['command'])}\n```"]
+    parts += [made_with(content), f"```sh\n{wrapped(content['command'])}\n```"]
     return "\n\n".join(parts)
 
 
@@ -184,7 +184,8 @@ def _tuning(content, group):
     return f"{table}\n\nChosen: {content['rates'][group]:g}."
 
 
-def _made_with(content):
+def made_with(content):
+    """What the trainings were made with, and how long they took."""
     machine, versions = content["hardware"], content["versions"]
     backend, trainings = versions["backend"], content["trainings"]
     hours = sum(result["seconds"] for result in trainings) / 3600

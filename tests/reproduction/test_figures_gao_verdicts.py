@@ -264,7 +264,12 @@ def test_verdict_11(levels, word):
 
 @pytest.mark.parametrize(
     ("mclr", "spread", "word"),
-    [(0.995, 0, "Reproduced"), (0.95, 0.1, "Partly"), (0.95, 0.001, "Not reproduced")],
+    [
+        (0.995, 0, "Reproduced"),
+        (0.95, 0.1, "Partly"),
+        (0.95, 0.001, "Not reproduced"),
+        (1.0, 0, "Cannot tell"),
+    ],
 )
 def test_verdict_16(mclr, spread, word, tmp_path):
     def make(arm, seed):
