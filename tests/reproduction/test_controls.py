@@ -10,8 +10,11 @@ import pytest
 from reproduction import controls, controls_report, training
 from reproduction.data import arrays
 from reproduction.demo import five_arms
+from reproduction.paired import contrast, with_interval
 from reproduction.recipes.demo import recipe_for, small_batch_regime
-from tests.reproduction.helpers import only_on, printed, small_network
+from reproduction.statistics import by_arm
+from scripts import evidence
+from tests.reproduction.helpers import ROOT, only_on, printed, small_network
 
 CRITERIA = controls.Controls()
 ARMS = {arm.name: arm for arm in CRITERIA.arms("mnist1d")}
@@ -93,3 +96,22 @@ def test_the_page_judges_by_the_criteria(content):
     assert "equivalent on mnist1d" in lines["all of it: +RA over SB"]
     assert "| worse " in lines["all of it with the paper's ghosts of 40: over SB"]
     assert "600,000" in lines["+RA"]
+
+
+def test_the_readme_agrees_with_the_results():
+    path = evidence.PAGES / evidence.CONTROLS / "results.json"
+    found = json.loads(path.read_text())
+    CRITERIA.check(found["trainings"], "mnist1d")
+    assert not found["settings"]["quick"]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    scores = by_arm(found["trainings"], "test_accuracy")
+    five = [with_interval(scores[name]) for name in list(ARMS)[:5]]
+    assert f"{', '.join(five[:4])} and {five[4]}" in readme
+    means = {name: 100 * sum(each) / len(each) for name, each in scores.items()}
+    gap, left = (means["SB"] - means[name] for name in ("LB", "+RA"))
+    low, high = contrast(found["trainings"], ["SB"], ["+RA"]).interval()
+    text = f"of a gap of {gap:.2f} points {left:.2f} ({low:.2f} to {high:.2f}) are left"
+    assert text in readme
+    assert f"too, by {means['SB, ghosts of 8'] - means['SB']:.2f}; " in readme
+    paper = means["SB"] - means["+RA, ghosts of 40"]
+    assert f"as large as the small batch, {paper:.2f} are left" in readme
