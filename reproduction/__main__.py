@@ -30,7 +30,7 @@ BACKENDS = ("jax", "tensorflow", "torch")
 # By the command: the module that runs it, and what it makes.
 COMMANDS = {
     "demo": ("demo", "the five arms of the method on one data set: Table 1's row, measured here"),
-    "controls": ("controls", "the five arms with their controls, on other test samples"),
+    "controls": ("controls", "the five arms with their controls; or the three moving statistics"),
     "methods": ("methods", "thirteen methods for large batches, each at its best rate"),
     "minima": ("minima", "sharpness and more, where the demo's trainings end"),
     "moments": ("moments", "which rule keeps an optimizer's noisy trajectory at a larger batch"),
@@ -83,6 +83,11 @@ def parse(words):
         commands["methods"],
         ("--collapse", None, None, "in place of the table: what LARS does at a constant rate"),
     )
+    _add(
+        commands["controls"],
+        ("--criteria", ("controls", "statistics"), None, "default: controls"),
+    )
+    commands["controls"].set_defaults(criteria="controls")
     _add(
         commands["recipes"],
         ("--dataset", ("mnist1d", "digits"), None, "default: mnist1d"),

@@ -1,11 +1,12 @@
-"""The demo's five arms with their controls, on test samples that nobody had looked at.
+"""The demo's arms and others beside them, on test samples that nobody had looked at.
 
-What ghost batches of 8 give the small batch, what a longer training gives without them, and what
-the paper's own ghost size does. Arms, seeds and hypotheses are those of `criteria/controls.toml`,
-which is older than the results.
+`criteria/controls.toml`: what ghost batches of 8 give the small batch, what a longer training gives
+without them, what the paper's own ghost size does. `criteria/statistics.toml`: which moving
+statistics are best. The files have the arms, seeds and hypotheses, and are older than the results.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from reproduction import report
@@ -16,20 +17,25 @@ from reproduction.recipes.demo import QUICK_EPOCHS, recipe_for, small_batch_regi
 from reproduction.runs import Runs
 from reproduction.training import Arm, ghost_norm, plain_norm
 
-FOLDER = Path("results") / "controls"
+NAMES = ("controls", "statistics")
 DATA = "mnist1d"
 SOURCES = ("training.py", "networks/small.py", "data/arrays.py", "recipes/demo.py")
 
 
 @dataclass(frozen=True)
 class ControlArm:
-    """An arm as the criteria have it: `ghost_batch` is in samples, 0 for plain batch norm."""
+    """An arm as the criteria have it: `ghost_batch` is in samples, 0 for plain batch norm.
+
+    What the layer's `statistics` and `momentum` are is the demo's choice, unless it is given.
+    """
 
     name: str
     batch: str
     rule: str
     stretch: float
     ghost_batch: int
+    statistics: str | None = None
+    momentum: float | None = None
 
     def training(self, regime, large):
         """What to train with."""
@@ -37,14 +43,17 @@ class ControlArm:
             plan = regime.at(regime.batch)
         else:
             plan = regime.at(large, rule=self.rule, stretch=self.stretch)
-        return Arm(plan, ghost_norm(self.ghost_batch) if self.ghost_batch else plain_norm())
+        norm = ghost_norm(self.ghost_batch) if self.ghost_batch else plain_norm()
+        return Arm(plan, partial(norm, **self.chosen()))
+
+    def chosen(self):
+        """The arguments of the layer that are given."""
+        given = {"statistics": self.statistics, "momentum": self.momentum}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class Controls(Criteria):
-    """The criteria of this experiment."""
-
-    def __init__(self):
-        super().__init__("controls")
+    """The criteria of one of `NAMES`."""
 
     def _arms_of(self, entry, data):  # noqa: ARG002
         yield ControlArm(**entry)
@@ -52,7 +61,7 @@ class Controls(Criteria):
 
 def main(options):
     """Make the trainings, then the report."""
-    criteria = Controls()
+    criteria = Controls(options.criteria)
     recipe = recipe_for(DATA, quick=options.quick)
     # A quick run leaves the fresh test samples alone.
     draw = None if options.quick else criteria.content["data"][DATA]["draw"]
@@ -62,10 +71,10 @@ def main(options):
         recipe["small_batch"], epochs, data.examples, recipe["learning_rate"]
     )
     seeds = options.seeds or criteria.seeds[: 1 if options.quick else None]
-    folder = options.output or FOLDER
+    folder = options.output or Path("results") / options.criteria
     runs = Runs(folder / "runs", {"data": DATA, "draw": draw, "quick": options.quick}, SOURCES)
     cases = [
-        stamped(case(data, arm.name, arm.training(regime, recipe["large_batch"])), criteria)
+        stamped(case(data, arm.name, arm.training(regime, recipe["large_batch"])), arm, criteria)
         for arm in criteria.arms(DATA)
     ]
     results = runs.make(cases, seeds, lambda each: report.line(each, data.split), time_left=True)
@@ -75,10 +84,11 @@ def main(options):
     print(f"\nCSV and JSON are in {folder}.")
 
 
-def stamped(case, criteria):
+def stamped(case, arm, criteria):
     """The same case, whose result says by which criteria it was made."""
     stamp = {"criteria": criteria.digest}
-    return replace(case, run=lambda *to: {**case.run(*to), **stamp})
+    recipe = {**case.recipe, **arm.chosen()}
+    return replace(case, recipe=recipe, run=lambda *to: {**case.run(*to), **stamp})
 
 
 def lean(result):

@@ -18,6 +18,7 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 from reproduction import controls_report, experiments, moments_page, report
+from reproduction.controls import NAMES as CONTROLS
 from reproduction.controls import Controls
 from reproduction.criteria.reader import Criteria
 from reproduction.moves import report as moves_report
@@ -26,13 +27,13 @@ PAGES = Path(__file__).resolve().parent.parent / "docs" / "evidence"
 BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -->"
 # By the page's name, how the sources of its experiments begin.
 SOURCES = {"hoffer": ("Hoffer", "Our own"), "keskar": ("Keskar",), "gao-zhong": ("Gao",)}
-MOMENTS, CONTROLS = "moments", "controls"
+MOMENTS = "moments"
 
 
 def publish(folder):
     """Copies a folder's results under its own name."""
     judged = "criteria" in json.loads((folder / "results.json").read_text())
-    moved = judged and folder.name != CONTROLS
+    moved = judged and folder.name not in CONTROLS
     target = (PAGES / "recipes" if moved else PAGES) / folder.name
     target.mkdir(parents=True, exist_ok=True)
     for name in ("results.json", "trainings.csv", *([] if judged else ["figure.png"])):
@@ -45,7 +46,7 @@ def published():
     order = list(known)
     found = []
     for path in sorted(PAGES.glob("*/results.json")):
-        if path.parent.name in (MOMENTS, CONTROLS):
+        if path.parent.name in (MOMENTS, *CONTROLS):
             continue
         content = json.loads(path.read_text())
         found.append((path.parent.name, known[content["experiment"]], content))
@@ -99,10 +100,11 @@ def pages():
     texts |= {PAGES / f"{page}.md": sections(page).strip() for page in SOURCES}
     if moved := recipes():
         texts[PAGES / "recipes.md"] = moves_report.page(Criteria("recipes"), moved)
-    controls = PAGES / CONTROLS / "results.json"
-    if controls.exists():
-        content = json.loads(controls.read_text())
-        texts[PAGES / f"{CONTROLS}.md"] = controls_report.page(Controls(), content)
+    for name in CONTROLS:
+        path = PAGES / name / "results.json"
+        if path.exists():
+            content = json.loads(path.read_text())
+            texts[PAGES / f"{name}.md"] = controls_report.page(Controls(name), content)
     moments = PAGES / MOMENTS / "results.json"
     if moments.exists():
         texts[PAGES / f"{MOMENTS}.md"] = moments_page.page(json.loads(moments.read_text()))

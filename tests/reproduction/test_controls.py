@@ -16,7 +16,7 @@ from reproduction.statistics import by_arm
 from scripts import evidence
 from tests.reproduction.helpers import ROOT, only_on, printed, small_network
 
-CRITERIA = controls.Controls()
+CRITERIA = controls.Controls("controls")
 ARMS = {arm.name: arm for arm in CRITERIA.arms("mnist1d")}
 
 
@@ -39,6 +39,17 @@ def test_the_controls_differ_in_one_thing():
         ("+RA, ghosts of 40", "+RA", {"ghost_batch": 40}),
     ):
         assert ARMS[name] == replace(ARMS[of], name=name, **change)
+
+
+def test_the_arms_of_the_statistics_differ_in_them_alone():
+    arms = controls.Controls("statistics").arms("mnist1d")
+    chosen = [arm.chosen() for arm in arms]
+    assert len({tuple(each.values()) for each in chosen}) == len(arms) == 6
+    for arm, given in zip(arms, chosen, strict=True):
+        assert arm.name == f"{given['statistics']}, {given['momentum']:g}"
+        assert replace(ARMS["+GBN"], name=arm.name, **given) == arm
+        layer = arm.training(small_batch_regime(40, 4, 4000, 0.1), 1000).norm()
+        assert (layer.statistics, layer.momentum) == tuple(given.values())
 
 
 def test_the_command(tmp_path, digits, monkeypatch):
@@ -99,7 +110,7 @@ def test_the_page_judges_by_the_criteria(content):
 
 
 def test_the_readme_agrees_with_the_results():
-    path = evidence.PAGES / evidence.CONTROLS / "results.json"
+    path = evidence.PAGES / "controls" / "results.json"
     found = json.loads(path.read_text())
     CRITERIA.check(found["trainings"], "mnist1d")
     assert not found["settings"]["quick"]
