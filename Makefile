@@ -150,7 +150,7 @@ $(HUB)/.done: pyproject.toml requirements/constraints.txt requirements/hub.txt \
 	@$(HUB)/bin/python -m pip install -qq --no-deps -r requirements/hub.txt
 	@touch $@
 
-# The compilers: three gigabytes on the disk.
+# The compilers: four gigabytes on the disk.
 $(COMPILED)/.done: pyproject.toml requirements/constraints.txt requirements/compiled.txt \
 		requirements/jax.txt requirements/torch.txt
 	$(call environment,$(COMPILED))

@@ -116,7 +116,7 @@ def step_of(keras, name, layer, case, jit):
         return _torch_step(layer)
     # `fit` traces for any batch size; these two can only be traced for one.
     batch = shape[0] if name in ("loop", "tf-keras") else None
-    return _tensorflow_step(keras, layer, (batch, *shape[1:]), precision, jit)
+    return tensorflow_step(keras, layer, (batch, *shape[1:]), precision, jit)
 
 
 def _jax_step(layer):
@@ -154,7 +154,8 @@ def _torch_step(layer):
     return step, wait
 
 
-def _tensorflow_step(keras, layer, shape, precision, jit):
+def tensorflow_step(keras, layer, shape, precision, jit):
+    """The step as a graph of that input, and what waits for its results."""
     import tensorflow as tf
 
     # Keras 2's variables are TensorFlow's.

@@ -2,22 +2,17 @@
 
 from unittest.mock import patch
 
+from _contenders import tensorflow_step
+
 
 def layer_step(target, layer, shape, precision):
     """Forward, moving statistics and backward of a layer by itself, under XLA."""
+    import keras
     import tensorflow as tf
 
     from keras_bigbatch._backend.tensorflow import ghost_norm
 
-    values = [variable.value for variable in layer.trainable_variables]
-
-    @tf.function(jit_compile=True, autograph=False)
-    def step(x, dy):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = layer(x, training=True)
-        return [y, *tape.gradient(y, [x, *values], output_gradients=dy)]
-
+    step, _ = tensorflow_step(keras, layer, shape, precision, jit=True)
     data = tf.TensorSpec(shape, precision)
     elsewhere = {"on_cpu": lambda: False}
     with patch.multiple(ghost_norm, **elsewhere), patch.multiple(ghost_norm.groups, **elsewhere):

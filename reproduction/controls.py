@@ -73,24 +73,12 @@ def main(options):
     seeds = options.seeds or criteria.seeds[: 1 if options.quick else None]
     folder = options.output or Path("results") / options.criteria
     runs = Runs(folder / "runs", {"data": DATA, "draw": draw, "quick": options.quick}, SOURCES)
-    cases = [
-        stamped(case(data, arm.name, arm.training(regime, recipe["large_batch"])), arm, criteria)
-        for arm in criteria.arms(DATA)
-    ]
+    cases = []
+    for arm in criteria.arms(DATA):
+        made = case(data, arm.name, arm.training(regime, recipe["large_batch"]))
+        cases.append(criteria.stamped(replace(made, recipe={**made.recipe, **arm.chosen()})))
     results = runs.make(cases, seeds, lambda each: report.line(each, data.split), time_left=True)
     context = {"criteria": criteria.digest, "data": DATA, "scored_on": data.scored_on}
     context |= {"seeds": seeds, "command": options.as_typed, **runs.context()}
-    report.write(folder, [lean(result) for result in results], context)
+    report.write(folder, report.lean(results, *report.COLUMNS), context)
     print(f"\nCSV and JSON are in {folder}.")
-
-
-def stamped(case, arm, criteria):
-    """The same case, whose result says by which criteria it was made."""
-    stamp = {"criteria": criteria.digest}
-    recipe = {**case.recipe, **arm.chosen()}
-    return replace(case, recipe=recipe, run=lambda *to: {**case.run(*to), **stamp})
-
-
-def lean(result):
-    """A training less its curves."""
-    return {name: result[name] for name in ("criteria", *report.COLUMNS) if name in result}

@@ -88,6 +88,12 @@ def write(folder, results, context, columns=COLUMNS, rows=None):
     write_atomically(folder / "results.json", lambda part: part.write_text(content + "\n"))
 
 
+def lean(results, *columns):
+    """Trainings by criteria, less what these say of their arms, and less the curves."""
+    kept = ("criteria", *columns)
+    return [{name: each[name] for name in kept if name in each} for each in results]
+
+
 def markdown_table(heading, rows):
     """A table in Markdown, its columns padded so that a terminal shows it well too.
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,11 @@ class Criteria:
                 raise ValueError(f"the criteria know no {what}, on {data}")
             if result["criteria"] != self.digest:
                 raise ValueError(f"{what} was made by other criteria: make it again")
+
+    def stamped(self, case):
+        """The same case of `Runs`, whose result says by which file it was made."""
+        stamp = {"criteria": self.digest}
+        return replace(case, run=lambda *to: {**case.run(*to), **stamp})
 
     def _entries(self, kind, data):
         return [each for each in self.content[kind] if data in each.get("data", [data])]

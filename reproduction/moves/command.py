@@ -120,7 +120,7 @@ class Experiment:
         arms, results, scales, by_rate = self.arms(data, rates), [], [], {}
 
         def made(cases, kept=runs):
-            stamped = [self._stamped(case) for case in cases]
+            stamped = [self.criteria.stamped(case) for case in cases]
             return kept.make(
                 stamped, self.seeds, lambda each: report.line(each, data.split), time_left=True
             )
@@ -151,7 +151,7 @@ class Experiment:
             **runs.context(),
             "noise": scales,
             "by_rate": by_rate,
-            "trainings": [_lean(result) for result in results],
+            "trainings": report.lean(results, "mean_gain", "gains", *COLUMNS),
         }
 
     def _noise(self, arms):
@@ -165,20 +165,9 @@ class Experiment:
         runs = self.runs(0, "moves/noise.py")
         return runs.make([case], seeds, lambda result: str(result["points"]))
 
-    def _stamped(self, case):
-        """The same case, whose result says by which criteria it was made."""
-        stamp = {"criteria": self.criteria.digest}
-        return replace(case, run=lambda *to: {**case.run(*to), **stamp})
-
 
 def _quiet(result):
     return f"{100 * result['test_accuracy']:.2f} %"
-
-
-def _lean(result):
-    """A training less what the criteria say of its arm."""
-    kept = ("criteria", "mean_gain", "gains", *COLUMNS)
-    return {name: result[name] for name in kept if name in result}
 
 
 def main(options):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from reproduction import controls, controls_report, training
+from reproduction.__main__ import parse
 from reproduction.data import arrays
 from reproduction.demo import five_arms
 from reproduction.paired import contrast, with_interval
@@ -50,6 +51,11 @@ def test_the_arms_of_the_statistics_differ_in_them_alone():
         assert replace(ARMS["+GBN"], name=arm.name, **given) == arm
         layer = arm.training(small_batch_regime(40, 4, 4000, 0.1), 1000).norm()
         assert (layer.statistics, layer.momentum) == tuple(given.values())
+
+
+@pytest.mark.parametrize("name", controls.NAMES)
+def test_every_file_can_be_named(name):
+    assert parse(["controls", "--criteria", name]).criteria == name
 
 
 def test_the_command(tmp_path, digits, monkeypatch):

@@ -41,7 +41,7 @@ class Walk:
 
         The tiles are either one, of several groups, or one or more of a single group.
         """
-        views = [self._view(tensor) for tensor in tensors]
+        views = [self.view(tensor) for tensor in tensors]
         shape = views[0].shape[1 if not self._last else 2 :]
         beside = [values.view(-1, 1, *shape[:1], *[1] * (len(shape) - 1)) for values in statistics]
         tile = _TILE * torch.get_num_threads()
@@ -61,11 +61,12 @@ class Walk:
     def groups(self, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """The groups of the tensors, each as [n, C] or [samples, C, p]."""
         cuts = list(range(self._group, self._groups * self._group, self._group))
-        parts = (self._view(tensor).tensor_split(cuts) for tensor in tensors)
+        parts = (self.view(tensor).tensor_split(cuts) for tensor in tensors)
         for group in zip(*parts, strict=True):
             yield tuple(tensor.flatten(0, 1) for tensor in group) if self._last else group
 
-    def _view(self, tensor: Tensor) -> Tensor:
+    def view(self, tensor: Tensor) -> Tensor:
+        """The tensor as x is seen, copied if it lies in memory otherwise."""
         if self._last:
             return tensor.movedim(self._axis, -1).contiguous().view(self._batch, -1, self.channels)
         return tensor.movedim(self._axis, 1).contiguous().view(self._batch, self.channels, -1)
@@ -125,10 +126,6 @@ class Walk:
     def largest_group(self) -> int:
         """Elements of the last group, which the tail is merged into."""
         return (self._batch - (self._groups - 1) * self._group) * self.x[0].numel()
-
-    def alike(self, tensor: Tensor) -> Tensor:
-        """The tensor in memory as x is, copied if it is not."""
-        return self._view(tensor)
 
     def in_memory(self) -> tuple[int, int, int, int, int]:
         """The input's memory as [outer, channels, inner], a group's size in `outer`, and groups."""

@@ -104,7 +104,7 @@ def differentiate(
     """As `tiles.differentiate`."""
     dx, sums = outputs
     blocks = cut(*walk.in_memory())
-    dy, gamma = walk.alike(dy), gamma.contiguous()
+    dy, gamma = walk.view(dy), gamma.contiguous()
     groups, channels = sums.shape[1:]
     parts = sums.new_empty((2, groups, blocks.parts, channels)) if blocks.parts > 1 else sums
     with torch.cuda.device_of(walk.x):

@@ -5,7 +5,8 @@ import triton.language as tl
 
 from keras_bigbatch._backend.torch.ghost_norm.gpu.places import (
     NUMBERS,
-    inverse_deviation,
+    load,
+    normalizer,
     part_of,
     summed,
     tile,
@@ -34,18 +35,15 @@ def part_gradients(
     """Writes [2, groups * parts, channels]: what each part adds to the gradients of gamma, beta."""
     part = tl.program_id(0)
     group, begin, stop, _ = part_of(part, outer, size, groups, parts)
-    c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
-    exists = c < channels
-    place = group * channels + c
-    middle = tl.load(mean + place, mask=exists, other=0.0)
-    root = inverse_deviation(tl.load(variance + place, mask=exists, other=1.0), epsilon)
+    norm = normalizer(mean, variance, group, channels, epsilon, block_channels)
+    c, exists, place, middle, root = norm
     products = tl.zeros((block_outer, block_channels, block_inner), tl.float32)
     slopes = tl.zeros((block_outer, block_channels, block_inner), tl.float32)
     for o in range(begin, stop, block_outer):
         for i in range(0, inner, block_inner):
             start, places, exist = tile(o, c, i, stop, channels, inner, block_outer, block_inner)
-            d = tl.load(x + start + places, mask=exist, other=0.0).to(tl.float32) - wide(middle)
-            slope = tl.load(dy + start + places, mask=exist, other=0.0).to(tl.float32)
+            d = load(x, start, places, exist) - wide(middle)
+            slope = load(dy, start, places, exist)
             products += tl.where(exist, d * slope, 0.0)
             slopes += slope
     place = sums + part.to(tl.int64) * channels + c
@@ -79,12 +77,9 @@ def input_gradient(
     From the groups' sums [2, groups, channels] of `part_gradients`.
     """
     group, begin, stop, rows = part_of(tl.program_id(0), outer, size, groups, parts)
-    c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
-    exists = c < channels
-    place = group * channels + c
+    norm = normalizer(mean, variance, group, channels, epsilon, block_channels)
+    c, exists, place, middle, root = norm
     plane = groups.to(tl.int64) * channels
-    middle = tl.load(mean + place, mask=exists, other=0.0)
-    root = inverse_deviation(tl.load(variance + place, mask=exists, other=1.0), epsilon)
     elements = (rows * inner).to(tl.float32)
     steep = root * tl.load(sums + place, mask=exists, other=0.0) / elements
     level = tl.load(sums + plane + place, mask=exists, other=0.0) / elements
@@ -92,7 +87,7 @@ def input_gradient(
     for o in range(begin, stop, block_outer):
         for i in range(0, inner, block_inner):
             start, places, exist = tile(o, c, i, stop, channels, inner, block_outer, block_inner)
-            d = tl.load(x + start + places, mask=exist, other=0.0).to(tl.float32) - wide(middle)
-            slope = tl.load(dy + start + places, mask=exist, other=0.0).to(tl.float32)
+            d = load(x, start, places, exist) - wide(middle)
+            slope = load(dy, start, places, exist)
             values = (slope - wide(level) - d * wide(steep)) * wide(scale)
             tl.store(dx + start + places, values.to(dx.dtype.element_ty), mask=exist)

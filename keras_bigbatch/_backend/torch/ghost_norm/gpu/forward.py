@@ -5,7 +5,9 @@ import triton.language as tl
 
 from keras_bigbatch._backend.torch.ghost_norm.gpu.places import (
     NUMBERS,
-    inverse_deviation,
+    channels_of,
+    load,
+    normalizer,
     part_of,
     summed,
     tile,
@@ -34,11 +36,10 @@ def part_moments(
     """
     part = tl.program_id(0)
     _, begin, stop, _ = part_of(part, outer, size, groups, parts)
-    c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
-    exists = c < channels
+    c, exists = channels_of(channels, block_channels)
     element = tl.load(x + (begin * channels + c) * inner, mask=exists, other=0.0).to(tl.float32)
     start, places, exist = tile(begin, c, 0, stop, channels, inner, block_outer, block_inner)
-    d = tl.load(x + start + places, mask=exist, other=0.0).to(tl.float32) - wide(element)
+    d = load(x, start, places, exist) - wide(element)
     some = tl.minimum(stop - begin, block_outer) * tl.minimum(inner, block_inner)
     centre = element + summed(tl.where(exist, d, 0.0)) / some.to(tl.float32)
 
@@ -47,7 +48,7 @@ def part_moments(
     for o in range(begin, stop, block_outer):
         for i in range(0, inner, block_inner):
             start, places, exist = tile(o, c, i, stop, channels, inner, block_outer, block_inner)
-            d = tl.load(x + start + places, mask=exist, other=0.0).to(tl.float32) - wide(centre)
+            d = load(x, start, places, exist) - wide(centre)
             d = tl.where(exist, d, 0.0)
             sums += d
             squares += d * d
@@ -92,8 +93,7 @@ def group_moments(
     1983).
     """
     group, _, _, rows = part_of(tl.program_id(0) * parts, outer, size, groups, parts)
-    c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
-    exists = c < channels
+    c, exists = channels_of(channels, block_channels)
     plane = groups.to(tl.int64) * parts * channels
     elements = (rows * inner).to(tl.float32)
     centre = tl.load(moments + group * parts * channels + c, mask=exists, other=0.0)
@@ -147,17 +147,14 @@ def normalized(
 ):
     """Writes y, by the groups' moments."""
     group, begin, stop, _ = part_of(tl.program_id(0), outer, size, groups, parts)
-    c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
-    exists = c < channels
-    place = group * channels + c
-    middle = tl.load(mean + place, mask=exists, other=0.0)
-    scale = inverse_deviation(tl.load(variance + place, mask=exists, other=1.0), epsilon)
-    scale *= tl.load(gamma + c, mask=exists, other=0.0)
+    norm = normalizer(mean, variance, group, channels, epsilon, block_channels)
+    c, exists, place, middle, root = norm
+    scale = root * tl.load(gamma + c, mask=exists, other=0.0)
     offset = tl.load(beta + c, mask=exists, other=0.0)
     offset -= tl.load(lost + place, mask=exists, other=0.0) * scale
     for o in range(begin, stop, block_outer):
         for i in range(0, inner, block_inner):
             start, places, exist = tile(o, c, i, stop, channels, inner, block_outer, block_inner)
-            d = tl.load(x + start + places, mask=exist, other=0.0).to(tl.float32) - wide(middle)
+            d = load(x, start, places, exist) - wide(middle)
             values = d * wide(scale) + wide(offset)
             tl.store(y + start + places, values.to(y.dtype.element_ty), mask=exist)

@@ -24,6 +24,23 @@ def part_of(part, outer, size, groups, parts):
 
 
 @triton.jit
+def channels_of(channels, block_channels: tl.constexpr):
+    """The program's channels, and which of them there are."""
+    c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
+    return c, c < channels
+
+
+@triton.jit
+def normalizer(mean, variance, group, channels, epsilon, block_channels: tl.constexpr):
+    """The channels, which there are, where a group's values of them are, its mean and root."""
+    c, exists = channels_of(channels, block_channels)
+    place = group * channels + c
+    middle = tl.load(mean + place, mask=exists, other=0.0)
+    root = inverse_deviation(tl.load(variance + place, mask=exists, other=1.0), epsilon)
+    return c, exists, place, middle, root
+
+
+@triton.jit
 def tile(o, c, i, stop, channels, inner, block_outer: tl.constexpr, block_inner: tl.constexpr):
     """Where the tile at o and i begins, where in it its elements are, and which there are."""
     rows, i = tl.arange(0, block_outer), i + tl.arange(0, block_inner)
@@ -31,6 +48,12 @@ def tile(o, c, i, stop, channels, inner, block_outer: tl.constexpr, block_inner:
     places = (rows * channels * inner)[:, None, None] + (c * inner)[None, :, None]
     exist = (rows < stop - o)[:, None, None] & (c < channels)[None, :, None]
     return o * channels * inner, places + i[None, None, :], exist & (i < inner)[None, None, :]
+
+
+@triton.jit
+def load(x, start, places, exist):
+    """A tile in float32, 0 where there is nothing."""
+    return tl.load(x + start + places, mask=exist, other=0.0).to(tl.float32)
 
 
 @triton.jit
