@@ -5,6 +5,7 @@
     python -m reproduction methods               the methods for large batches, side by side
     python -m reproduction minima                are the minima of a small batch flatter?
     python -m reproduction moments               which rule keeps an optimizer's noisy trajectory?
+    python -m reproduction question onset        a question that the papers leave open
     python -m reproduction list                  the names of tables' rows and of figures
     python -m reproduction table1 F1 --dataset fashion_mnist --scale 0.2
     python -m reproduction table2
@@ -35,6 +36,7 @@ COMMANDS = {
     "minima": ("minima", "sharpness and more, where the demo's trainings end"),
     "moments": ("moments", "which rule keeps an optimizer's noisy trajectory at a larger batch"),
     "recipes": ("moves.command", "whole recipes of AdamW and SGD moved to a large batch"),
+    "question": ("questions.command", "ghosts, updates, noise or distance: what the gap follows"),
     "table1": ("experiments", "a row of Table 1 of Hoffer et al."),
     "table2": ("experiments", "a row of Table 2 of Hoffer et al.: AlexNet on ImageNet"),
     "figure": ("experiments", "a figure of one of the papers"),
@@ -72,6 +74,7 @@ def parse(words):
         "minima",
         "moments",
         "recipes",
+        "question",
         "table1",
         "table2",
         "figure",
@@ -94,6 +97,8 @@ def parse(words):
         ("--groups", str, "GROUP...", "of the criteria's arms; default: all"),
     )
     commands["recipes"].set_defaults(dataset="mnist1d")
+    names = ("ghost-size", "onset", "distance")
+    commands["question"].add_argument("question", choices=names)
     commands["table1"].add_argument("name", metavar="ROW", help="the network's name")
     commands["table2"].add_argument("name", metavar="ROW", nargs="?", default="AlexNet")
     commands["figure"].add_argument("name", metavar="NAME")

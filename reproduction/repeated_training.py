@@ -35,7 +35,7 @@ class RepeatedTraining:
         model.fit(
             **self.data.training(self.batch, seed),
             epochs=self.epochs,
-            callbacks=[progress],
+            callbacks=keras.tree.flatten([progress]),  # `progress` may be several
             verbose=0,
         )
         return {

@@ -9,7 +9,7 @@ import numpy as np
 
 # The code of an idx file's third byte, as the MNIST page defines it; numbers are big-endian.
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
-MNIST1D_TEST_SAMPLES = 10_000
+MNIST1D_TEST_SAMPLES, MNIST1D_MOST_SAMPLES = 10_000, 16_000
 MNIST1D_SEEDS = {"train": 42, "test": 4321}  # 42 is the package's own: the official training set
 DIGITS_TEST_SAMPLES, DIGITS_SEED = 597, 0  # leaves 1200 to train on
 SCORING_BATCH = 200
@@ -123,6 +123,20 @@ def mnist1d(seed=MNIST1D_SEEDS["test"]):
     """
     x, y = _draw_mnist1d(5000, MNIST1D_SEEDS["train"])
     return (x[:4000], y[:4000]), _draw_mnist1d(MNIST1D_TEST_SAMPLES, seed)
+
+
+def drawn_mnist1d(examples, training_draw, test_draw=None):
+    """MNIST-1D with a training set of its own: smaller sets are parts of larger ones.
+
+    Args:
+        examples: Training samples, at most 16 000.
+        training_draw: The generator's seed for them.
+        test_draw: That of the test samples; the usual one by default.
+    """
+    x, y = _draw_mnist1d(MNIST1D_MOST_SAMPLES, training_draw)
+    x_test, y_test = _draw_mnist1d(MNIST1D_TEST_SAMPLES, test_draw or MNIST1D_SEEDS["test"])
+    given = x[:examples], y[:examples], x_test, y_test
+    return _standardised("mnist1d", 10, "test", *given)
 
 
 def _draw_mnist1d(samples, seed):
