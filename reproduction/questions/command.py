@@ -1,8 +1,8 @@
 """Answer one of the questions that the papers leave open, by its criteria."""
 
-from reproduction.questions import ghost_size
+from reproduction.questions import ghost_size, onset
 
-QUESTIONS = {ghost_size.NAME: ghost_size}
+QUESTIONS = {module.NAME: module for module in (ghost_size, onset)}
 
 
 def main(options):
