@@ -1,8 +1,8 @@
 """Answer one of the questions that the papers leave open, by its criteria."""
 
-from reproduction.questions import ghost_size, onset
+from reproduction.questions import distance, ghost_size, onset
 
-QUESTIONS = {module.NAME: module for module in (ghost_size, onset)}
+QUESTIONS = {module.NAME: module for module in (ghost_size, onset, distance)}
 
 
 def main(options):
