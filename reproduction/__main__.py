@@ -11,6 +11,7 @@
     python -m reproduction table2
     python -m reproduction figure hoffer-2 --seeds 10 11 12
     python -m reproduction report FOLDER         a folder's report again, from its JSON alone
+    python -m reproduction again FOLDER          one of its trainings again, held against its JSON
 
 Tables train the paper's network by the paper's recipe, on its data set unless `--dataset` or
 `--data-dir` names another. Figures take the demo's network and recipe, on MNIST-1D, which needs no
@@ -41,6 +42,7 @@ COMMANDS = {
     "table2": ("experiments", "a row of Table 2 of Hoffer et al.: AlexNet on ImageNet"),
     "figure": ("experiments", "a figure of one of the papers"),
     "list": ("experiments", "print the names of tables' rows and of figures"),
+    "again": ("again", "one training of each published result again, held against it"),
     "report": ("experiments", "make a folder's report and picture again, from its JSON alone"),
 }
 
@@ -104,6 +106,7 @@ def parse(words):
     commands["figure"].add_argument("name", metavar="NAME")
     for name in ("table1", "table2", "figure"):
         _add_experiment(commands[name], table=name != "figure")
+    commands["again"].add_argument("folders", metavar="FOLDER", type=Path, nargs="+")
     commands["report"].add_argument("folder", metavar="FOLDER", type=Path)
     options = parser.parse_args(words)
     if getattr(options, "seeds", None):
@@ -171,6 +174,7 @@ def _add_experiment(parser, table):
         ("--dataset", str, "NAME", "digits, mnist1d, or a name in TensorFlow Datasets"),
         ("--data-dir", Path, "DIR", "MNIST's four idx files, plain or gz"),
         ("--hold-out", _positive, "N", "score on N training samples, to choose settings"),
+        ("--draw", _natural, "SEED", "test samples of another seed; of digits and mnist1d"),
     )
     batches = "the small and the large batch" if table else "the batches to compare"
     share = "share of the data and of the epochs to use; two numbers give one to each"

@@ -59,8 +59,13 @@ class Controls(Criteria):
         yield ControlArm(**entry)
 
 
-def main(options):
-    """Make the trainings, then the report."""
+def cases_of(options, content=None):  # noqa: ARG001 - published results decide nothing here
+    """The trainings, as the criteria have them."""
+    return _made_of(options)[-1]
+
+
+def _made_of(options):
+    """Criteria, draw, data and cases."""
     criteria = Controls(options.criteria)
     recipe = recipe_for(DATA, quick=options.quick)
     # A quick run leaves the fresh test samples alone.
@@ -70,13 +75,19 @@ def main(options):
     regime = small_batch_regime(
         recipe["small_batch"], epochs, data.examples, recipe["learning_rate"]
     )
-    seeds = options.seeds or criteria.seeds[: 1 if options.quick else None]
-    folder = options.output or Path("results") / options.criteria
-    runs = Runs(folder / "runs", {"data": DATA, "draw": draw, "quick": options.quick}, SOURCES)
     cases = []
     for arm in criteria.arms(DATA):
         made = case(data, arm.name, arm.training(regime, recipe["large_batch"]))
         cases.append(criteria.stamped(replace(made, recipe={**made.recipe, **arm.chosen()})))
+    return criteria, draw, data, cases
+
+
+def main(options):
+    """Make the trainings, then the report."""
+    criteria, draw, data, cases = _made_of(options)
+    seeds = options.seeds or criteria.seeds[: 1 if options.quick else None]
+    folder = options.output or Path("results") / options.criteria
+    runs = Runs(folder / "runs", {"data": DATA, "draw": draw, "quick": options.quick}, SOURCES)
     results = runs.make(cases, seeds, lambda each: report.line(each, data.split), time_left=True)
     context = {"criteria": criteria.digest, "data": DATA, "scored_on": data.scored_on}
     context |= {"seeds": seeds, "command": options.as_typed, **runs.context()}

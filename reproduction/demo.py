@@ -117,21 +117,15 @@ def verdict(results, scored):
     steps = [
         _effect(name, *difference(results, arm, before, scored))
         for name, arm, before in (
-            ("the scaled rate", "+LR", "LB"),
+            ("The scaled rate", "+LR", "LB"),
             ("ghost batch normalization", "+GBN", "+LR"),
             ("the adapted regime", "+RA", "+GBN"),
         )
     ]
-    closed = 100 * difference(results, "+RA", "LB", scored)[0] / gap
     left, noise = difference(results, "SB", "+RA", scored)
-    end = f"{abs(left):.1f} points {'below' if left > 0 else 'above'} the small batch"
-    if abs(left) <= noise:
-        end = f"level with the small batch ({-left:+z.1f})"
-    share = "the whole gap" if closed >= 99.5 else f"{closed:.0f} % of the gap"
-    share = f"{share} is closed" if closed >= 0.5 else "none of the gap is closed"
     return (
-        f"The large batch loses {gap:.1f} points; {steps[0]}, {steps[1]}, {steps[2]}: "
-        f"{share}, and the last arm ends {end}{caveats(results, UNFITTED)}."
+        f"{', '.join(steps)}: of a gap of {gap:.1f} points {left:z.1f} ({left - noise:z.1f} to "
+        f"{left + noise:z.1f}) are left{caveats(results, UNFITTED)}."
     )
 
 

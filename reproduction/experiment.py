@@ -1,11 +1,14 @@
-"""What an experiment is: trainings of several arms, a table, a sentence and a picture of them."""
+"""What an experiment is: trainings of several arms, a table, findings and a picture of them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reproduction import training
+from reproduction.criteria.parts import parts_of
+from reproduction.findings import Finding
 from reproduction.networks.small import network
 from reproduction.runs import HERE, Case
 
@@ -79,7 +82,8 @@ def sources_of(file, *more):
 class Experiment(ABC):
     """A table or a figure of a paper, made anew.
 
-    A class of its own for each, with these class attributes; `sources` as of `sources_of`.
+    A class of its own for each, with these class attributes; `sources` as of `sources_of`. What
+    decides its claim is in a file of `criteria`, under its name.
     """
 
     name: str
@@ -87,6 +91,11 @@ class Experiment(ABC):
     paper: str
     claim: str
     sources: tuple[str, ...] = ()
+
+    @property
+    def criteria(self) -> str:
+        """What the criteria's file calls the claim."""
+        return self.name
 
     @abstractmethod
     def cases(self, setting: Setting) -> list[Case]:
@@ -100,8 +109,31 @@ class Experiment(ABC):
         """
 
     @abstractmethod
-    def verdict(self, results: list[dict[str, Any]]) -> str:
-        """What the results say of the claim, in a sentence or two, made from the numbers."""
+    def measures(self, results: list[dict[str, Any]]) -> dict[str, Sequence[float]]:
+        """By the name of each part of the claim its number, one a seed in the order of seeds."""
+
+    def blind(self, results: list[dict[str, Any]]) -> str:  # noqa: ARG002
+        """Why nothing could have been seen, such as accuracies that are all 100 %; or nothing."""
+        return ""
+
+    def caveats(self, results: list[dict[str, Any]]) -> str:  # noqa: ARG002
+        """What a reader must know before he believes the findings, in sentences; or nothing."""
+        return ""
+
+    def findings(self, results: list[dict[str, Any]]) -> list[Finding]:
+        """What the seeds say of each part of the claim, by the criteria's file.
+
+        Raises:
+            ValueError: If what is measured is not what the file decides by, of each seed.
+        """
+        parts, measured = parts_of(self.criteria), self.measures(results)
+        seeds = len({result["seed"] for result in results})
+        wanted = dict.fromkeys((part.name for part in parts), seeds)
+        found = {name: len(values) for name, values in measured.items()}
+        if wanted != found:
+            raise ValueError(f"{self.name}: the criteria want {wanted} numbers, not {found}")
+        blind = self.blind(results)
+        return [Finding(part, tuple(measured[part.name]), blind) for part in parts]
 
     @abstractmethod
     def draw(self, picture: Any, results: list[dict[str, Any]]) -> None:

@@ -1,8 +1,10 @@
 """The commands `table1`, `table2`, `figure`, `list` and `report`: experiments by name."""
 
+import dataclasses
 from pathlib import Path
 
 from reproduction import cost, report
+from reproduction.criteria.parts import stamp_of
 from reproduction.figures import FIGURES
 from reproduction.recipes.demo import DEMO, QUICK_SEEDS, SEEDS
 from reproduction.recipes.rows import TABLE1, TABLE2, row
@@ -35,6 +37,12 @@ def main(options):
         make(options)
 
 
+def cases_of(options, content=None):  # noqa: ARG001 - published results decide nothing here
+    """The trainings of a table's row or a figure."""
+    experiment, setting = setting_of(experiment_of(options), options)
+    return experiment.cases(setting)
+
+
 def make(options):
     """The trainings that are not finished yet, then the report."""
     experiment, setting = setting_of(experiment_of(options), options)
@@ -45,15 +53,18 @@ def make(options):
         "data": str(options.data_dir or setting.data.name),
         "trained_on": setting.data.examples,
         "scored_on": setting.data.scored_on,
+        "draw": options.draw,
         "policy": options.mixed_precision or "float32",
         "devices": options.distribute,
         "quick": options.quick,
     }
     runs = Runs(folder / "runs", settings, (*SOURCES, *experiment.sources))
     seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
+    criteria = stamp_of(experiment.criteria)
+    cases = [_stamped(case, criteria) for case in experiment.cases(setting)]
     results = [
         {**result, "scored": setting.data.scored}
-        for result in runs.make(experiment.cases(setting), seeds, _line(setting.data.split))
+        for result in runs.make(cases, seeds, _line(setting.data.split))
     ]
     if not writes():
         return  # The report is made of a file, which another process may not have written yet.
@@ -62,11 +73,24 @@ def make(options):
         "notes": setting.notes,
         "seeds": seeds,
         "command": options.as_typed,
+        "criteria_file": _common_stamp(results),
         **runs.context(),
     }
     report.keep(folder, experiment, results, context)
     print(f"\n{report.make(folder, everything())}")
     print(f"Report, picture, CSV and JSON are in {folder}.")
+
+
+def _stamped(case, criteria):
+    """The case, its result with the criteria that there were when it was made."""
+    run = case.run
+    return dataclasses.replace(case, run=lambda *to: {**run(*to), "criteria_file": criteria})
+
+
+def _common_stamp(results):
+    """Takes the stamps off the results; None if they are not all the same."""
+    first, *others = (result.pop("criteria_file") for result in results)
+    return first if all(other == first for other in others) else None
 
 
 def _line(split):

@@ -29,7 +29,7 @@ def summarise(results, sweeps, scored):
     """The numbers of the table, by row: those of the demo's, the rate, and the gain over SGD.
 
     `at_edge` is whether the best rate was the largest or the smallest tried, so that a better one
-    may lie outside; `clear` whether the gain is beyond two standard errors.
+    may lie outside; `clear` whether the 95 % interval around the gain leaves 0 out.
     """
     summary = statistics.summarise(results)
     rates = {result["arm"]: result["rate"] for result in results}

@@ -101,7 +101,7 @@ def verdict(results, scored):
     """Whether the flatter minima were the better ones, in one sentence.
 
     Flatter is meant in sharpness (full space, 1e-3) and top eigenvalue both, in every seed; better
-    as beyond two standard errors.
+    as beyond the 95 % interval of the difference.
     """
     arms = list(by_arm(results, "seed"))
     beside = ", ".join(_beside(results, arm, scored) for arm in arms if arm != BASE)

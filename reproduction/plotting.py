@@ -6,18 +6,35 @@ import statistics
 from reproduction.runs import QUICK, write_atomically
 from reproduction.statistics import by_arm, spread
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; the markers tell as much.
-COLORS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#999999")
+# Okabe and Ito's colours, which colour-blind readers can tell apart; the markers tell as much. The
+# first is that of the theme, black or white.
+COLORS = ("C0", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#999999")
 MARKERS = "osD^v<>p"
 LINES = ("-", "-", "-", "--", "--", "--", ":", ":")
 # Of the demo's arms, in the same colours.
 STYLES = {
-    "SB": ("#000000", "o", "-"),
+    "SB": ("C0", "o", "-"),
     "LB": ("#D55E00", "s", "-"),
     "+LR": ("#E69F00", "^", "--"),
     "+GBN": ("#0072B2", "D", "-"),
     "+RA": ("#009E73", "v", ":"),
 }
+
+# By theme: text and lines, grid, and the first colour of a series, which is drawn as "C0".
+THEMES = {"light": ("#333333", "#e2e2e2", "#000000"), "dark": ("#d8d8d8", "#4a4a4a", "#ffffff")}
+
+
+@contextlib.contextmanager
+def themed(theme):
+    """Matplotlib's colours of a theme."""
+    import matplotlib as mpl
+
+    ink, grid, first = THEMES[theme]
+    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    settings = dict.fromkeys(inked, ink)
+    settings |= {"grid.color": grid, "axes.prop_cycle": mpl.cycler(color=[first, *COLORS[1:]])}
+    with mpl.rc_context({**settings, "svg.hashsalt": "keras_bigbatch", "font.size": 10}):
+        yield
 
 
 @contextlib.contextmanager
@@ -34,12 +51,13 @@ def written(path, title, quick=False, size=(10, 4.4), dpi=150):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # Without pyplot: no window, no global state, nothing to close.
-    picture = Figure(figsize=size, layout="constrained", dpi=dpi)
-    FigureCanvasAgg(picture)
-    yield picture
-    picture.suptitle(f"{title}\n{QUICK}" if quick else title, fontsize=11)
-    write_atomically(path, lambda part: picture.savefig(part, format="png"))
+    with themed("light"):
+        # Without pyplot: no window, nothing to close.
+        picture = Figure(figsize=size, layout="constrained", dpi=dpi)
+        FigureCanvasAgg(picture)
+        yield picture
+        picture.suptitle(f"{title}\n{QUICK}" if quick else title, fontsize=11)
+        write_atomically(path, lambda part: picture.savefig(part, format="png"))
 
 
 def draw_arms(picture, results, accuracy):
@@ -105,7 +123,7 @@ def _distances(axes, histories):
 
 def tidy(axes, grid="y"):
     """No frame, and pale lines across one axis."""
-    axes.grid(axis=grid, color="0.9", linewidth=0.8)
+    axes.grid(axis=grid, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 

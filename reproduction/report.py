@@ -6,8 +6,9 @@ import statistics
 import textwrap
 from pathlib import Path
 
+from reproduction import findings_report
 from reproduction.plotting import written
-from reproduction.runs import QUICK, write_atomically
+from reproduction.runs import PACKAGE, QUICK, write_atomically
 from reproduction.statistics import mean_and_noise, spread
 
 COLUMNS = (
@@ -167,15 +168,25 @@ def page(experiment, content, folder=None):
         f"## {experiment.title}, {name}" + (f" {{#{folder}}}" if folder else ""),
         f"*{experiment.paper}.* {experiment.claim}",
         experiment.table(results),
-        QUICK if quick else experiment.verdict(results),
+        *([QUICK] if quick else judged(experiment, content)),
         f"![{experiment.title}]({f'{folder}/' if folder else ''}figure.png)",
         f"{content['data']}; {content['notes']}. Mean ± standard deviation over the seeds "
         f"{', '.join(map(str, content['seeds']))}. {len(results)} trainings, {seconds:,.0f} s in "
         f"all, on {machine['cores']} cores of {machine['accelerator'] or machine['cpu']} with "
-        f"Keras {versions['keras']} and {backend} {versions[backend]}.",
+        f"Keras {versions['keras']}, {backend} {versions[backend]} and `{PACKAGE}` of SHA-256 "
+        f"{content['sources'][PACKAGE][:12]}.",
         f"```sh\n{wrapped(content['command'])}\n```",
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def judged(experiment, content):
+    """The verdict, a table with a row a part of the claim, and notes: paragraphs of a page."""
+    findings = findings_report.findings_of(experiment, content)
+    rows = [[finding.part.claim, *findings_report.cells(finding)] for finding in findings]
+    table = markdown_table(["part of the claim", *findings_report.HEADING], rows)
+    notes = findings_report.notes(experiment, content)
+    return [findings_report.lead(findings), table, *([notes] if notes else [])]
 
 
 def wrapped(command):

@@ -21,6 +21,7 @@ import keras_bigbatch
 from reproduction.remaining_time import RemainingTime
 
 HERE = Path(__file__).parent
+PACKAGE = "keras_bigbatch"  # in `sources` the name of all of its files together
 QUICK = "QUICK RUN: it shows that everything works, and is evidence of nothing."
 
 
@@ -54,10 +55,7 @@ class Runs:
 
     def __init__(self, folder, settings, sources, package=("**/*.py",)):
         self.folder = Path(folder)
-        self.sources = {name: _sha256((HERE / name).read_bytes()) for name in sources}
-        root = Path(keras_bigbatch.__file__).parent
-        package = sorted({path for pattern in package for path in root.glob(pattern)})
-        self.sources["keras_bigbatch"] = _sha256(b"".join(path.read_bytes() for path in package))
+        self.sources = hashes(sources, package)
         # The versions too: the same script with another Keras is another experiment.
         self.common = {"settings": settings, "sources": self.sources, "versions": versions()}
 
@@ -155,6 +153,19 @@ class ProgressLine(keras.callbacks.Callback):
         """Replace the line by its last state."""
         clear = "\r\033[K" if sys.stdout.isatty() else ""
         print(f"{clear}{self.label}  {text}", flush=True)
+
+
+def hashes(sources, package=("**/*.py",)):
+    """The SHA-256 of files by their names, and of the package as a whole.
+
+    Args:
+        sources: Names of files beside this one.
+        package: Patterns of the package's files.
+    """
+    found = {name: _sha256((HERE / name).read_bytes()) for name in sources}
+    root = Path(keras_bigbatch.__file__).parent
+    files = sorted({path for pattern in package for path in root.glob(pattern)})
+    return {**found, PACKAGE: _sha256(b"".join(path.read_bytes() for path in files))}
 
 
 def writes():

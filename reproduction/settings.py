@@ -106,8 +106,9 @@ def _figure_setting(options):
 def _load(options, name, augmentation):
     """The data: `--data-dir`, `--dataset`, or what the recipe is for; and how much of it."""
     name = options.dataset or name
-    if options.data_dir is not None or name in IN_MEMORY:
-        load = functools.partial(arrays.load, name, options.data_dir)
+    if options.data_dir is not None or name in IN_MEMORY or options.draw is not None:
+        # It refuses a draw of data of which there is one test set.
+        load = functools.partial(arrays.load, name, options.data_dir, draw=options.draw)
     else:
         # Another data set is not the one that the augmentation was made for.
         load = functools.partial(pipelines.load, name, "none" if options.dataset else augmentation)
@@ -159,6 +160,8 @@ def _notes(options, data, recipe_for):
     shares = options.scale[0], options.scale[-1]
     if shares != (1, 1):
         parts.append(f"{shares[0]:.2%} of the data and {shares[1]:.2%} of the epochs")
+    if options.draw is not None:
+        parts.append(f"the {data.split} samples of draw {options.draw}")
     if data.name != recipe_for:
         parts.append(f"a recipe for {recipe_for}")
     if options.variant != "paper":

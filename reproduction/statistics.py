@@ -1,7 +1,9 @@
-"""What the seeds allow to say: means, differences with their noise, and whether a claim holds."""
+"""What the seeds allow to say: means, differences with their noise, and what they leave open."""
 
 import math
 import statistics
+
+from scipy import stats
 
 FITTED = 0.99  # training accuracy from which a gap is one of generalization
 UNFITTED = (
@@ -49,22 +51,25 @@ def summarise(results):
 
 
 def difference(results, arm, other, scored):
-    """How many points `arm` is above `other`, and how far from 0 that must be to count.
+    """How many points `arm` is above `other`, and half of the 95 % interval around that.
 
-    Paired by seed. The noise is two standard errors: that of the mean over the seeds, and that of
+    Paired by seed. The interval is Student's for the seeds, and has a part beside theirs: that of
     a test set of `scored` samples, which all seeds share and more seeds do not make smaller.
     """
     accuracies = by_arm(results, "test_accuracy")
     pairs = [100 * (a - b) for a, b in zip(accuracies[arm], accuracies[other], strict=True)]
     level = min(max(statistics.fmean(accuracies[arm]), 0.5), 1 - 1 / scored)
-    variance = 100**2 * level * (1 - level) / scored
-    if len(pairs) > 1:
-        variance += statistics.variance(pairs) / len(pairs)
-    return statistics.fmean(pairs), 2 * math.sqrt(variance)
+    of_test_set = 100**2 * level * (1 - level) / scored
+    of_seeds = statistics.variance(pairs) / len(pairs) if len(pairs) > 1 else 0.0
+    variance = of_seeds + of_test_set
+    # Degrees of freedom by Welch and Satterthwaite: the seeds have one less than there are, the
+    # test set no end of them. So one seed is left with the normal distribution.
+    freedom = (len(pairs) - 1) * (variance / of_seeds) ** 2 if of_seeds else math.inf
+    return statistics.fmean(pairs), float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
 
 
 def mean_and_noise(values):
-    """The mean over the seeds and two standard errors of it, 0 for one seed.
+    """The mean over the seeds and half of Student's 95 % interval of it, 0 for one seed.
 
     Args:
         values: One number a seed. Both results are NaN where one of them is not finite.
@@ -73,20 +78,8 @@ def mean_and_noise(values):
         return values[0], 0.0
     if not all(map(math.isfinite, values)):
         return math.nan, math.nan
-    return statistics.fmean(values), 2 * statistics.stdev(values) / math.sqrt(len(values))
-
-
-def within(values, low=-math.inf, high=math.inf):
-    """Whether the mean lies between two numbers, with its noise: in doubt it does not."""
-    mean, noise = mean_and_noise(values)
-    return low <= mean - noise and mean + noise <= high
-
-
-def outcome(*holds):
-    """The verdict's first word: what is left of a claim of these parts."""
-    if all(holds):
-        return "Reproduced"
-    return "Partly" if any(holds) else "Not reproduced"
+    reach = float(stats.t.ppf(0.975, len(values) - 1))
+    return statistics.fmean(values), reach * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def caveats(results, unfitted="; not fitted to the training set by every seed: {}"):
@@ -96,12 +89,23 @@ def caveats(results, unfitted="; not fitted to the training set by every seed: {
         results: The trainings.
         unfitted: What to say of arms that do not fit the training set, `{}` for their names.
     """
+    poor = _unfitted_arms(results)
+    text = unfitted.format(poor) if poor else ""
+    one_seed = len({result["seed"] for result in results}) == 1
+    return text + ("; one seed shows no spread" if one_seed else "")
+
+
+def unfitted(results):
+    """A sentence on the arms that not every seed fits to the training set, or nothing."""
+    poor = _unfitted_arms(results)
+    if not poor:
+        return ""
+    return (
+        f"Not every arm fits the training set ({poor}), so this is under-training as much as "
+        "generalization."
+    )
+
+
+def _unfitted_arms(results):
     fits = {arm: min(values) for arm, values in by_arm(results, "train_accuracy").items()}
-    poor = [f"{arm} {100 * fit:.1f} %" for arm, fit in fits.items() if fit < FITTED]
-    text = unfitted.format(", ".join(poor)) if poor else ""
-    return text + one_seed(results)
-
-
-def one_seed(results):
-    """What a reader must know if there is one seed only."""
-    return "" if len({result["seed"] for result in results}) > 1 else "; one seed shows no spread"
+    return ", ".join(f"{arm} {100 * fit:.1f} %" for arm, fit in fits.items() if fit < FITTED)

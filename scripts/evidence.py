@@ -6,6 +6,10 @@ copies each folder's results, as JSON and CSV, and its picture to `docs/evidence
 tables and sentences anew between the pages' marks, from the JSON alone. Without folders it only
 writes the pages. The folders of `python -m reproduction moments`, `controls` and `recipes` have
 pages of their own.
+
+    python -m scripts.evidence --moved
+
+lists the results that were made with older sources than there are now, and writes nothing.
 """
 
 import argparse
@@ -17,11 +21,19 @@ from pathlib import Path
 # Not used, but Keras wants one that is installed, and reads it when it is imported.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-from reproduction import controls_report, experiments, moments_page, report
+from reproduction import controls_report, experiments, moments_page, report, runs
 from reproduction.controls import NAMES as CONTROLS
 from reproduction.controls import Controls
 from reproduction.criteria.reader import Criteria
+from reproduction.findings_report import (
+    HEADING,
+    OLDER,
+    by_these_criteria,
+    cells,
+    findings_of,
+)
 from reproduction.moves import report as moves_report
+from reproduction.shared_trainings import shared
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "evidence"
 BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -->"
@@ -70,19 +82,70 @@ def sections(page):
 
 
 def overview():
-    """The table of everything: what was claimed, and how it came out here."""
-    rows = []
+    """The table of everything, a row a part of a claim; and what it is not independent of."""
+    rows, notes = [], []
     for name, experiment, content in published():
-        page = next(p for p, starts in SOURCES.items() if experiment.paper.startswith(starts))
-        data = content["data"].partition(",")[0]  # as in the section's heading: a row has several
-        link = f"[{experiment.title}, {data}]({page}.md#{name})"
-        outcome = experiment.verdict(content["trainings"]).partition(":")[0]
-        seeds = len(content["seeds"])
-        rows.append(
-            [experiment.paper, link, outcome, content["data"], content["notes"], f"{seeds}"]
-        )
-    heading = ["source", "what", "outcome", "data", "scale", "seeds"]
-    return report.markdown_table(heading, rows)
+        mark = ""
+        if not by_these_criteria(experiment, content):
+            mark, notes = " *", [f"\\* {OLDER}"]
+        for finding in findings_of(experiment, content):
+            source = f"{experiment.paper}; {_data(content)}"
+            claim = f"[{finding.part.claim}]({_section(name, experiment)})"
+            *numbers, verdict = cells(finding)
+            rows.append([source, claim, f"{finding.count}", *numbers, f"{verdict}{mark}"])
+    table = report.markdown_table(["source", "part of the claim", "n", *HEADING], rows)
+    return "\n\n".join([table, *notes, *_shared()])
+
+
+def _shared():
+    """A heading and a table: which experiments have trainings in common."""
+    known = {name: (experiment, content) for name, experiment, content in published()}
+    links = {
+        name: f"[{name}]({_section(name, experiment)})" for name, (experiment, _) in known.items()
+    }
+    common = shared({name: content for name, (_, content) in known.items()})
+    rows = [
+        [links[name], f"{known[name][0].title}, {_data(known[name][1])}", _listed(others, links)]
+        for name, others in common.items()
+    ]
+    heading = ["name", "what", "shares trainings with"]
+    return (
+        "## Shared trainings",
+        "A training of the same data, seed and recipe is the same training. Experiments that share "
+        "one are not independent evidence.",
+        report.markdown_table(heading, rows),
+    )
+
+
+def _listed(names, links):
+    return ", ".join(links[name] for name in names) or "-"
+
+
+def _data(content):
+    """The data's name, as in the section's heading: a row has several."""
+    return content["data"].partition(",")[0]
+
+
+def _section(name, experiment):
+    page = next(p for p, starts in SOURCES.items() if experiment.paper.startswith(starts))
+    return f"{page}.md#{name}"
+
+
+def moved():
+    """A line a result that was made with other sources than there are now, and with which."""
+    lines = []
+    for path in sorted(PAGES.rglob("results.json")):
+        made_with = json.loads(path.read_text())["sources"]
+        there = [name for name in made_with if (runs.HERE / name).is_file()]
+        now = runs.hashes(there)
+        parts = {
+            "changed": [name for name in now if now[name] != made_with[name]],
+            "no longer there": [name for name in made_with if name not in now],
+        }
+        said = "; ".join(f"{what}: {', '.join(files)}" for what, files in parts.items() if files)
+        if said:
+            lines.append(f"{path.parent.relative_to(PAGES)}: {said}")
+    return lines
 
 
 def between_marks(text, new):
@@ -117,7 +180,12 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", nargs="*", type=Path, help="where the trainings are")
-    for folder in parser.parse_args().folders:
+    parser.add_argument("--moved", action="store_true", help="list results of older sources")
+    options = parser.parse_args()
+    if options.moved:
+        print("\n".join(moved()))
+        return
+    for folder in options.folders:
         publish(folder)
     for path, text in pages().items():
         path.write_text(text)

@@ -86,7 +86,7 @@ def fit_stages(
 
     References:
         - Gao & Zhong, section 3.2; [Smith et al., 2018](https://arxiv.org/abs/1711.00489)
-        - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 4 (warm start)
+        - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 3 (warm start)
     """
     stages = tuple(stages)
     _check(model, stages, callbacks, validation_data, validation_split, initial_epoch)

@@ -47,7 +47,7 @@ def warm_start(
     ```
 
     References:
-        - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 4
+        - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 3
     """
     first = BatchStage(small_batch, small_epochs, learning_rate)
     second = BatchStage(large_batch, large_epochs, large_learning_rate)

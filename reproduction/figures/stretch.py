@@ -5,31 +5,34 @@ large batch makes as many updates as the small one, and processes that many time
 show no stretch in between. Here is the accuracy over the samples processed, from a stretch of 1 to
 the ratio, for
 
-    +LR            the square-root rate
-    +GBN           and ghost batch normalization
-    +GBN, warm-up  and a gradual warm-up (Goyal et al.), an eighth of the recipe's epochs
-    LARS           this package's LARS with weight decay, at one rate, plain batch normalization
+    +LR                 the square-root rate, plain batch normalization
+    +GBN                and the demo's ghost batches, of 8 samples
+    +GBN, ghosts of 40  and the paper's, as large as the small batch
 
-The recipe at stretch 1 is short, 40 epochs, for only then is there something to gain. Stretches are
-the powers of two up to half of the ratio, and the ratio itself.
+The controls are the small batch itself, plain and with the demo's ghosts, at the shorter stretches:
+the recipe at stretch 1 is short, 40 epochs, for only then is there something to gain, and what a
+longer recipe or the ghosts bring the small batch is no gap that the large one has closed.
+Stretches are the powers of two up to half of the ratio, and the ratio itself.
 
-Expected, from a first trial: with ghost batch normalization a stretch of 4 brings
-most of the gain of 25; without it even 25 does not reach the small batch.
+Expected: with ghosts of 8 a stretch of 4 brings most of the gain of 25; without ghosts even 25 does
+not reach the small batch. Beside a small batch with ghosts of 8 a part of the gap is left.
 """
 
-import dataclasses
+from statistics import fmean
 
 from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.hoffer.short_histories import shortened
-from reproduction.methods import METHODS
+from reproduction.paired import contrast
 from reproduction.plotting import means, tidy
 from reproduction.recipes.demo import small_batch_regime
 from reproduction.report import cell, markdown_table
-from reproduction.statistics import UNFITTED, by_arm, caveats, difference, outcome
+from reproduction.statistics import by_arm, unfitted
+from reproduction.training import ghost_norm
 
 EPOCHS = 40
-SERIES = ("+LR", "+GBN", "+GBN, warm-up", "LARS")
-PAPER = "+GBN"  # the series of the paper's claim
+SMALL, GHOSTS = "SB", "+GBN"  # the control, and the series of the paper's claim
+CONTROL_STRETCHES = (1, 2, 4)
+ENOUGH = 4  # the stretch that is to do as much as the ratio
 
 
 def stretches(ratio):
@@ -49,6 +52,11 @@ def stretches(ratio):
     return [*powers, ratio]
 
 
+def with_ghosts(series, size):
+    """As in "SB, ghosts of 8"."""
+    return f"{series}, ghosts of {size}"
+
+
 def arm_name(series, stretch):
     """As in "+GBN, stretch 4"."""
     return f"{series}, stretch {stretch:g}"
@@ -59,149 +67,97 @@ def stretches_of(results, series):
     return sorted({each["stretch"] for each in results if each["series"] == series})
 
 
-def share(results, series, stretch):
-    """What part of the longest stretch's gain a stretch has, or None if there is no clear gain."""
-    tried = stretches_of(results, series)
-    shortest, longest = (arm_name(series, each) for each in (tried[0], tried[-1]))
-    gain, noise = difference(results, longest, shortest, results[0]["scored"])
-    if gain <= noise:
-        return None
-    own, _ = difference(results, arm_name(series, stretch), shortest, results[0]["scored"])
-    return own / gain
-
-
-def recommended(results, series):
-    """The smallest stretch from which on none is clearly worse than the longest."""
-    tried = stretches_of(results, series)
-    enough = tried[-1]
-    for stretch in reversed(tried[:-1]):
-        arms = (arm_name(series, tried[-1]), arm_name(series, stretch))
-        behind, noise = difference(results, *arms, results[0]["scored"])
-        if behind > noise:
-            break
-        enough = stretch
-    return enough
-
-
 class Stretch(Experiment):
-    """One short recipe, stretched more and more, with four methods."""
+    """One short recipe, stretched more and more, with and without ghosts."""
 
     name = "stretch"
     title = "How much stretch is enough"
     paper = "Our own question, on Hoffer, Hubara & Soudry (2017), section 5"
     claim = "The paper stretches the epochs by the ratio of the batches. Is less enough?"
-    sources = sources_of(__file__, "methods.py", "figures/hoffer/short_histories.py")
+    sources = sources_of(__file__, "figures/hoffer/short_histories.py")
 
     def cases(self, setting):
-        """The small batch, then a training a series and stretch."""
-        first = next(iter(setting.regime.learning_rate.values()))
-        base = _recipe(setting, first)
-        large = setting.large_batch
-        lars = dataclasses.replace(setting, optimizer=METHODS["LARS"].optimizer)
-        lars_base = _recipe(setting, METHODS["LARS"].middle)
-        cases = [setting.case("SB", base.at(base.batch), setting.plain, series="SB", stretch=1)]
-        for stretch in stretches(large / base.batch):
-            plan = base.at(large, stretch=stretch)
-            warm = base.at(large, stretch=stretch, warmup_epochs=base.epochs / 8)
-            own = lars_base.at(large, rule="none", stretch=stretch)
-            for series, its, what, norm in (
-                ("+LR", setting, plan, setting.plain),
-                ("+GBN", setting, plan, setting.ghost),
-                ("+GBN, warm-up", setting, warm, setting.ghost),
-                ("LARS", lars, own, setting.plain),
-            ):
-                known = {"series": series, "stretch": stretch, "warmup": what.warmup_updates}
-                cases.append(its.case(arm_name(series, stretch), what, norm, **known))
-        return [shortened(case) for case in cases]
+        """The small batch, plain and with ghosts; then a training a series and stretch."""
+        regime, small = setting.regime, setting.regime.batch
+        rate = next(iter(regime.learning_rate.values()))
+        base = small_batch_regime(small, min(EPOCHS, regime.epochs), regime.examples, rate)
+        controls = {SMALL: setting.plain, with_ghosts(SMALL, setting.virtual_batch): setting.ghost}
+        series = {
+            "+LR": setting.plain,
+            GHOSTS: setting.ghost,
+            with_ghosts(GHOSTS, small): ghost_norm(small),
+        }
+        ratio = setting.large_batch / small
+        plans = (
+            (small, controls, [each for each in CONTROL_STRETCHES if each <= ratio]),
+            (setting.large_batch, series, stretches(ratio)),
+        )
+        return [
+            shortened(
+                setting.case(
+                    arm_name(name, stretch),
+                    base.at(batch, stretch=stretch),
+                    norm,
+                    series=name,
+                    stretch=stretch,
+                )
+            )
+            for batch, norms, lengths in plans
+            for name, norm in norms.items()
+            for stretch in lengths
+        ]
 
     def table(self, results):
-        """A row a series and stretch: cost, accuracy, and share of the longest's gain."""
+        """A row a series and stretch: cost and accuracy."""
         by = {
-            key: by_arm(results, key) for key in ("series", "stretch", "test_accuracy", "seconds")
+            key: by_arm(results, key)
+            for key in ("series", "stretch", "updates", "samples", "test_accuracy", "seconds")
         }
-        updates, samples = by_arm(results, "updates"), by_arm(results, "samples")
-        rows = []
-        for series in ("SB", *SERIES):
-            for arm in (arm for arm in by["series"] if by["series"][arm][0] == series):
-                stretch = by["stretch"][arm][0]
-                rows.append(
-                    [
-                        series,
-                        f"{stretch:g}",
-                        f"{updates[arm][0]:,}",
-                        f"{samples[arm][0]:,}",
-                        cell([100 * value for value in by["test_accuracy"][arm]]),
-                        "" if series == "SB" else _share_text(results, series, stretch),
-                        cell(by["seconds"][arm], "{:.1f}"),
-                    ]
-                )
+        rows = [
+            [
+                by["series"][arm][0],
+                f"{by['stretch'][arm][0]:g}",
+                f"{by['updates'][arm][0]:,}",
+                f"{by['samples'][arm][0]:,}",
+                cell([100 * value for value in by["test_accuracy"][arm]]),
+                cell(by["seconds"][arm], "{:.1f}"),
+            ]
+            for arm in by["series"]
+        ]
         heading = ["arm", "stretch", "updates", "samples processed", "test accuracy, %"]
-        return markdown_table([*heading, "share of its longest's gain, %", "seconds"], rows)
+        return markdown_table([*heading, "seconds"], rows)
 
-    def verdict(self, results):
-        """What the longest stretch closes, and the smallest one that does as much.
+    def measures(self, results):
+        """What the ratio gains, how far that is from the small batch, and stretch 4 from it.
 
-        The paper's claim is reproduced where the stretch by the ratio gains clearly and is not
-        clearly below the small batch.
+        The control is the small batch with the demo's ghosts too: if these are better for it as
+        well, they have not closed a gap between the batches.
         """
-        scored = results[0]["scored"]
-        tried = stretches_of(results, PAPER)
-        shortest, longest = (arm_name(PAPER, stretch) for stretch in (tried[0], tried[-1]))
-        gain, noise = difference(results, longest, shortest, scored)
-        left, left_noise = difference(results, longest, "SB", scored)
-        gains = gain > noise
-        enough = recommended(results, PAPER)
-        behind, doubt = difference(results, longest, arm_name(PAPER, enough), scored)
-        advice = (
-            f"Longer is not clearly better than {enough:g}, which is {behind:.1f} ± {doubt:.1f} "
-            f"points short of it and takes {enough / tried[-1]:.0%} of its samples"
-            if enough < tried[-1]
-            else "The next shorter one is clearly worse"
-        )
-        return (
-            f"{outcome(gains, gains and left >= -left_noise)}: with {PAPER} the stretch by the "
-            f"ratio of the batches, {tried[-1]:g}, gains {gain:.1f} ± {noise:.1f} points over "
-            f"{tried[0]:g} and ends {left:+z.1f} ± {left_noise:.1f} points from the small "
-            f"batch. {advice}: here it is `Regime.at(stretch={enough:g})`. {_others(results)}"
-            f"{caveats(results, UNFITTED)}."
-        )
+        longest = arm_name(GHOSTS, stretches_of(results, GHOSTS)[-1])
+        small = [each["series"] for each in results if each["series"].startswith(SMALL)]
+        pairs = {
+            "gain": (longest, arm_name(GHOSTS, 1)),
+            "level": (longest, arm_name(SMALL, 1)),
+            "control": (longest, arm_name(max(small), 1)),  # of both names the longer one
+            "enough": (arm_name(GHOSTS, ENOUGH), longest),
+        }
+        return {name: contrast(results, [a], [b]).values for name, (a, b) in pairs.items()}
+
+    def caveats(self, results):
+        """An arm that does not fit the training set is under-trained."""
+        return unfitted(results)
 
     def draw(self, picture, results):
         """Accuracy over the samples processed, a line a series; the small batch across."""
         axes = picture.subplots()
         tests, samples = by_arm(results, "test_accuracy"), by_arm(results, "samples")
-        for number, series in enumerate(SERIES):
+        for number, series in enumerate(dict.fromkeys(each["series"] for each in results)):
             arms = [arm_name(series, stretch) for stretch in stretches_of(results, series)]
             accuracies = [[100 * value for value in tests[arm]] for arm in arms]
             means(axes, [samples[arm][0] for arm in arms], accuracies, number + 1, series)
-        small = [100 * value for value in tests["SB"]]
-        axes.axhline(sum(small) / len(small), color="0.4", linewidth=1, label="SB, stretch 1")
+        small = 100 * fmean(tests[arm_name(SMALL, 1)])
+        axes.axhline(small, color="0.4", linewidth=1, label="SB, stretch 1")
         axes.set(xscale="log", xlabel="samples processed", ylabel="test accuracy, %")
         axes.set_title("mean ± standard deviation; a marker a stretch, from 1 on", fontsize=9)
         axes.legend(frameon=False)
         tidy(axes)
-
-
-def _others(results):
-    """The other series at the longest stretch beside +GBN, and the stretch that is enough."""
-    longest = stretches_of(results, PAPER)[-1]
-    parts = []
-    for series in SERIES:
-        if series != PAPER:
-            arms = (arm_name(series, longest), arm_name(PAPER, longest))
-            ahead, noise = difference(results, *arms, results[0]["scored"])
-            enough = recommended(results, series)
-            parts.append(f"{series} {ahead:+z.1f} ± {noise:.1f} points ({enough:g} is enough)")
-    return f"Beside {PAPER} at {longest:g}: {', '.join(parts)}"
-
-
-def _share_text(results, series, stretch):
-    part = share(results, series, stretch)
-    return "no clear gain" if part is None else f"{100 * part:.0f}"
-
-
-def _recipe(setting, rate):
-    """The demo's recipe with fewer epochs: a rate that drops at 1/2 and 3/4."""
-    regime = setting.regime
-    epochs = min(EPOCHS, regime.epochs)
-    return small_batch_regime(regime.batch, epochs, regime.examples, rate)

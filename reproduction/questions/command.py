@@ -1,6 +1,7 @@
 """Answer one of the questions that the papers leave open, by its criteria."""
 
 from reproduction.questions import distance, ghost_size, onset
+from reproduction.questions.cases import CASES
 
 QUESTIONS = {module.NAME: module for module in (ghost_size, onset, distance)}
 
@@ -8,3 +9,8 @@ QUESTIONS = {module.NAME: module for module in (ghost_size, onset, distance)}
 def main(options):
     """Makes the trainings, then the file of results."""
     QUESTIONS[options.question].make(options)
+
+
+def cases_of(options, content):
+    """The trainings of a question that is answered."""
+    return CASES[options.question](content)

@@ -1,7 +1,10 @@
-"""Data that is drawn once, and in no time."""
+"""Data that is drawn once, and in no time; and trainings that nobody waits for."""
+
+import types
 
 import pytest
 
+from reproduction import training
 from reproduction.data import arrays, augmentation, pipelines
 
 
@@ -62,3 +65,28 @@ def folder(tmp_path_factory, short_mnist1d, mnist1d_builder):
         patch.setattr(arrays, "mnist1d", lambda: short_mnist1d)
         pipelines.load("mnist1d", data_dir=folder)
     return folder
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """In place of the trainings, which it lists; it stops at the number in `stop`."""
+    made = types.SimpleNamespace(trainings=[], stop=None)
+
+    def train(data, arm, seed, *_):
+        if len(made.trainings) == made.stop:
+            raise KeyboardInterrupt
+        made.trainings.append((arm.plan.batch, seed))
+        accuracy = 0.9 + arm.plan.batch / 1e5 + seed / 1e3
+        return {
+            "updates": arm.plan.updates,
+            "samples": arm.plan.samples,
+            "seconds": 1.0,
+            "train_loss": 0.1,
+            "train_accuracy": 1.0,
+            "test_loss": 0.2,
+            "test_accuracy": accuracy,
+            "weight_distance": {"update": [1, arm.plan.updates], "distance": [1.0, 2.0]},
+        }
+
+    monkeypatch.setattr(training, "train", train)
+    return made

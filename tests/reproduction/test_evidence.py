@@ -5,7 +5,8 @@ import json
 import keras
 import pytest
 
-from reproduction import report
+from reproduction import findings_report, report, runs
+from reproduction.criteria import parts
 from scripts import evidence
 
 pytestmark = pytest.mark.skipif(
@@ -38,8 +39,9 @@ def test_published_results_are_whole(name, experiment, content):
     assert {0, 1}.isdisjoint(content["seeds"]), "the seeds that settings were chosen with"
     arms = {training["arm"] for training in content["trainings"]}
     assert len(content["trainings"]) == len(arms) * len(content["seeds"])
-    outcome = experiment.verdict(content["trainings"]).partition(":")[0]
-    assert outcome in ("Reproduced", "Partly", "Not reproduced", "Cannot tell")
+    findings = findings_report.findings_of(experiment, content)
+    assert {found.count for found in findings} == {len(content["seeds"])}
+    assert content["sources"]["keras_bigbatch"][:12] in report.page(experiment, content, name)
     # The first is what made the results before the command was renamed.
     assert content["command"].startswith(
         ("python examples/reproduce.py ", "python -m reproduction ")
@@ -59,9 +61,47 @@ def test_a_published_folder_appears_between_the_marks(tmp_path, monkeypatch):
         assert text.startswith("above\n")
         assert text.endswith("\nbelow\n")
         assert "old" not in text
-    assert texts["index"].count(f"#{NAMES[0]})") == 1
     content = json.loads((tmp_path / NAMES[0] / "results.json").read_text())
+    findings = PUBLISHED[0][1].findings(content["trainings"])
+    # A row a part, and one in the table of shared trainings.
+    assert texts["index"].count(f"#{NAMES[0]})") == len(findings) + 1
+    assert all(f"[{found.part.claim}]" in texts["index"] for found in findings)
     assert sum(report.wrapped(content["command"]) in text for text in texts.values()) == 1
+
+
+def test_results_of_the_criteria_as_they_are_have_no_asterisk(tmp_path, monkeypatch):
+    name, experiment, content = PUBLISHED[0]
+    older = {**content, "criteria_file": None}
+    now = {**content, "criteria_file": parts.stamp_of(experiment.criteria)}
+    monkeypatch.setattr(evidence, "published", lambda: [(name, experiment, now)])
+    assert findings_report.OLDER not in evidence.overview()
+    both = [(name, experiment, now), ("other", experiment, older)]
+    monkeypatch.setattr(evidence, "published", lambda: both)
+    overview = evidence.overview()
+    assert overview.count(" * ") == len(experiment.findings(content["trainings"]))
+    assert overview.count(findings_report.OLDER) == 1
+    # The same trainings under two names are shared.
+    assert f"| [other](hoffer.md#other) | {experiment.title}" in overview.replace("  ", "")
+    assert overview.partition("Shared")[2].count(f"[{name}](hoffer.md#{name})") == 2
+
+
+def test_results_of_older_sources_are_listed_with_what_has_changed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evidence, "PAGES", tmp_path)
+    now = runs.hashes(["training.py", "settings.py"])
+    made_with = {
+        "as-it-is": now,
+        "of-a-file": {**now, "training.py": "0", "gone.py": "0"},
+        "inside/of-the-package": {**now, "keras_bigbatch": "0"},
+    }
+    for name, sources in made_with.items():
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "results.json").write_text(json.dumps({"sources": sources}))
+    monkeypatch.setattr("sys.argv", ["evidence", "--moved"])
+    evidence.main()
+    assert capsys.readouterr().out.splitlines() == [
+        "inside/of-the-package: changed: keras_bigbatch",
+        "of-a-file: changed: training.py; no longer there: gone.py",
+    ]
 
 
 def test_a_page_without_marks_is_refused():

@@ -1,13 +1,12 @@
 """The command that makes tables and figures anew: as a reader calls it, and its parts."""
 
 import json
-import types
 
 import keras
 import numpy as np
 import pytest
 
-from reproduction import cost, experiments, report, settings, tables, training
+from reproduction import cost, experiments, report, settings, tables
 from reproduction.__main__ import main, parse
 from reproduction.recipes.rows import ARMS
 from tests.reproduction.helpers import PNG, small_network
@@ -16,31 +15,6 @@ BACKEND = keras.backend.backend()
 TABLES = experiments.table_rows()
 QUICK_SAMPLES = 8  # to train on and to score on, together; the mock gives the same to both
 DIGITS = ["table1", "demo", "--dataset", "digits"]
-
-
-@pytest.fixture
-def stand_in(monkeypatch):
-    """In place of the trainings, which it lists; it stops at the number in `stop`."""
-    made = types.SimpleNamespace(trainings=[], stop=None)
-
-    def train(data, arm, seed, *_):
-        if len(made.trainings) == made.stop:
-            raise KeyboardInterrupt
-        made.trainings.append((arm.plan.batch, seed))
-        accuracy = 0.9 + arm.plan.batch / 1e5 + seed / 1e3
-        return {
-            "updates": arm.plan.updates,
-            "samples": arm.plan.samples,
-            "seconds": 1.0,
-            "train_loss": 0.1,
-            "train_accuracy": 1.0,
-            "test_loss": 0.2,
-            "test_accuracy": accuracy,
-            "weight_distance": {"update": [1, arm.plan.updates], "distance": [1.0, 2.0]},
-        }
-
-    monkeypatch.setattr(training, "train", train)
-    return made
 
 
 def test_quick_run_writes_report_picture_csv_and_json(tmp_path, capsys):

@@ -9,6 +9,7 @@ import pytest
 
 import keras_bigbatch as kbb
 from reproduction import figures, report
+from reproduction.criteria.parts import parts_of
 from reproduction.data import arrays
 from reproduction.experiment import Setting
 from reproduction.figures.gao_zhong import figure_5 as gao_5
@@ -17,6 +18,7 @@ from reproduction.figures.gao_zhong import figure_16 as gao_16
 from reproduction.figures.gao_zhong import first_epoch as gao_first_epoch
 from reproduction.figures.gao_zhong import gradients as gao_gradients
 from reproduction.figures.gao_zhong import trainings as gao_trainings
+from reproduction.findings import UNKNOWN
 from reproduction.runs import HERE
 
 FIGURES = {figure.name: figure() for figure in figures.FIGURES if figure.name.startswith("gao-")}
@@ -104,6 +106,11 @@ def test_names_and_sources():
         assert all((folder / source).exists() for source in figure.sources)
 
 
+def test_ratios_are_judged_by_their_logarithm():
+    parts = [part for figure in FIGURES.values() for part in parts_of(figure.criteria)]
+    assert all(part.log == (part.unit == "times") for part in parts)
+
+
 def test_recipes_are_json_and_arms_are_different(setting):
     for figure in FIGURES.values():
         cases = figure.cases(setting)
@@ -120,7 +127,7 @@ def test_results_are_json_and_make_a_page(made, tmp_path):
         if name == "gao-9":
             continue  # has not all of its measurements here
         assert figure.table(kept).startswith("| ")
-        assert "one seed shows no spread" in figure.verdict(kept)
+        assert {each.verdict for each in figure.findings(kept)} == {UNKNOWN}  # one seed
         content = {"data": "blobs", "settings": {"quick": True}}
         report.draw(tmp_path / f"{name}.png", figure, content, kept)
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from reproduction.figures.gao_zhong import statistics as gao_statistics
-from reproduction.statistics import mean_and_noise
 
 BATCHES = [10, 20, 40]
 
@@ -34,19 +33,16 @@ def test_what_is_not_finite_is_a_dash():
     values = [[1.0, 2.0], [math.nan, 1.0], [math.inf, math.inf]]
     assert [gao_statistics.shown(each) for each in values] == ["1.50 ± 0.71", "-", "-"]
     assert gao_statistics.finite("abc", values) == (["a"], [[1.0, 2.0]])
-    assert all(map(math.isnan, mean_and_noise([math.nan, 1.0])))
-    assert gao_statistics.text(math.nan, math.nan) == "unknown"
 
 
-def test_estimates_are_paired_by_seed():
-    assert mean_and_noise([4.0]) == (4.0, 0.0)
-    mean, noise = mean_and_noise([1.0, 2.0, 3.0])
-    assert (mean, noise) == pytest.approx((2.0, 2 / 3**0.5))
+def test_gains_are_points_by_seed():
     results = [
-        {"arm": arm, "seed": seed, "x": 10.0 * seed + (arm == "b")}
+        {"arm": arm, "seed": seed, "share": seed / 10 + share}
         for seed in (2, 1)
-        for arm in "ab"
+        for arm, share in (("a", 0.0), ("b", seed / 100))
     ]
-    assert gao_statistics.paired(results, "x", "b", "a") == (1.0, 0.0)
-    assert gao_statistics.text(-0.5, 0.02) == "-0.50 ± 0.02"
-    assert gao_statistics.text(-0.5, 0.0) == "-0.50"
+    assert gao_statistics.gains(results, "share", "b", "a") == pytest.approx([1.0, 2.0])
+    results[0]["share"] = None
+    first, second = gao_statistics.gains(results, "share", "b", "a")
+    assert first == pytest.approx(1.0)
+    assert math.isnan(second)

@@ -22,6 +22,7 @@ from reproduction.figures.hoffer.figure_4 import RandomPotentialAtStart
 from reproduction.figures.hoffer.figure_6 import NoiseOrRate
 from reproduction.figures.hoffer.figure_7 import DistanceByBatch
 from reproduction.figures.stretch import Stretch, stretches
+from reproduction.findings import UNKNOWN
 from reproduction.recipes.demo import small_batch_regime
 from reproduction.runs import HERE, ProgressLine
 
@@ -37,7 +38,6 @@ FIGURES = {
         Stretch,
     )
 }
-OUTCOMES = ("Reproduced: ", "Partly: ", "Not reproduced: ")
 
 
 def small_network(shape, classes, norm):
@@ -93,15 +93,15 @@ def made():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_table_verdict_and_picture_come_from_the_json(name, made, tmp_path):
+def test_table_findings_and_picture_come_from_the_json(name, made, tmp_path):
     figure, results = FIGURES[name], made[name]
     assert len({result["arm"] for result in results}) == len(results)
     lines = figure.table(results).splitlines()
     assert len(lines) == 2 + len(results) - (1 if name == "hoffer-7" else 0)
     assert len({line.count("|") for line in lines}) == 1
-    sentence = figure.verdict(results)
-    assert sentence.startswith(OUTCOMES)
-    assert sentence.endswith("one seed shows no spread.")
+    if name != "stretch":  # whose ratio of batches is too small here for its stretch of 4
+        assert {found.verdict for found in figure.findings(results)} == {UNKNOWN}
+    assert figure.caveats(results) == "" or figure.caveats(results).endswith(".")
     content = {"data": "digits", "settings": {"quick": True}}
     again = [{**result, "seed": 4} for result in results]
     for trainings in (results, results + again):
@@ -179,18 +179,26 @@ def test_figure_7_has_half_the_epochs_and_both_rates(default):
 
 def test_stretched_recipes(default):
     cases = {case.arm: case.recipe for case in FIGURES["stretch"].cases(default)}
-    for series in ("+LR", "+GBN", "+GBN, warm-up", "LARS"):
-        lengths = [cases[f"{series}, stretch {s}"]["epochs"] for s in (1, 2, 4, 8, 25)]
-        assert lengths == [40, 80, 160, 320, 1000]
-    assert len(cases) == 1 + 4 * 5
-    assert cases["+GBN, warm-up, stretch 4"]["warmup"] == 20  # 5 epochs of 4 updates
+    ghosts = {"+LR": None, "+GBN": 8, "+GBN, ghosts of 40": 40}
+    small = {"SB": None, "SB, ghosts of 8": 8}
+    assert len(cases) == 3 * 5 + 2 * 3
+    for series, size in (ghosts | small).items():
+        batch, stretches = (40, (1, 2, 4)) if series in small else (1000, (1, 2, 4, 8, 25))
+        mine = [cases[f"{series}, stretch {stretch}"] for stretch in stretches]
+        assert [each["epochs"] for each in mine] == [40 * stretch for stretch in stretches]
+        assert {(each["batch"], each["virtual_batch"]) for each in mine} == {(batch, size)}
+        kind = "BatchNormalization" if size is None else "GhostBatchNormalization"
+        assert {each["normalization"] for each in mine} == {kind}
+    assert cases["SB, stretch 1"]["rates_from_update"] == {
+        "0": pytest.approx(0.05),
+        "2000": pytest.approx(0.005),
+        "3000": pytest.approx(0.0005),
+    }
     assert cases["+GBN, stretch 25"]["rates_from_update"] == {
         "0": pytest.approx(0.25),
         "2000": pytest.approx(0.025),
         "3000": pytest.approx(0.0025),
     }
-    assert next(iter(cases["LARS, stretch 1"]["rates_from_update"].values())) == 0.05
-    assert cases["LARS, stretch 1"]["normalization"] == "BatchNormalization"
 
 
 def test_a_setting_without_a_larger_batch_is_refused(default):
@@ -220,16 +228,14 @@ def test_histories_are_kept_at_equal_ratios_and_six_digits():
     assert short_histories.log_spaced(sparse, "update", 10) == sparse
 
 
-def test_noise_is_two_standard_errors():
-    assert statistics.mean_and_noise([1.0, 2.0, 3.0]) == (2, pytest.approx(2 / math.sqrt(3)))
+def test_noise_is_half_of_student_s_interval():
+    # Of two seeds, by hand: the quantile of Cauchy's distribution is a tangent.
+    reach = math.tan(math.pi * 0.475)
+    assert statistics.mean_and_noise([1.0, 3.0]) == (2, pytest.approx(reach))
     assert statistics.mean_and_noise([1.5]) == (1.5, 0)
-    assert statistics.within([1.0, 2.0, 3.0], 0.8, 3.2)
-    assert not statistics.within([1.0, 2.0, 3.0], 0.9, 3.2)
-    assert not statistics.within([math.nan], 0, 1)
-    assert report.with_noise([1.0, 2.0, 3.0]) == "2.00 ± 1.15"
-    assert statistics.outcome(True, True) == "Reproduced"
-    assert statistics.outcome(True, False) == "Partly"
-    assert statistics.outcome(False) == "Not reproduced"
+    assert all(map(math.isnan, statistics.mean_and_noise([math.nan, 1.0])))
+    assert report.with_noise([1.0, 3.0]) == f"2.00 ± {reach:.2f}"
+    assert report.with_noise([1.5]) == "1.50"
 
 
 def test_first_samples_are_the_same_of_arrays_and_of_a_data_set():

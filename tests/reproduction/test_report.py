@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from reproduction import demo, plotting, report, statistics
 from tests.reproduction.helpers import PNG
@@ -59,7 +60,16 @@ def test_difference_is_paired_and_its_noise_has_two_parts():
     assert points == pytest.approx(4.5)
     pairs = np.array([5.0, 4.3, 4.2])
     seeds, test_set = pairs.var(ddof=1) / 3, 100**2 * 0.96 * 0.04 / 10_000
-    assert noise == pytest.approx(2 * np.sqrt(seeds + test_set))
+    freedom = 2 * (seeds + test_set) ** 2 / seeds**2
+    reach = stats.t.ppf(0.975, freedom)
+    assert noise == pytest.approx(reach * np.sqrt(seeds + test_set))
+    # On a test set without end it is Student's interval.
+    _, of_seeds = statistics.difference(results(CLOSED), "SB", "LB", 10**12)
+    low, _ = stats.ttest_1samp(pairs, 0).confidence_interval()
+    assert of_seeds == pytest.approx(4.5 - low, rel=1e-4)
+    # One seed has the test set's part only: no tails but the normal distribution's.
+    _, alone = statistics.difference(results([[96], [92]] * 2 + [[96]]), "SB", "LB", 10_000)
+    assert alone == pytest.approx(stats.norm.ppf(0.975) * np.sqrt(test_set))
     # The order of the trainings is of no account, their seeds are.
     assert statistics.difference(results(CLOSED)[::-1], "SB", "LB", 10_000)[0] == points
 
@@ -69,28 +79,24 @@ def test_difference_is_paired_and_its_noise_has_two_parts():
     [
         (
             CLOSED,
-            "The large batch loses 4.5 points; the scaled rate makes no clear difference (+0.5), "
-            "ghost batch normalization gains 3.2, the adapted regime gains 0.8: "
-            "the whole gap is closed, and the last arm ends level with the small batch (+0.0).",
+            "The scaled rate makes no clear difference (+0.5), ghost batch normalization gains "
+            "3.2, the adapted regime gains 0.8: of a gap of 4.5 points 0.0 (-0.5 to 0.5) are left.",
         ),
         (
             [(96,) * 3, (92,) * 3, (94,) * 3, (94.1,) * 3, (94,) * 3],
-            "The large batch loses 4.0 points; the scaled rate gains 2.0, ghost batch "
-            "normalization makes no clear difference (+0.1), the adapted regime makes no clear "
-            "difference (-0.1): 50 % of the gap is closed, and the last arm ends 2.0 points below "
-            "the small batch.",
+            "The scaled rate gains 2.0, ghost batch normalization makes no clear difference "
+            "(+0.1), the adapted regime makes no clear difference (-0.1): of a gap of 4.0 points "
+            "2.0 (1.6 to 2.4) are left.",
         ),
         (
             [(96,) * 3, (92,) * 3, (93,) * 3, (90,) * 3, (91,) * 3],
-            "The large batch loses 4.0 points; the scaled rate gains 1.0, ghost batch "
-            "normalization loses 3.0, the adapted regime gains 1.0: none of the gap is closed, "
-            "and the last arm ends 5.0 points below the small batch.",
+            "The scaled rate gains 1.0, ghost batch normalization loses 3.0, the adapted regime "
+            "gains 1.0: of a gap of 4.0 points 5.0 (4.6 to 5.4) are left.",
         ),
         (
             [(94,) * 3, (92,) * 3, (93,) * 3, (95,) * 3, (96,) * 3],
-            "The large batch loses 2.0 points; the scaled rate gains 1.0, ghost batch "
-            "normalization gains 2.0, the adapted regime gains 1.0: the whole gap is closed, "
-            "and the last arm ends 2.0 points above the small batch.",
+            "The scaled rate gains 1.0, ghost batch normalization gains 2.0, the adapted regime "
+            "gains 1.0: of a gap of 2.0 points -2.0 (-2.5 to -1.5) are left.",
         ),
         (
             [(96,) * 3, (95.9,) * 3, (94,) * 3, (94,) * 3, (94,) * 3],

@@ -8,11 +8,12 @@ Expected: the accuracy falls with the batch at either rate, and less at the squa
 """
 
 from reproduction.experiment import Experiment, sources_of
-from reproduction.figures.gao_zhong.statistics import points, shown
+from reproduction.figures.gao_zhong.statistics import shown
 from reproduction.figures.gao_zhong.trainings import batches_of, plan_of
+from reproduction.paired import contrast
 from reproduction.plotting import means, tidy
 from reproduction.report import markdown_table
-from reproduction.statistics import UNFITTED, by_arm, caveats
+from reproduction.statistics import by_arm, unfitted
 
 RULES = {"none": "unchanged rate", "sqrt": "square-root rate"}
 
@@ -54,20 +55,17 @@ class Figure1(Experiment):
         heads = [f"{part} %, {rule}" for part in ("test", "training") for rule in RULES.values()]
         return markdown_table(["batch", "epochs / updates", *heads], rows)
 
-    def verdict(self, results):
-        """Reproduced where the largest batch is clearly worse than the regime's at both rates."""
+    def measures(self, results):
+        """What the largest batch loses against the regime's, at each rate."""
         small, large = _small(results), max(r["batch"] for r in results)
-        found = {rule: points(results, _arm("none", small), _arm(rule, large)) for rule in RULES}
-        clear = [loss > 0 and is_clear for loss, _, is_clear in found.values()]
-        word = "Reproduced" if all(clear) else "Partly" if any(clear) else "Not reproduced"
-        said = " and ".join(
-            f"{-loss:+.1f} ± {noise:.1f} points at the {RULES[rule]}"
-            for rule, (loss, noise, _) in found.items()
-        )
-        return (
-            f"{word}: a batch of {large:,} has against one of {small:,} in as many epochs "
-            f"{said}{caveats(results, UNFITTED)}."
-        )
+        return {
+            name: contrast(results, [_arm("none", small)], [_arm(rule, large)]).values
+            for rule, name in RULES.items()
+        }
+
+    def caveats(self, results):
+        """A batch that does not fit the training set is only under-trained."""
+        return unfitted(results)
 
     def draw(self, picture, results):
         """Test accuracy on the left, training accuracy on the right."""

@@ -16,15 +16,13 @@ import time
 
 from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.gao_zhong.gradients import drawn, is_normalization, plain_names
-from reproduction.figures.gao_zhong.statistics import finite, number, sentence, shown
+from reproduction.figures.gao_zhong.statistics import finite, number, shown
 from reproduction.figures.gao_zhong.trainings import compiled, first_rate
 from reproduction.plotting import curves, means, tidy
 from reproduction.report import markdown_table
 from reproduction.runs import Case, six_digits
-from reproduction.statistics import mean_and_noise
 
 EPOCHS = 20
-MUCH, SOME = 10.0, 3.0  # an order of magnitude, and half of one
 
 
 class Figure2(Experiment):
@@ -54,22 +52,9 @@ class Figure2(Experiment):
         heads = [f"median of abs(w / g), {arm}" for arm in radii]
         return markdown_table(["layer", *heads], rows)
 
-    def verdict(self, results):
-        """Reproduced where the layers with kernels differ by an order of magnitude."""
-        said, least = [], []
-        for arm in ("SB", "LB"):
-            mean, noise = mean_and_noise(_log_ratios(_radii(results, arm)))
-            least.append(math.exp(mean - noise))
-            said.append(f"{math.exp(mean):.1f} times at {arm} (at least {least[-1]:.1f})")
-        word = "Not reproduced"
-        if min(least) >= SOME:
-            word = "Reproduced" if min(least) >= MUCH else "Partly"
-        return sentence(
-            word,
-            "of the layers with kernels, the one with the largest radius has that of the one with "
-            f"the smallest {' and '.join(said)}",
-            results,
-        )
+    def measures(self, results):
+        """The largest radius of a layer with kernels over the smallest, at each batch."""
+        return {arm: _contrasts(_radii(results, arm)) for arm in ("SB", "LB")}
 
     def draw(self, picture, results):
         """By layer on the left; on the right along the training at the large batch."""
@@ -138,14 +123,14 @@ def _late(series):
     return statistics.geometric_mean(late)
 
 
-def _log_ratios(radii):
-    """By seed the logarithm of the largest radius of a layer with kernels over the smallest.
+def _contrasts(radii):
+    """By seed how many times the smallest radius of a layer with kernels the largest is.
 
     A layer of whose weights more than half have no gradient has no radius, and is left out.
     """
     kernels = [values for layer, values in radii.items() if not is_normalization(layer)]
     columns = [[r for r in column if r > 0] for column in zip(*kernels, strict=True)]
-    return [math.log(max(column) / min(column)) for column in columns]
+    return [max(column) / min(column) if column else math.nan for column in columns]
 
 
 def _marked(layer):

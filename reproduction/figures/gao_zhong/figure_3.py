@@ -20,14 +20,11 @@ from reproduction.figures.gao_zhong.gradients import (
     is_normalization,
     whole,
 )
-from reproduction.figures.gao_zhong.statistics import TOLERANCE, exponent, sentence, shown, text
+from reproduction.figures.gao_zhong.statistics import exponent, shown
 from reproduction.figures.gao_zhong.trainings import batches_of
 from reproduction.plotting import means, style, tidy
 from reproduction.report import markdown_table
 from reproduction.runs import Case
-from reproduction.statistics import mean_and_noise
-
-PREDICTED = -0.5
 
 
 class Figure3(Experiment):
@@ -72,27 +69,20 @@ class Figure3(Experiment):
             rows,
         )
 
-    def verdict(self, results):
-        """Reproduced where every layer with kernels has the exponent as it is; partly, corrected.
+    def measures(self, results):
+        """The power of the first fully connected layer, and the mean one of layers with kernels.
 
         Normalization layers are left out: the paper's network has none.
         """
         layers = [layer for layer in results[0]["layers"] if not is_normalization(layer)]
-        found = {
-            key: {layer: mean_and_noise([_fit(r, layer)[key] for r in results]) for layer in layers}
-            for key in ("raw", "corrected", "constant")
-        }
-        raw, corrected = (_all_near(found[key].values()) for key in ("raw", "corrected"))
-        word = "Reproduced" if raw else "Partly" if corrected else "Not reproduced"
-        constant = statistics.fmean(mean for mean, _ in found["constant"].values())
-        return sentence(
-            word,
-            f"the exponents of the layers with kernels are {_listed(found['raw'])}; with the "
-            f"gradient of all data subtracted in quadrature {_listed(found['corrected'])} "
-            f"(predicted -0.5, tolerance {TOLERANCE}). What is left is {constant:.2f} of sigma "
-            f"sqrt(2 / (pi n)), {constant / math.sqrt(2):.2f} of the paper's equation 4",
-            results,
-        )
+        first = next(layer for layer in layers if layer.startswith("dense"))
+        found = {"dense": [], "layers": [], "dense, noise": [], "layers, noise": []}
+        for result in sorted(results, key=lambda each: each["seed"]):
+            fits = {layer: _fit(result, layer) for layer in layers}
+            for key, of_what in (("raw", ""), ("corrected", ", noise")):
+                found[f"dense{of_what}"].append(fits[first][key])
+                found[f"layers{of_what}"].append(statistics.fmean(f[key] for f in fits.values()))
+        return found
 
     def draw(self, picture, results):
         """Raw on the left, less the floor and with the theory on the right."""
@@ -140,11 +130,3 @@ def _fit(result, layer):
         "above": above,
         "theory": theory,
     }
-
-
-def _all_near(estimates):
-    return all(abs(mean - PREDICTED) <= TOLERANCE for mean, _ in estimates)
-
-
-def _listed(found):
-    return ", ".join(text(*each) for each in found.values())

@@ -9,24 +9,18 @@ Expected: on the batch just fitted the stride of an update falls with the batch,
 1 / n; on the whole training set it rises.
 """
 
-import math
-
 from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.gao_zhong import first_epoch
 from reproduction.figures.gao_zhong.statistics import (
-    TOLERANCE,
     batches_in,
     by_seed,
     exponent,
     finite,
     number,
-    sentence,
     shown,
-    text,
 )
 from reproduction.plotting import means, tidy
 from reproduction.report import markdown_table
-from reproduction.statistics import mean_and_noise
 
 PREDICTED = -1.0
 KINDS = {"own_loss_stride": "the batch just fitted", "whole_loss_stride": "the whole training set"}
@@ -57,21 +51,10 @@ class Figure7(Experiment):
         heads = [f"loss stride / rate, {name}" for name in KINDS.values()]
         return markdown_table(["batch", "updates", *heads], rows)
 
-    def verdict(self, results):
-        """Reproduced where both fall as 1 / n; partly where that on the own batch falls at all.
-
-        The tolerance is that of an exponent of 1/2, doubled, as the exponent is.
-        """
-        own, whole = (mean_and_noise(_exponents(results, kind)) for kind in KINDS)
-        near = [abs(mean - PREDICTED) <= 2 * TOLERANCE for mean, _ in (own, whole)]
-        falls = sum(own) < 0
-        word = "Reproduced" if all(near) else "Partly" if falls else "Not reproduced"
-        said = (
-            f"an update's loss stride on the batch just fitted goes with the batch to the power "
-            f"{text(*own)} (predicted -1, tolerance {2 * TOLERANCE}), on the whole training set "
-            f"{_on_whole(*whole)}"
-        )
-        return sentence(word, said, results)
+    def measures(self, results):
+        """The powers of both kinds; that of the whole training set is none if its loss rises."""
+        own, whole = (_exponents(results, kind) for kind in KINDS)
+        return {"falls": own, "own": own, "whole": whole}
 
     def draw(self, picture, results):
         """The two kinds side by side."""
@@ -98,12 +81,3 @@ def _exponents(results, kind):
     return [
         exponent([r["batch"] for r in mine], [r[kind] for r in mine]) for mine in by_seed(results)
     ]
-
-
-def _on_whole(mean, noise):
-    if math.isnan(mean):
-        return "it follows no power, since the loss rises at some batch"
-    if mean + noise < 0:
-        return f"to {text(mean, noise)}"
-    kind = "it rises, to the power" if mean - noise > 0 else "it does not clearly change: power"
-    return f"{kind} {text(mean, noise)}"

@@ -18,14 +18,12 @@ from reproduction.figures.gao_zhong.statistics import (
     exponent,
     number,
     roughness,
-    sentence,
     shown,
-    text,
 )
 from reproduction.figures.gao_zhong.trainings import batches_of, plan_of
 from reproduction.plotting import curves, means, tidy
 from reproduction.report import markdown_table
-from reproduction.statistics import by_arm, mean_and_noise
+from reproduction.statistics import by_arm
 
 
 class Figure8(Experiment):
@@ -64,27 +62,17 @@ class Figure8(Experiment):
         heads = ["training loss at the end", "test loss", "fluctuation of log loss, an epoch"]
         return markdown_table(["batch", "epochs / updates", *heads], rows)
 
-    def verdict(self, results):
-        """Reproduced where the loss rises and both ends fluctuate clearly more than the middle."""
+    def measures(self, results):
+        """The power of the loss at the end, and the fluctuation at the ends above that between."""
         batches = batches_in(results)
-        losses = mean_and_noise(
-            [exponent(batches, [number(r["train_loss"]) for r in s]) for s in by_seed(results)]
-        )
-        rises = losses[0] - losses[1] > 0
-        ends = [mean_and_noise(_above_middle(results, place)) for place in (0, -1)]
-        clear = [mean - noise > 0 for mean, noise in ends]
-        held = [rises, *clear]
-        word = "Reproduced" if all(held) else "Partly" if any(held) else "Not reproduced"
-        said = " and ".join(
-            f"{text(*end, '{:+.3f}')} at {batches[place]:,}"
-            for place, end in zip((0, -1), ends, strict=True)
-        )
-        return sentence(
-            word,
-            f"the training loss at the end goes with the batch to the power {text(*losses)}; the "
-            f"fluctuation of its logarithm is, above the mean of the batches between, {said}",
-            results,
-        )
+        return {
+            "loss": [
+                exponent(batches, [number(r["train_loss"]) for r in mine])
+                for mine in by_seed(results)
+            ],
+            "smallest": _above_middle(results, 0),
+            "largest": _above_middle(results, -1),
+        }
 
     def draw(self, picture, results):
         """Curves on the left, fluctuations on the right."""

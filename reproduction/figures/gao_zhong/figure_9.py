@@ -12,18 +12,20 @@ accuracy, which the paper does not show.
 Expected: the gradient grows, if divided by what is kept; no accuracy is gained.
 """
 
+import statistics
 import time
 from functools import partial
 
 from keras_bigbatch.training import LargeBatchModel
 from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.gao_zhong.gradients import before_first_update, drawn
-from reproduction.figures.gao_zhong.statistics import number, paired, points, sentence, shown, text
+from reproduction.figures.gao_zhong.statistics import gains, number, shown
 from reproduction.figures.gao_zhong.trainings import QUARTER, compiled, plan_of, recipe_of
+from reproduction.figures.ratios import ratio
 from reproduction.plotting import curves, means, tidy
 from reproduction.report import markdown_table
 from reproduction.runs import Case
-from reproduction.statistics import by_arm, mean_and_noise
+from reproduction.statistics import by_arm
 from reproduction.training import measured
 
 FRACTIONS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
@@ -66,31 +68,29 @@ class Figure9(Experiment):
         heads = ["", "epochs / updates", "training accuracy, %", "test accuracy, %"]
         return f"{gradients}\n\n{markdown_table(heads, rows)}"
 
-    def verdict(self, results):
-        """Reproduced where the gradient grows and the training accuracy does, at either rate."""
-        control = _gradients(results, 0.0)
-        ratios = [a / b for a, b in zip(_gradients(results, DISCARDED), control, strict=True)]
-        grown = mean_and_noise(ratios)
+    def measures(self, results):
+        """How many times as large the gradient is, by both divisors, and the accuracy gained."""
+        pairs = zip(_gradients(results, DISCARDED), _gradients(results, 0.0), strict=True)
+        kept = [ratio(*pair) for pair in pairs]
         trained = [r for r in results if "train_accuracy" in r]
-        gains, said = [], []
-        for rule, name in RULES.items():
-            arms = (_arm(rule, DISCARDED), _arm(rule, 0.0))
-            gain, noise = (100 * value for value in paired(trained, "train_accuracy", *arms))
-            gains.append(gain - noise > 0)
-            test, test_noise, _ = points(trained, *arms)
-            said.append(
-                f"{text(gain, noise, '{:+.1f}')} points of training and "
-                f"{text(test, test_noise, '{:+.1f}')} of test accuracy at {name}'s rate"
-            )
-        held = [grown[0] - grown[1] > 1, *gains]
-        word = "Reproduced" if all(held) else "Partly" if any(held) else "Not reproduced"
-        return sentence(
-            word,
-            f"with 30 % discarded the mean gradient over the kept is {text(*grown, '{:.2f}')} "
-            f"times as large, {(1 - DISCARDED) * grown[0]:.2f} times if divided by the batch; the "
-            f"trainings gain {' and '.join(said)}",
-            results,
+        return {
+            "kept": kept,
+            "batch": [(1 - DISCARDED) * value for value in kept],
+            **{
+                name: gains(trained, "train_accuracy", _arm(rule, DISCARDED), _arm(rule, 0.0))
+                for rule, name in RULES.items()
+            },
+        }
+
+    def caveats(self, results):
+        """The ceiling: what is left to gain."""
+        accuracies = by_arm([r for r in results if "train_accuracy" in r], "train_accuracy")
+        left = (
+            f"{100 - 100 * statistics.fmean(accuracies[_arm(rule, 0.0)]):.1f} points at {name}'s "
+            "rate"
+            for rule, name in RULES.items()
         )
+        return f"Without discarding the training accuracy has {' and '.join(left)} to gain at most."
 
     def draw(self, picture, results):
         """Gradients on the left, training accuracies on the right."""

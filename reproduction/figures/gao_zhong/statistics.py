@@ -1,13 +1,10 @@
-"""What the figures of Gao & Zhong have in common: power laws, and differences between arms."""
+"""What the figures of Gao & Zhong have in common: power laws, roughness, differences by seed."""
 
 import math
 import statistics
 
 from reproduction.report import cell
-from reproduction.statistics import by_arm, difference, mean_and_noise, one_seed
-
-# An exponent this close to the predicted one counts as it: of -1/2 it is an eighth.
-TOLERANCE = 0.06
+from reproduction.statistics import by_arm
 
 
 def exponent(x, y):
@@ -50,23 +47,11 @@ def by_seed(results):
     return [[result for result in ordered if result["seed"] == seed] for seed in seeds]
 
 
-def paired(results, key, arm, other):
-    """How much `key` is larger in `arm` than in `other`, seed by seed, with its noise."""
+def gains(results, key, arm, other):
+    """By seed how many percentage points `key`, a share, is higher in `arm` than in `other`."""
     values = by_arm(results, key)
-    return mean_and_noise([a - b for a, b in zip(values[arm], values[other], strict=True)])
-
-
-def points(results, arm, other):
-    """Points of test accuracy that `arm` is above `other`, and whether that is beyond noise."""
-    gain, noise = difference(results, arm, other, results[0]["scored"])
-    return gain, noise, abs(gain) > noise
-
-
-def text(mean, noise, form="{:+.2f}"):
-    """As in "-0.48 ± 0.02"; no noise where none is known."""
-    if math.isnan(mean):
-        return "unknown"
-    return form.format(mean) + (f" ± {form.format(noise).lstrip('+')}" if noise else "")
+    pairs = zip(values[arm], values[other], strict=True)
+    return [100 * (number(a) - number(b)) for a, b in pairs]
 
 
 def shown(values, form="{:.2f}"):
@@ -78,8 +63,3 @@ def finite(x, values):
     """The places and values where those of all seeds are finite, for drawing."""
     kept = [i for i, each in enumerate(values) if all(map(math.isfinite, each))]
     return [x[i] for i in kept], [values[i] for i in kept]
-
-
-def sentence(word, said, results):
-    """The verdict: the word, what was measured, and the caveat that every reader must know."""
-    return f"{word}: {said}{one_seed(results)}."

@@ -14,9 +14,10 @@ import itertools
 from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.hoffer.batch_sweep import batch_axis, by_batch, ends, plan_at, swept
 from reproduction.figures.hoffer.short_histories import shortened
+from reproduction.paired import contrast
 from reproduction.plotting import curves, means, tidy
 from reproduction.report import cell, markdown_table
-from reproduction.statistics import UNFITTED, by_arm, caveats, difference, outcome
+from reproduction.statistics import by_arm, unfitted
 
 
 class ErrorByBatch(Experiment):
@@ -66,28 +67,26 @@ class ErrorByBatch(Experiment):
         heading = ["batch, samples", "test error, %", "training error, %", "training loss"]
         return markdown_table([*heading, "updates", "seconds"], rows)
 
-    def verdict(self, results):
-        """Whether the error grows from the recipe's batch on.
+    def measures(self, results):
+        """The recipe's batch over the largest, and the most that a batch is over the next smaller.
 
-        Reproduced: the largest batch is clearly worse than the recipe's, and from there on no batch
-        is clearly better than the next smaller one. The figure shows both.
+        Figure 1 shows both: a gap, and an error that grows from batch to batch. Below the recipe's
+        own batch it claims nothing.
         """
         base, largest = ends(results)
-        scored = results[0]["scored"]
-        gap, noise = difference(results, f"batch {base}", f"batch {largest}", scored)
         batches = [batch for batch in by_batch(results, "seed", "unchanged") if batch >= base]
-        turns = []
-        for small, large in itertools.pairwise(batches):
-            gain, doubt = difference(results, f"batch {large}", f"batch {small}", scored)
-            if gain > doubt:
-                turns.append(f"{large:,} is {gain:.1f} points better than {small:,}")
-        apart = gap > noise
-        return (
-            f"{outcome(apart, apart and not turns)}: from batch {base:,} to {largest:,} the error "
-            f"{'grows' if apart else 'does not clearly grow'} ({gap:+z.1f} ± {noise:.1f} points), "
-            f"{' and '.join(turns) or 'no batch clearly better than a smaller one'}"
-            f"{caveats(results, UNFITTED)}."
-        )
+        turns = [
+            contrast(results, [f"batch {large}"], [f"batch {small}"]).values
+            for small, large in itertools.pairwise(batches)
+        ]
+        return {
+            "gap": contrast(results, [f"batch {base}"], [f"batch {largest}"]).values,
+            "monotone": [max(seed) for seed in zip(*turns, strict=True)],
+        }
+
+    def caveats(self, results):
+        """A batch that does not fit the training set is only under-trained."""
+        return unfitted(results)
 
     def draw(self, picture, results):
         """Training errors on the left, test errors on the right."""

@@ -1,12 +1,16 @@
 """Hoffer, Hubara & Soudry (2017), Figure 4 (appendix B, equation 8): the random potential.
 
 The paper draws 1000 points around the Glorot-initialized weights of ResNet44, each at a uniform
-distance up to 10 in a random direction, and shows the root mean square of the loss's change over
-the distance in a panel for each of several numbers of bins: straight lines, so alpha = 2 (the
+distance up to c = 10 in a random direction, and shows the root mean square of the loss's change
+over the distance in a panel for each of several numbers of bins: straight lines, so alpha = 2 (the
 deviation grows as distance ^ (alpha / 2)). It fits no slope, and does not say which statistics
 batch normalization took; nor did its code come with it. Here both are measured, on 1000 training
 samples, and the slope is fitted from a tenth of the largest distance on: near the weights any
 differentiable loss is linear, which makes alpha 2 whatever the potential is.
+
+The largest distance is 21, as far as this network's small batch gets on MNIST-1D in the first 1000
+updates, at a constant rate (Figure 2): the range in which its training moves. On other data, or
+with another network, that is another number.
 
 To be expected: the mode decides. And the mean of the loss rises too, which equation 8 counts as
 deviation: with the statistics of the batch alpha is near 3 by it, and near 2 only of the spread
@@ -22,14 +26,15 @@ from reproduction.experiment import Experiment, sources_of
 from reproduction.plotting import style, tidy
 from reproduction.report import cell, markdown_table, with_noise
 from reproduction.runs import Case
-from reproduction.statistics import by_arm, one_seed, outcome, within
+from reproduction.statistics import by_arm
 
 MODES = {"statistics of the batch": "training", "stored statistics": "inference"}
-MAX_DISTANCE, DRAWS, SAMPLES = 10.0, 1000, 1000  # the paper's c and its draws
+# The paper's c, 10, is of the size of the distances that its trainings reach. This network's reach
+# 21 (21.0 ± 0.2) at batch 40 in the 1000 updates of Figure 2's constant rate.
+MAX_DISTANCE = 21.0
+DRAWS, SAMPLES = 1000, 1000  # the draws are the paper's
 QUICK_DRAWS, QUICK_SAMPLES = 80, 100
 BINS, SHOWN_BINS = (10, 20, 40), 20
-# The paper reads alpha = 2 off its panels: a slope a tenth off is taken for the same line.
-ALPHA_RANGE = (1.8, 2.2)
 
 
 class RandomPotentialAtStart(Experiment):
@@ -82,23 +87,15 @@ class RandomPotentialAtStart(Experiment):
             [*heading, "alpha of the spread", "deviation / linear term at the end"], rows
         )
 
-    def verdict(self, results):
-        """Whether alpha is 2 by equation 8, in each mode.
+    def measures(self, results):
+        """Alpha by equation 8 in each mode; that of the spread is not what the equation defines."""
+        alphas = by_arm(results, "alpha")
+        return {mode: [fit[str(SHOWN_BINS)] for fit in alphas[arm]] for arm, mode in MODES.items()}
 
-        Reproduced: in both modes, with its noise, in `ALPHA_RANGE`. An alpha of the spread in it is
-        said, but is not what the equation defines.
-        """
-        holds, parts = [], []
-        for arm, fits in by_arm(results, "alpha").items():
-            alphas = [fit[str(SHOWN_BINS)] for fit in fits]
-            mine = [result for result in results if result["arm"] == arm]
-            spreads = [result["spread_alpha"][str(SHOWN_BINS)] for result in mine]
-            holds.append(within(alphas, *ALPHA_RANGE))
-            parts.append(
-                f"with {arm} alpha is {with_noise(alphas)} by equation 8 and "
-                f"{with_noise(spreads)} of the spread about the mean"
-            )
-        return f"{outcome(*holds)}: {'; '.join(parts)}; claimed: 2{one_seed(results)}."
+    def caveats(self, results):
+        """How far the points were drawn."""
+        reach = results[0]["max_distance"]
+        return f"The points are up to {reach:g} from the initial weights, the paper's up to 10."
 
     def draw(self, picture, results):
         """A panel a mode: deviation, spread and linear term over the distance."""

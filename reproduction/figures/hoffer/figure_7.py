@@ -16,8 +16,8 @@ from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.hoffer.batch_sweep import batch_axis, by_batch, ends, plan_at, swept
 from reproduction.figures.hoffer.short_histories import shortened
 from reproduction.plotting import curves, means, tidy
-from reproduction.report import cell, markdown_table, with_noise
-from reproduction.statistics import by_arm, one_seed, outcome, within
+from reproduction.report import cell, markdown_table
+from reproduction.statistics import by_arm
 
 SHARE_OF_EPOCHS = 0.5
 LABELS = {"unchanged": "rate unchanged", "sqrt": "square-root rate"}
@@ -68,28 +68,24 @@ class DistanceByBatch(Experiment):
             [*heading, *(f"distance, {label}" for label in LABELS.values())], rows
         )
 
-    def verdict(self, results):
-        """Whether the large batch stays nearer, and the rate makes up for some of it.
+    def measures(self, results):
+        """How many times as far the recipe's batch ends, and how much nearer to 1 with the rate.
 
-        Reproduced: the distances' ratio, recipe's batch to largest, is clearly above 1, and with
-        the square-root rate clearly nearer to 1. The paper gives no number for either.
+        Nearer is the absolute logarithm of that ratio less that of the one with the square-root
+        rate. The paper gives no number for either.
         """
         base, largest = ends(results)
         measured = [{**result, "distance": _end(result)} for result in results]
-        unchanged = by_batch(measured, "distance", "unchanged")
-        small = unchanged[base]
-        before = _ratios(small, unchanged[largest])
-        after = _ratios(small, by_batch(measured, "distance", "sqrt")[largest])
-        nearer = [
-            abs(math.log(one)) - abs(math.log(two)) for one, two in zip(before, after, strict=True)
-        ]
-        apart, closer = within(before, low=1), within(nearer, low=0)
-        return (
-            f"{outcome(apart, apart and closer)}: at equal epochs batch {base:,} ends "
-            f"{with_noise(before)} times as far from its initial weights as batch {largest:,}; "
-            f"with the square-root rate it is {with_noise(after)} times"
-            f"{'' if closer else ', which is not clearly nearer to 1'}{one_seed(results)}."
-        )
+        unchanged, scaled = (by_batch(measured, "distance", rates) for rates in LABELS)
+        before = _ratios(unchanged[base], unchanged[largest])
+        after = _ratios(unchanged[base], scaled[largest])
+        return {
+            "apart": before,
+            "nearer": [
+                abs(math.log(one)) - abs(math.log(two))
+                for one, two in zip(before, after, strict=True)
+            ],
+        }
 
     def draw(self, picture, results):
         """Distances along the training, rates unchanged; at its end, with both."""

@@ -23,7 +23,7 @@ from reproduction.minima_measures import BATCH, barrier, between, plain_network
 from reproduction.plotting import curves, tidy
 from reproduction.report import cell, markdown_table
 from reproduction.runs import Case, six_digits
-from reproduction.statistics import caveats, mean_and_noise
+from reproduction.statistics import unfitted
 
 REACH = 0.25  # of the line: how far on either side of an end its width is looked at
 STATISTICS = ("interpolated", "estimated")
@@ -87,24 +87,17 @@ class Path(Experiment):
         text = markdown_table(["", "small batch", "large batch"], rows)
         return f"{text}\n\nThe wall between them, above the higher end: {', '.join(walls)}."
 
-    def verdict(self, results):
-        """Whether the loss rises more around the large batch's end, by both statistics."""
-        criteria, words = {}, []
-        for how in STATISTICS:
-            pairs = [
-                [rise(result["path"], how, end) for end in ("large", "small")] for result in results
-            ]
-            gain, noise = mean_and_noise([large - small for large, small in pairs])
-            criteria[how] = gain > noise
-            large, small = (sum(each) / len(pairs) for each in zip(*pairs, strict=True))
-            words.append(f"{large:.2g} against {small:.2g} with {how} statistics")
-        beginning = minima.outcome(criteria, [])
-        if not any(criteria.values()):
-            beginning = "Not reproduced"
-        return (
-            f"{beginning}: within {REACH} of the line the loss rises around the large batch's end "
-            f"by {', by '.join(words)}{caveats(results)}."
-        )
+    def measures(self, results):
+        """How much more the loss rises around the large batch's end, by each of both statistics."""
+        paths = [result["path"] for result in sorted(results, key=lambda each: each["seed"])]
+        return {
+            how: [rise(path, how, "large") - rise(path, how, "small") for path in paths]
+            for how in STATISTICS
+        }
+
+    def caveats(self, results):
+        """An end that does not fit the training set is no minimum."""
+        return unfitted(results)
 
     def draw(self, picture, results):
         """Losses on the left, accuracies on the right."""

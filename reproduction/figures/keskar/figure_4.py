@@ -1,6 +1,6 @@
 """Accuracy against sharpness, over batch sizes: Keskar et al.'s Figure 4, and Tables 3 and 4.
 
-Figure 4 (section 4) has the batch size across, and up the testing accuracy and the sharpness, in
+Figure 4 (section 3) has the batch size across, and up the testing accuracy and the sharpness, in
 boxes of 1e-3 and 5e-4. Tables 3 and 4 (section 2.2.2) have the sharpness at a small and a large
 batch, in the full space and in a random subspace of 100 dimensions: at least ten times as large.
 
@@ -15,11 +15,12 @@ is the scale of the weights and the level of the loss; and sharpness does not pr
 
 from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.keskar import minima
+from reproduction.figures.ratios import ratios
 from reproduction.minima_measures import EPSILON, SMALLER_EPSILON
+from reproduction.paired import contrast
 from reproduction.plotting import means, tidy
 from reproduction.report import cell, markdown_table
 from reproduction.runs import Case
-from reproduction.statistics import caveats, difference
 
 BOXES = {
     "sharpness": ("full space, 1e-3", EPSILON, None),
@@ -27,7 +28,6 @@ BOXES = {
     "sharpness_subspace": ("subspace, 1e-3", EPSILON, "subspace"),
     "sharpness_subspace_smaller_box": ("subspace, 5e-4", SMALLER_EPSILON, "subspace"),
 }
-TENFOLD = 1.0  # powers of ten: "at least an order of magnitude", Tables 3 and 4
 
 
 class Sharpness(Experiment):
@@ -56,29 +56,17 @@ class Sharpness(Experiment):
             rows.append(row)
         return markdown_table(heading, rows)
 
-    def verdict(self, results):
-        """Tenfold in every box and space, and a loss of accuracy: both, between the end batches."""
-        small, *_, large = _by_batch(results)
-        ratios = {
-            label: minima.log_ratio(results, f"batch {large}", f"batch {small}", key)
-            for key, (label, *_) in BOXES.items()
+    def measures(self, results):
+        """The largest batch's sharpness over the smallest's in each box, and the accuracy lost."""
+        small, *_, large = (f"batch {batch}" for batch in _by_batch(results))
+        return {
+            **{key: ratios(results, key, large, small) for key in BOXES},
+            "accuracy": contrast(results, [small], [large]).values,
         }
-        loss, noise = difference(results, f"batch {small}", f"batch {large}", results[0]["scored"])
-        criteria = {
-            "sharper": all(ratio - error >= TENFOLD for ratio, error in ratios.values()),
-            "worse": loss > noise,
-        }
-        named = ", ".join(
-            f"{minima.times(ratio)} ({label})" for label, (ratio, _) in ratios.items()
-        )
-        words = (
-            f"loses {loss:.1f} points" if loss > noise else f"loses nothing clear ({-loss:+z.1f})"
-        )
-        outcome = minima.outcome(criteria, ["sharper"])
-        return (
-            f"{outcome}: from {small} to {large:,} samples the "
-            f"sharpness is {named}, and the accuracy {words}{caveats(results)}."
-        )
+
+    def caveats(self, results):
+        """Of every sharpness."""
+        return minima.caveats(results)
 
     def draw(self, picture, results):
         """Accuracy on the left, the sharpness in each box on the right."""

@@ -1,8 +1,9 @@
 """A large batch after some epochs of a small one: Keskar et al.'s Figure 5.
 
-The figure (section 4) has the epochs at the small batch across. Up are the testing accuracy of the
+The figure (section 3) has the epochs at the small batch across. Up are the testing accuracy of the
 small batch there and of the large one that went on from there for 100 epochs, and, below, the
-sharpness where the latter ended. After enough epochs it ends as flat and as good as the small one.
+sharpness where the latter ended. After a few epochs both stay as they are without. After enough of
+them the accuracy rises to the small batch's, and the sharpness drops.
 
 The paper loads the weights into a new training with Adam. Here the optimizer goes on with its
 momenta (`training.warm_start`); the rate is the small batch's first until then, and the large
@@ -20,10 +21,12 @@ from keras_bigbatch.training import BatchStage, fit_stages, warm_start
 from reproduction import training
 from reproduction.experiment import Experiment, sources_of
 from reproduction.figures.keskar import minima
+from reproduction.figures.ratios import ratios
+from reproduction.paired import contrast
 from reproduction.plotting import means, style, tidy
 from reproduction.report import cell, markdown_table
 from reproduction.runs import Case
-from reproduction.statistics import by_arm, caveats, difference
+from reproduction.statistics import by_arm
 
 SMALL_EPOCHS = (0, 1, 5, 10, 20)
 
@@ -34,7 +37,10 @@ class WarmStart(Experiment):
     name = "keskar-warm-start"
     title = "A large batch, warm-started with a small one"
     paper = f"{minima.PAPER}, Figure 5"
-    claim = "After some epochs at the small batch, the large batch ends as flat and as good."
+    claim = (
+        "After a few epochs at the small batch the large batch ends as it does without; after "
+        "enough of them it ends flatter, and as good as the small batch."
+    )
     sources = sources_of(__file__, "minima_measures.py")
 
     def cases(self, setting):
@@ -68,28 +74,23 @@ class WarmStart(Experiment):
             rows,
         )
 
-    def verdict(self, results):
-        """Better and flatter than no warm start, and as good as SB."""
-        scored = results[0]["scored"]
-        cold, *_, warm = _warm_arms(results)
-        gain, noise = difference(results, warm, cold, scored)
-        left, left_noise = difference(results, "SB", warm, scored)
-        power, power_noise = minima.log_ratio(results, warm, cold, "sharpness")
-        criteria = {
-            "better": gain > noise,
-            "flatter": power < -power_noise,
-            "as good": left <= left_noise,
+    def measures(self, results):
+        """A few small epochs, and enough of them: the least and the most that were tried."""
+        cold, few, *more = _warm_arms(results)
+        enough = more[-1] if more else few
+        return {
+            "few, accuracy": contrast(results, [few], [cold]).values,
+            "few, sharpness": ratios(results, "sharpness", few, cold),
+            "enough, accuracy": contrast(results, [enough], [cold]).values,
+            "enough, sharpness": ratios(results, "sharpness", enough, cold),
+            "as good": contrast(results, [enough], ["SB"]).values,
         }
-        words = f"{abs(left):.1f} points {'below' if left > 0 else 'above'} the small batch"
-        if abs(left) <= left_noise:
-            words = f"level with the small batch ({-left:+z.1f})"
-        changes = (
-            f"gain {gain:.1f} points" if gain > noise else f"gain nothing clear ({gain:+z.1f})"
-        )
+
+    def caveats(self, results):
+        """What else is not equal, and what holds for every sharpness."""
         return (
-            f"{minima.outcome(criteria, ['better', 'flatter'])}: {warm} of the small batch "
-            f"{changes}, the sharpness is {minima.times(power)} that without, and the "
-            f"accuracy ends {words}{caveats(results)}. The updates are not matched."
+            "The updates are not matched: the small epochs come on top of the large batch's. "
+            f"{minima.caveats(results)}"
         )
 
     def draw(self, picture, results):

@@ -1,10 +1,9 @@
-"""What the figures of Keskar et al. share: their trainings, the sharpness, and how sure a ratio is.
+"""What the figures of Keskar et al. share: how the sharpness is measured, and what is said of it.
 
 Sharpness is measured over the whole training set, in steps of the effort that `minima.py`
 counts in. Every value is a lower bound.
 """
 
-import math
 import statistics
 
 import keras
@@ -12,7 +11,7 @@ import keras
 from keras_bigbatch import diagnostics
 from reproduction.minima_measures import BATCH, EPSILON, Effort
 from reproduction.minima_report import cell
-from reproduction.statistics import by_arm, mean_and_noise, spread
+from reproduction.statistics import spread, unfitted
 
 PAPER = "Keskar et al. (2017)"
 # On MNIST-1D a quarter of the passes that `minima.py` allows finds the full space's maximum
@@ -72,31 +71,17 @@ class Weights(keras.callbacks.Callback):
             self.kept[epoch] = self.model.get_weights()
 
 
-def log_ratio(results, arm, other, key):
-    """How many powers of ten `arm` is above `other`, and how far from 0 that must be to count.
-
-    Paired by seed; the noise is two standard errors of the mean over the seeds, which one seed does
-    not show.
-    """
-    values = by_arm(results, key)
-    return mean_and_noise(
-        [math.log10(a / b) for a, b in zip(values[arm], values[other], strict=True)]
-    )
-
-
 def measured(values):
     """The seeds' mean and deviation, of whatever size, as the text of a table's cell."""
     return cell(statistics.fmean(values), spread(values) if len(values) > 1 else None)
 
 
-def times(power):
-    """A power of ten as text: `"1,700 times"`, `"0.05 times"`."""
-    return f"{float(f'{10**power:.2g}'):,g} times"
-
-
-def outcome(criteria, needed):
-    """How a verdict begins: by whether all criteria hold, or at least those that are needed."""
-    held = [name for name, holds in criteria.items() if holds]
-    if len(held) == len(criteria):
-        return "Reproduced"
-    return "Partly" if set(needed) <= set(held) else "Not reproduced"
+def caveats(results):
+    """What holds for every sharpness, and which arms do not fit the training set."""
+    effort = results[0]["effort"]
+    passes, starts = effort["passes"], effort["starts"]
+    bound = (
+        f"Every sharpness is a lower bound: the search has at most {passes} passes over the "
+        f"training set, from {starts} start{'s' * (starts > 1)} of each maximizer."
+    )
+    return " ".join(filter(None, (bound, unfitted(results))))

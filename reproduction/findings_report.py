@@ -1,0 +1,88 @@
+"""Findings as text: the cells of a table, a row a part, and what stands around it."""
+
+import math
+
+from reproduction.criteria.parts import parts_of, stamp_of
+from reproduction.findings import Finding, outcome
+
+HEADING = ("effect", "95 % interval", "criterion", "verdict")
+UNKNOWN = "-"  # an interval of one seed, a mean of numbers that are not all finite
+OLDER = "Made before these criteria were written down."
+
+
+def findings_of(experiment, content):
+    """What the seeds say of each part of the claim.
+
+    Results from before these criteria may lack an arm: they tell nothing of the claim then.
+
+    Args:
+        experiment: Whose results they are.
+        content: Of `results.json`.
+    """
+    try:
+        return experiment.findings(content["trainings"])
+    except (KeyError, ValueError):
+        if by_these_criteria(experiment, content):
+            raise
+        unknown = (math.nan,) * len(content["seeds"])
+        return [Finding(part, unknown) for part in parts_of(experiment.criteria)]
+
+
+def lead(findings):
+    """The claim's verdict, and by how many seeds, above the table."""
+    seeds = findings[0].count
+    return f"**{outcome(findings)}**, by n = {seeds} seed{'s' * (seeds > 1)}:"
+
+
+def cells(finding):
+    """What `HEADING` names, as text."""
+    part, interval, effect = finding.part, finding.interval, finding.effect
+    known = [value for value in (effect, *interval) if not math.isnan(value)]
+    sign = "+" if _is_difference(part) else ""
+    form = f"{{:{sign}z,.{_decimals(part, known)}f}}"
+    times = " times" if part.log else ""
+    texts = [form.format(value) for value in known]
+    return [
+        f"{texts[0]}{times}" if texts else UNKNOWN,
+        f"{texts[1]} to {texts[2]}{times}" if len(texts) > 1 else UNKNOWN,
+        f"{part.criterion} {part.unit}".rstrip(),
+        finding.verdict,
+    ]
+
+
+def _decimals(part, values):
+    """Three digits of the largest; 0.01 points are a sample of 10,000."""
+    largest = max(map(abs, values), default=0)
+    if part.unit.startswith("points") or not largest:
+        return 2
+    return min(max(2 - math.floor(math.log10(largest)), 0), 6)
+
+
+def _is_difference(part):
+    """Whether 0 has a meaning: it is an end of the range, or in the middle of one."""
+    around = -math.inf < part.above < 0 < part.below < math.inf
+    return not part.log and (
+        part.unit.startswith("points") or around or 0 in (part.above, part.below)
+    )
+
+
+def notes(experiment, content):
+    """What a reader must know beside the table, in sentences; or nothing.
+
+    Args:
+        experiment: Whose results they are.
+        content: Of `results.json`.
+    """
+    results = content["trainings"]
+    blind = experiment.blind(results)
+    said = [
+        experiment.caveats(results),
+        f"Nothing could be seen: {blind}." if blind else "",
+        "" if by_these_criteria(experiment, content) else OLDER,
+    ]
+    return " ".join(filter(None, said))
+
+
+def by_these_criteria(experiment, content):
+    """Whether the results were made when the file of criteria was what it is now."""
+    return content.get("criteria_file") == stamp_of(experiment.criteria)
