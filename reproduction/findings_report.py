@@ -5,7 +5,7 @@ import math
 from reproduction.criteria.parts import parts_of, stamp_of
 from reproduction.findings import Finding, outcome
 
-HEADING = ("effect", "95 % interval", "criterion", "verdict")
+HEADING = ("verdict", "effect", "95 % interval", "criterion")  # a phone shows the first two
 UNKNOWN = "-"  # an interval of one seed, a mean of numbers that are not all finite
 OLDER = "Made before these criteria were written down."
 
@@ -43,10 +43,10 @@ def cells(finding):
     times = " times" if part.log else ""
     texts = [form.format(value) for value in known]
     return [
+        finding.verdict,
         f"{texts[0]}{times}" if texts else UNKNOWN,
         f"{texts[1]} to {texts[2]}{times}" if len(texts) > 1 else UNKNOWN,
         f"{part.criterion} {part.unit}".rstrip(),
-        finding.verdict,
     ]
 
 

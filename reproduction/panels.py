@@ -16,18 +16,21 @@ class Panels:
 
     def subplots(self, rows=1, columns=1, *, sharey=False, width_ratios=None):  # noqa: ARG002
         """The axes, as a figure's `subplots` gives them; widths are all the same here."""
+        self.shared = sharey
+        axes = [self.add_subplot() for _ in range(rows * columns)]
+        return axes[0] if len(axes) == 1 else axes
+
+    def add_subplot(self, *place):  # noqa: ARG002 - the next figure is the next place
+        """The axes of one more panel."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        self.shared = sharey
-        axes = []
-        for _ in range(rows * columns):
-            figure = Figure(figsize=SIZE, layout="constrained", facecolor="none")
-            FigureCanvasAgg(figure)
-            self.figures.append(figure)
-            axes.append(figure.subplots())
-            axes[-1].set_facecolor("none")
-        return axes[0] if len(axes) == 1 else axes
+        figure = Figure(figsize=SIZE, layout="constrained", facecolor="none")
+        FigureCanvasAgg(figure)
+        self.figures.append(figure)
+        axes = figure.subplots()
+        axes.set_facecolor("none")
+        return axes
 
     def finish(self):
         """Gives panels that share their y axis the same limits."""

@@ -149,14 +149,14 @@ def make(folder, experiments):
     return text
 
 
-def page(experiment, content, folder=None):
+def page(experiment, content, folder=None, pictures=None):
     """The report: what was claimed, what was measured, and with what.
 
     Args:
         experiment: Whose results they are.
         content: Of `results.json`.
-        folder: The name of the folder beside the page that has the picture, on a page of several
-            reports; it is the heading's anchor too.
+        folder: The heading's anchor, on a page of several reports.
+        pictures: Their Markdown; by default that of `figure.png` beside the report.
     """
     results, machine = content["trainings"], content["hardware"]
     versions = content["versions"]
@@ -169,7 +169,7 @@ def page(experiment, content, folder=None):
         f"*{experiment.paper}.* {experiment.claim}",
         experiment.table(results),
         *([QUICK] if quick else judged(experiment, content)),
-        f"![{experiment.title}]({f'{folder}/' if folder else ''}figure.png)",
+        pictures or f"![{experiment.title}](figure.png)",
         f"{content['data']}; {content['notes']}. Mean ± standard deviation over the seeds "
         f"{', '.join(map(str, content['seeds']))}. {len(results)} trainings, {seconds:,.0f} s in "
         f"all, on {machine['cores']} cores of {machine['accelerator'] or machine['cpu']} with "

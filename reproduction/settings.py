@@ -72,8 +72,8 @@ def _row_and_setting(row, options):
         batches=(row.small_batch, row.large_batch),
         epochs_share=share,
         quick=options.quick,
-        network=_decayed(row.network, row.weight_decay),
-        optimizer=_sgd(row),
+        network=decayed(row.network, row.weight_decay),
+        optimizer=sgd(row),
         notes=". ".join(filter(None, [_notes(options, data, row.dataset), row.notes.rstrip(".")])),
     )
     return row, setting
@@ -123,20 +123,20 @@ def _load(options, name, augmentation):
     return load(hold_out=options.hold_out, examples=options.hold_out + examples)
 
 
-def _sgd(row):
-    """The row's optimizer, of a rate or a schedule."""
+def sgd(row):
+    """What makes the row's optimizer, of a rate or a schedule."""
 
-    def sgd(rate):
+    def optimizer(rate):
         clip = {"global_clipnorm": row.global_clipnorm}
         if row.clip_updates is None:
             return keras.optimizers.SGD(rate, momentum=row.momentum, **clip)
         plain = keras.optimizers.SGD(rate, momentum=row.momentum)
         return optimizers.ClipFirstUpdates(plain, updates=row.clip_updates, **clip)
 
-    return sgd
+    return optimizer
 
 
-def _decayed(network, weight_decay):
+def decayed(network, weight_decay):
     """The network with the papers' weight decay, which is a part of every variable's gradient.
 
     Keras's own `weight_decay` passes the momentum by, which makes it ten times weaker.
@@ -145,13 +145,13 @@ def _decayed(network, weight_decay):
         return network
 
     @functools.wraps(network)
-    def decayed(shape, classes, norm):
+    def penalized(shape, classes, norm):
         model = network(shape, classes, norm)
         for variable in model.trainable_variables:
             variable.regularizer = keras.regularizers.L2(weight_decay / 2)
         return model
 
-    return decayed
+    return penalized
 
 
 def _notes(options, data, recipe_for):

@@ -2,10 +2,14 @@
 
     python -m scripts.evidence results/papers/*
 
-copies each folder's results, as JSON and CSV, and its picture to `docs/evidence`, and writes the
-tables and sentences anew between the pages' marks, from the JSON alone. Without folders it only
-writes the pages. The folders of `python -m reproduction moments`, `controls` and `recipes` have
-pages of their own.
+copies each folder's results, as JSON and CSV, to `docs/evidence`, draws its pictures, and writes
+the tables and sentences anew between the pages' marks, from the JSON alone. Without folders it only
+writes the pages. The folders of `python -m reproduction moments`, `controls`, `question` and
+`recipes` have pages of their own.
+
+    python -m scripts.evidence --pictures
+
+draws all pictures anew, from the JSON alone.
 
     python -m scripts.evidence --moved
 
@@ -21,7 +25,7 @@ from pathlib import Path
 # Not used, but Keras wants one that is installed, and reads it when it is imported.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-from reproduction import controls_report, experiments, moments_page, report, runs
+from reproduction import controls_report, experiments, moments_page, panels, report, runs
 from reproduction.controls import NAMES as CONTROLS
 from reproduction.controls import Controls
 from reproduction.criteria.reader import Criteria
@@ -33,6 +37,7 @@ from reproduction.findings_report import (
     findings_of,
 )
 from reproduction.moves import report as moves_report
+from reproduction.questions.pages import PAGES as QUESTIONS
 from reproduction.shared_trainings import shared
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "evidence"
@@ -40,16 +45,40 @@ BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -
 # By the page's name, how the sources of its experiments begin.
 SOURCES = {"hoffer": ("Hoffer", "Our own"), "keskar": ("Keskar",), "gao-zhong": ("Gao",)}
 MOMENTS = "moments"
+PICTURE = "figure"  # how the names of a table's or figure's pictures begin
 
 
 def publish(folder):
-    """Copies a folder's results under its own name."""
+    """Copies a folder's results under its own name, and draws them."""
     judged = "criteria" in json.loads((folder / "results.json").read_text())
-    moved = judged and folder.name not in CONTROLS
+    moved = judged and folder.name not in (*CONTROLS, *QUESTIONS)
     target = (PAGES / "recipes" if moved else PAGES) / folder.name
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("results.json", "trainings.csv", *([] if judged else ["figure.png"])):
+    for name in ("results.json", "trainings.csv"):
         shutil.copyfile(folder / name, target / name)
+    draw(folder.name)
+
+
+def draw(name):
+    """Draws what is published under a name, where there is something to see.
+
+    Args:
+        name: The folder's.
+    """
+    for old in (PAGES / name).glob("*.svg"):
+        old.unlink()
+    if name in QUESTIONS:
+        criteria, content = QUESTIONS[name].criteria(name), _content(name)
+        for picture, (drawn, *_) in QUESTIONS[name].pictures.items():
+            panels.write(PAGES / name, picture, lambda on, d=drawn: d(on, criteria, content))
+    for folder, experiment, content in published():
+        if folder == name:
+            results = content["trainings"]
+            panels.write(PAGES / name, PICTURE, lambda on, e=experiment, r=results: e.draw(on, r))
+
+
+def _content(name):
+    return json.loads((PAGES / name / "results.json").read_text())
 
 
 def published():
@@ -58,7 +87,7 @@ def published():
     order = list(known)
     found = []
     for path in sorted(PAGES.glob("*/results.json")):
-        if path.parent.name in (MOMENTS, *CONTROLS):
+        if path.parent.name in (MOMENTS, *CONTROLS, *QUESTIONS):
             continue
         content = json.loads(path.read_text())
         found.append((path.parent.name, known[content["experiment"]], content))
@@ -75,10 +104,15 @@ def recipes():
 def sections(page):
     """The reports of a page's experiments, one below the other."""
     return "\n".join(
-        report.page(experiment, content, name)
+        report.page(experiment, content, name, _pictures(name, experiment))
         for name, experiment, content in published()
         if experiment.paper.startswith(SOURCES[page])
     )
+
+
+def _pictures(name, experiment):
+    count = len(list((PAGES / name).glob(f"{PICTURE}-*-light.svg")))
+    return panels.markdown(name, PICTURE, count, experiment.title)
 
 
 def overview():
@@ -91,9 +125,9 @@ def overview():
         for finding in findings_of(experiment, content):
             source = f"{experiment.paper}; {_data(content)}"
             claim = f"[{finding.part.claim}]({_section(name, experiment)})"
-            *numbers, verdict = cells(finding)
-            rows.append([source, claim, f"{finding.count}", *numbers, f"{verdict}{mark}"])
-    table = report.markdown_table(["source", "part of the claim", "n", *HEADING], rows)
+            verdict, *numbers = cells(finding)
+            rows.append([claim, f"{verdict}{mark}", *numbers, f"{finding.count}", source])
+    table = report.markdown_table(["part of the claim", *HEADING, "n", "source"], rows)
     return "\n\n".join([table, *notes, *_shared()])
 
 
@@ -163,11 +197,15 @@ def pages():
     texts |= {PAGES / f"{page}.md": sections(page).strip() for page in SOURCES}
     if moved := recipes():
         texts[PAGES / "recipes.md"] = moves_report.page(Criteria("recipes"), moved)
-    for name in CONTROLS:
-        path = PAGES / name / "results.json"
-        if path.exists():
-            content = json.loads(path.read_text())
-            texts[PAGES / f"{name}.md"] = controls_report.page(Controls(name), content)
+    for name in (*CONTROLS, *QUESTIONS):
+        if (PAGES / name / "results.json").exists():
+            content = _content(name)
+            text = (
+                QUESTIONS[name].make(name, content)
+                if name in QUESTIONS
+                else controls_report.page(Controls(name), content)
+            )
+            texts[PAGES / f"{name}.md"] = text
     moments = PAGES / MOMENTS / "results.json"
     if moments.exists():
         texts[PAGES / f"{MOMENTS}.md"] = moments_page.page(json.loads(moments.read_text()))
@@ -180,6 +218,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", nargs="*", type=Path, help="where the trainings are")
+    parser.add_argument("--pictures", action="store_true", help="draw all pictures anew")
     parser.add_argument("--moved", action="store_true", help="list results of older sources")
     options = parser.parse_args()
     if options.moved:
@@ -187,6 +226,9 @@ def main():
         return
     for folder in options.folders:
         publish(folder)
+    if options.pictures:
+        for path in PAGES.glob("*/results.json"):
+            draw(path.parent.name)
     for path, text in pages().items():
         path.write_text(text)
 

@@ -20,8 +20,8 @@ class Answers:
 
     def __init__(self, criteria, name, options, sources):
         self.criteria, self.name, self.quick = criteria, name, options.quick
-        # A quick run leaves the fresh test samples alone.
-        self.draw = None if options.quick else criteria.content["data"][name]["draw"]
+        # A quick run leaves the fresh test samples alone, where they can be drawn.
+        self.draw = None if options.quick else criteria.content["data"][name].get("draw")
         self.seeds = options.seeds or criteria.seeds[: 1 if options.quick else None]
         self.folder = options.output or Path("results") / "questions" / options.question
         self.sources = (*sources, "data/arrays.py", "recipes/demo.py", "questions/answers.py")

@@ -1,9 +1,9 @@
 """Answer one of the questions that the papers leave open, by its criteria."""
 
-from reproduction.questions import distance, ghost_size, onset
+from reproduction.questions import distance, fashion, ghost_size, onset
 from reproduction.questions.cases import CASES
 
-QUESTIONS = {module.NAME: module for module in (ghost_size, onset, distance)}
+QUESTIONS = {module.NAME: module for module in (ghost_size, onset, distance, fashion)}
 
 
 def main(options):

@@ -18,6 +18,7 @@ def page(criteria, content, pictures):
         pictures: By name, the Markdown of a picture.
     """
     parts = [
+        "## The cells",
         answer(criteria, content),
         cells_table(criteria, content),
         pictures["cells"],

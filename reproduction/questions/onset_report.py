@@ -23,6 +23,7 @@ def page(criteria, content, pictures):
     """
     kinds = [ghost for ghost in KINDS if curves(criteria, content, ghost)]
     parts = [
+        "## The verdicts",
         "\n".join(f"- {answer(criteria, content, ghost)}" for ghost in kinds),
         onsets_table(criteria, content),
         pictures["errors"],

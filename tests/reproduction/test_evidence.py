@@ -16,6 +16,10 @@ PUBLISHED = evidence.published()
 NAMES = [name for name, _, _ in PUBLISHED]
 
 
+def page_of(experiment):
+    return next(p for p, start in evidence.SOURCES.items() if experiment.paper.startswith(start))
+
+
 def test_pages_are_those_of_the_results():
     for path, text in evidence.pages().items():
         assert path.read_text() == text, f"{path.name}: run scripts/evidence.py"
@@ -32,7 +36,10 @@ def test_every_result_is_on_one_page_and_in_the_overview():
 @pytest.mark.parametrize(("name", "experiment", "content"), PUBLISHED, ids=NAMES)
 def test_published_results_are_whole(name, experiment, content):
     folder = evidence.PAGES / name
-    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    pictures = sorted(path.name for path in folder.glob("*.svg"))
+    assert pictures
+    shown = (evidence.PAGES / f"{page_of(experiment)}.md").read_text()
+    assert all(f"({name}/{picture}#only-" in shown for picture in pictures)
     assert (folder / "trainings.csv").read_text().count("\n") == 1 + len(content["trainings"])
     assert not content["settings"]["quick"]
     assert not content["settings"]["scored_on"].endswith("held-out samples")

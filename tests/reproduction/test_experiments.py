@@ -112,7 +112,7 @@ def test_mixed_precision_is_trained_in_and_reported(monkeypatch, tmp_path):
         used.append(model.layers[0].compute_dtype)
         return model
 
-    monkeypatch.setattr(settings, "_decayed", lambda *_: network)
+    monkeypatch.setattr(settings, "decayed", lambda *_: network)
     try:
         flags = ["--quick", "--mixed-precision", "bfloat16", "--output", tmp_path]
         main([*DIGITS, *flags])
@@ -255,7 +255,7 @@ def test_weight_decay_is_in_the_gradient():
         return keras.Sequential([keras.Input(shape), keras.layers.Dense(classes)])
 
     keras.utils.set_random_seed(0)
-    model = settings._decayed(network, 0.5)((3,), 2, None)
+    model = settings.decayed(network, 0.5)((3,), 2, None)
     model.layers[0].bias.assign([1.0, -2.0])
     before = [np.array(weight) for weight in model.get_weights()]
     model.compile(keras.optimizers.SGD(0.1), loss=lambda y, outputs: 0.0 * outputs)
@@ -263,4 +263,4 @@ def test_weight_decay_is_in_the_gradient():
     # No gradient but the decay's: w - rate * decay * w.
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_allclose(new, old * (1 - 0.1 * 0.5), rtol=1e-5)
-    assert settings._decayed(network, 0.0) is network
+    assert settings.decayed(network, 0.0) is network

@@ -132,7 +132,7 @@ def test_onset_decides_by_what_is_in_the_interval(power, noise_power, word):
 def test_onset_page():
     found = onsets(1.0, 0.5)
     text = onset_report.page(CRITERIA["onset"], found, PICTURES)
-    assert text.startswith("- With plain batch norm: **")
+    assert "- With plain batch norm: **" in text
     assert "\n- With ghosts of 10: **the updates decide**" in text
     assert "| 16,000           | 1,200 " in text  # the noise scale, 300 * 4
     assert "10 of 10" in text
