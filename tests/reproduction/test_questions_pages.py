@@ -129,6 +129,13 @@ def test_onset_decides_by_what_is_in_the_interval(power, noise_power, word):
     assert f"it would be 16.0 if the updates decide, {16**noise_power:.1f} if the noise" in said
 
 
+def test_onsets_of_mean_curves_are_those_of_the_seeds_that_agree():
+    found = onsets(1.0, 0.5, spread=0.0)
+    assert onset_report.of_mean_curves(CRITERIA["onset"], found, 10) == pytest.approx([16] * 3)
+    wide = onset_report.of_mean_curves(CRITERIA["onset"], onsets(1.0, 0.5, spread=0.3), 10)
+    assert wide[1] < wide[0] < wide[2]
+
+
 def test_onset_page():
     found = onsets(1.0, 0.5)
     text = onset_report.page(CRITERIA["onset"], found, PICTURES)
