@@ -1,6 +1,7 @@
 """The evidence pages: what they say is made from the results that are committed beside them."""
 
 import json
+import tomllib
 
 import keras
 import pytest
@@ -53,6 +54,16 @@ def test_published_results_are_whole(name, experiment, content):
     assert content["command"].startswith(
         ("python examples/reproduce.py ", "python -m reproduction ")
     )
+
+
+@pytest.mark.parametrize(("name", "experiment", "content"), PUBLISHED, ids=NAMES)
+def test_results_by_the_criteria_are_of_their_draw_and_seeds(name, experiment, content):
+    if not findings_report.by_these_criteria(experiment, content):
+        pytest.skip("made before the criteria, as its page says")
+    entry = tomllib.loads((parts.FOLDER / "figures.toml").read_text())["data"]
+    (data,) = (each for key, each in entry.items() if content["data"].startswith(key))
+    assert content["settings"]["draw"] == data["draw"]
+    assert content["seeds"] == data["seeds"]
 
 
 def test_a_published_folder_appears_between_the_marks(tmp_path, monkeypatch):
