@@ -7,6 +7,8 @@ from reproduction.panels import markdown
 from reproduction.questions import (
     distance,
     distance_report,
+    fashion,
+    fashion_report,
     ghost_size,
     ghost_size_report,
     onset,
@@ -61,4 +63,5 @@ PAGES = {
             "along": (distance_report.draw_along, 3, "Accuracy of the five arms on the way"),
         },
     ),
+    fashion.NAME: Page(fashion.Fashion, fashion_report.page, {}),
 }

@@ -15,7 +15,7 @@ CRITERIA = {name: page.criteria(name) for name, page in PAGES.items()}
 PICTURES = {"cells": "", "errors": "", "steered": "", "along": ""}
 
 
-def content(name, trainings, start=0, **more):
+def content(name, trainings, start=0, data="mnist1d", **more):
     """What `results.json` has, with trainings of ten seeds: `trainings(arm, seed)`."""
     criteria = CRITERIA[name]
     draw = np.random.default_rng(start)
@@ -33,10 +33,10 @@ def content(name, trainings, start=0, **more):
             **trainings(arm, draw),
         }
         for seed in criteria.seeds
-        for arm in criteria.arms("mnist1d")
+        for arm in criteria.arms(data)
     ]
     return {
-        "data": "mnist1d",
+        "data": data,
         "scored_on": "10,000 test samples",
         "criteria": criteria.digest,
         "seeds": criteria.seeds,
@@ -195,7 +195,25 @@ def test_seconds_leave_the_compilation_out():
     )
 
 
-@pytest.mark.parametrize("name", PAGES)
+def test_fashion_page():
+    gains = {"SB": 3, "LB, tuned": 1, "+GBN, tuned": 1, "+RA, tuned": 3}
+    found = content(
+        "fashion",
+        lambda arm, draw: {
+            "test_accuracy": 0.9 + gains.get(arm.name, 0) / 100 + draw.normal(0, 5e-4)
+        },
+        data="fashion-mnist",
+        sweeps={"SB": {"0.03": 90.0, "0.1": 91.0}},
+        rates={"SB": 0.1, "LB": 0.1},
+    )
+    text = PAGES["fashion"].make("fashion", found)
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
+    assert "| better " in lines["the gap with tuned rates: SB over LB, tuned"]
+    assert "| equivalent " in lines["ghosts with tuned rates: +GBN over LB"]
+    assert "equivalent on fashion-mnist (+0.00)" in text
+
+
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if page.pictures])
 def test_pictures_have_as_many_panels_as_the_page_shows(name, tmp_path):
     found = {
         "ghost-size": lambda: ghost_sizes(lambda cell: 0.9),
