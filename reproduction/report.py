@@ -172,7 +172,8 @@ def page(experiment, content, folder=None, pictures=None):
         pictures or f"![{experiment.title}](figure.png)",
         f"{content['data']}; {content['notes']}. Mean ± standard deviation over the seeds "
         f"{', '.join(map(str, content['seeds']))}. {len(results)} trainings, {seconds:,.0f} s in "
-        f"all, on {machine['cores']} cores of {machine['accelerator'] or machine['cpu']} with "
+        f"all, on {machine['cores']} core{'s' * (machine['cores'] > 1)} of "
+        f"{machine['accelerator'] or machine['cpu']} with "
         f"Keras {versions['keras']}, {backend} {versions[backend]} and `{PACKAGE}` of SHA-256 "
         f"{content['sources'][PACKAGE][:12]}.",
         f"```sh\n{wrapped(content['command'])}\n```",

@@ -7,8 +7,8 @@ from scipy import stats
 
 FITTED = 0.99  # training accuracy from which a gap is one of generalization
 UNFITTED = (
-    "; but not every arm fits the training set ({}), so this is under-training as much as "
-    "generalization"
+    "; but not every arm fits the training set (the worst seed: {}), so part of this may be "
+    "under-training"
 )
 
 
@@ -101,8 +101,8 @@ def unfitted(results):
     if not poor:
         return ""
     return (
-        f"Not every arm fits the training set ({poor}), so this is under-training as much as "
-        "generalization."
+        f"Not every arm fits the training set (the worst seed: {poor}), so part of this may be "
+        "under-training."
     )
 
 

@@ -39,11 +39,8 @@ def answer(criteria, content):
         if each.name.startswith(EQUAL)
     }
     level = [name for name, paired in same.items() if paired.equivalent(margin)]
-    apart = [
-        name
-        for name, paired in same.items()
-        if paired.verdict(margin) in ("better", "worse") and abs(paired.mean) > margin
-    ]
+    ends = {name: paired.interval() for name, paired in same.items()}
+    apart = [name for name, (low, high) in ends.items() if low > margin or high < -margin]
     if len(level) == len(same):
         return "**Yes**: at equal ghosts all batches are equivalent."
     if not apart:
@@ -51,8 +48,8 @@ def answer(criteria, content):
             f"**Cannot tell**: {len(level)} of {len(same)} differences at equal ghosts are settled."
         )
     return (
-        f"**No**: at equal ghosts {len(apart)} of {len(same)} differences between batches matter "
-        f"({'; '.join(apart)}), {len(level)} are equivalent."
+        f"**No**: of {len(same)} differences between batches at equal ghosts {len(level)} are "
+        f"equivalent, and {len(apart)} beyond the margin ({'; '.join(apart)})."
     )
 
 

@@ -4,8 +4,6 @@ import itertools
 import math
 from statistics import fmean
 
-import numpy as np
-
 from reproduction.moves.report import hypotheses_table, made_with
 from reproduction.paired import OverSeeds
 from reproduction.plotting import means, tidy
@@ -14,10 +12,10 @@ from reproduction.statistics import FITTED
 
 KINDS = {0: "plain batch norm", 10: "ghosts of 10"}
 AFTERWARDS = (
-    "A seed's own curve is rough, so its onset is. Read from the mean curve over the seeds, which "
-    "was not planned and decides nothing, with a bootstrap's 95 % interval over the seeds:"
+    "The onset is relative to the best batch that was tried, and the grids begin at different "
+    "batches. This was not planned and decides nothing: the same with the smallest batch that all "
+    "training sets have in common, and those above it."
 )
-DRAWS = 2000  # of the bootstrap
 
 
 def page(criteria, content, pictures):
@@ -79,32 +77,32 @@ def onset(errors, factor):
     return batches[-1], False
 
 
-def onsets(criteria, content, ghost):
-    """By training samples and seed, the batch of the onset."""
+def onsets(criteria, content, ghost, smallest=0):
+    """By training samples and seed, the batch of the onset, among batches from `smallest` on."""
     factor = criteria.content["statistics"]["factor"]
     return {
         examples: {
-            seed: onset({batch: error for batch, (error, _) in by.items()}, factor)
+            seed: onset({b: error for b, (error, _) in by.items() if b >= smallest}, factor)
             for seed, by in seeds.items()
         }
         for examples, seeds in curves(criteria, content, ghost).items()
     }
 
 
-def powers(criteria, content, ghost):
+def powers(criteria, content, ghost, smallest=0):
     """By seed, log2 of the onset of the most samples over that of the fewest."""
-    found = onsets(criteria, content, ghost)
+    found = onsets(criteria, content, ghost, smallest)
     few, many = found[min(found)], found[max(found)]
     return OverSeeds(tuple(math.log2(many[seed][0] / few[seed][0]) for seed in sorted(few)))
 
 
 def noise_scales(content, share):
-    """By training samples, the seeds' noise scales at a share of the epochs."""
+    """By training samples and seed, the noise scale at a share of the epochs."""
     found = {}
     for result in content["trainings"]:
         for measured in result.get("noise") or ():
             if measured["epoch"] == round(share * result["epochs"]) and measured["value"]:
-                found.setdefault(result["examples"], []).append(measured["value"])
+                found.setdefault(result["examples"], {})[result["seed"]] = measured["value"]
     return dict(sorted(found.items()))
 
 
@@ -113,14 +111,19 @@ def geometric(values):
     return math.exp(fmean(map(math.log, values)))
 
 
+def noise_power(content, share):
+    """By seed, log2 of the noise scale of the most samples over that of the fewest."""
+    scales = noise_scales(content, share)
+    few, many = scales[min(scales)], scales[max(scales)]
+    return OverSeeds(tuple(math.log2(many[seed] / few[seed]) for seed in sorted(few)))
+
+
 def predictions(criteria, content):
     """log2 of the ratio of the onsets, by what decides."""
-    scales = noise_scales(content, criteria.content["noise"]["shown"])
-    fewest, *_, most = scales
-    noise = math.log2(geometric(scales[most]) / geometric(scales[fewest]))
+    examples = sorted({result["examples"] for result in content["trainings"]})
     return {
-        "the updates": math.log2(most / fewest),
-        "the noise scale": noise,
+        "the updates": math.log2(examples[-1] / examples[0]),
+        "the noise scale": noise_power(content, criteria.content["noise"]["shown"]).mean,
         "the batch itself": 0.0,
     }
 
@@ -128,47 +131,37 @@ def predictions(criteria, content):
 def answer(criteria, content, ghost):
     """What decides, by the rule of the criteria."""
     found = powers(criteria, content, ghost)
-    low, high = found.interval(criteria.content["statistics"]["confidence"])
+    confidence = criteria.content["statistics"]["confidence"]
+    low, high = found.interval(confidence)
     expected = predictions(criteria, content)
     held = [name for name, power in expected.items() if low <= power <= high]
-    word = "cannot tell" if len(held) > 1 else f"{held[0]} decides" if held else "none of the three"
-    text = ", ".join(f"{2**power:.1f} if {name} decides" for name, power in expected.items())
+    word = f"of the three only {held[0]} fits" if len(held) == 1 else "cannot tell"
+    word = word if held else "none of the three fits"
+    noise = noise_power(content, criteria.content["noise"]["shown"]).interval(confidence)
+    few, many = (2**power for power in noise)
     return (
-        f"With {KINDS[ghost]}: **{word.replace('updates decides', 'updates decide')}**. Sixteen "
-        f"times the training samples move the onset by a factor of {2**found.mean:.1f} "
-        f"({2**low:.1f} to {2**high:.1f}); it would be "
-        f"{text.replace('updates decides', 'updates decide')}."
+        f"With {KINDS[ghost]}: **{word.replace('updates fits', 'updates fit')}**. Sixteen times "
+        f"the training samples move the onset by a factor of {2**found.mean:.1f} ({2**low:.1f} to "
+        f"{2**high:.1f}). The updates would make it {2 ** expected['the updates']:.1f}, the noise "
+        f"scale {2 ** expected['the noise scale']:.1f} ({few:.1f} to {many:.1f}), the batch itself "
+        "1.0."
     )
 
 
-def of_mean_curves(criteria, content, ghost):
-    """The ratio of the onsets of the mean curves, and its bootstrap's 95 % interval.
-
-    Args:
-        criteria: The question's.
-        content: Of `results.json`.
-        ghost: The ghost batch, 0 for plain batch norm.
-    """
-    factor, found = criteria.content["statistics"]["factor"], curves(criteria, content, ghost)
-    seeds = sorted(found[min(found)])
-    draw = np.random.default_rng(0)
-
-    def ratio(chosen):
-        few, many = (
-            onset({b: fmean(of[seed][b][0] for seed in chosen) for b in of[chosen[0]]}, factor)[0]
-            for of in (found[min(found)], found[max(found)])
-        )
-        return many / few
-
-    drawn = [ratio(draw.choice(seeds, len(seeds)).tolist()) for _ in range(DRAWS)]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return ratio(seeds), float(low), float(high)
-
-
 def afterwards(criteria, content, ghost):
-    """The same in words."""
-    ratio, low, high = of_mean_curves(criteria, content, ghost)
-    return f"With {KINDS[ghost]} a factor of {ratio:.1f} ({low:.1f} to {high:.1f})."
+    """The factor if every grid begins at the smallest batch that all have."""
+    found = curves(criteria, content, ghost)
+    batches = [set(next(iter(seeds.values()))) for seeds in found.values()]
+    smallest = min(set.intersection(*batches))
+    power = powers(criteria, content, ghost, smallest)
+    low, high = power.interval(criteria.content["statistics"]["confidence"])
+    few = onsets(criteria, content, ghost, smallest)[min(found)].values()
+    never = sum(not reached for _, reached in few)
+    note = f"; {never} of {len(few)} seeds never get there at {min(found):,} samples" * bool(never)
+    return (
+        f"With {KINDS[ghost]}, batches from {smallest} on: a factor of {2**power.mean:.1f} "
+        f"({2**low:.1f} to {2**high:.1f}){note}."
+    )
 
 
 def onsets_table(criteria, content):
@@ -227,11 +220,20 @@ def noise_table(content):
         row = [f"{count:,}"]
         for epoch, length in epochs:
             values = noise_scales(content, epoch / length).get(count)
-            row.append(f"{geometric(values):,.0f}" if values else "")
+            row.append(f"{geometric(values.values()):,.0f}" if values else "")
         rows.append(row)
+    row = [f"{examples[-1]:,} over {examples[0]:,}"]
+    for epoch, length in epochs:
+        power = noise_power(content, epoch / length)
+        low, high = (2**end for end in power.interval())
+        row.append(f"{2**power.mean:.1f} ({low:.1f} to {high:.1f})")
+    rows.append(row)
     heading = ["training samples", *(f"epoch {epoch} of {length}" for epoch, length in epochs)]
     table = markdown_table(heading, rows)
-    return f"{table}\n\nThe gradient noise scale in samples, geometric mean over the seeds."
+    return (
+        f"{table}\n\nThe gradient noise scale in samples, geometric mean over the seeds; in the "
+        "last row the ratio and its 95 % interval."
+    )
 
 
 def draw(picture, criteria, content):

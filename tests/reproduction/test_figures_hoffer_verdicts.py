@@ -92,7 +92,9 @@ def test_a_row_tells_of_its_stretch_and_of_what_does_not_fit():
     fits = {"train_accuracy": lambda arm: 0.9 if arm == "LB" else 1.0}
     said = table_rows()[1]["demo"].caveats(trainings(arms, **sizes, **lengths, **fits))
     assert said.startswith("The adapted regime is stretched 3 times here; by the paper it is the")
-    assert "batches, 25. Not every arm fits the training set (LB 90.0 %), so " in said
+    assert (
+        "batches, 25. Not every arm fits the training set (the worst seed: LB 90.0 %), so " in said
+    )
 
 
 @pytest.mark.parametrize(
