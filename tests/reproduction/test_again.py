@@ -26,7 +26,8 @@ def made(tmp_path, digits, monkeypatch):
 
 
 def test_a_training_comes_out_the_same(made):
-    assert "the same" in printed("again", made)
+    (made.parent / "page.md").touch()
+    assert "the same" in printed("again", made.parent / "page.md", made)
 
 
 def test_what_differs_is_named_and_fails(made):
@@ -60,12 +61,21 @@ def test_other_numbers_differ_by_a_hundredth():
     assert again.differences(published, {"train_loss": 0.0102, "seconds": 1.0})
 
 
-def test_it_is_the_shortest_of_the_first_seed():
+def test_another_processor_may_differ(made, monkeypatch):
+    path = made / "results.json"
+    content = json.loads(path.read_text())
+    content["hardware"] = {"cpu": "another", "cores": 3}
+    content["trainings"] = [{**each, "test_accuracy": 0.0} for each in content["trainings"]]
+    path.write_text(json.dumps(content))
+    assert "made by 3 x another, here " in printed("again", made)
+
+
+def test_it_is_the_shortest_of_the_last_seed():
     trainings = [
         {"arm": arm, "seed": seed, "seconds": seconds}
         for arm, seed, seconds in (("a", 1, 2.0), ("b", 1, 1.0), ("b", 2, 0.1))
     ]
-    assert again.shortest({"seeds": [1, 2], "trainings": trainings}) == trainings[1]
+    assert again.shortest({"seeds": [2, 1], "trainings": trainings}) == trainings[1]
 
 
 def test_the_cases_of_an_answered_question_are_those_that_made_it(monkeypatch):
