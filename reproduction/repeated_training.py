@@ -47,14 +47,21 @@ class RepeatedTraining:
 
     def start(self, seed):
         """The model as it is before the first update of a seed's training."""
+        if self.model is None:
+            self._compile()
         keras.utils.set_random_seed(seed)
         fresh = network(self.data.shape, self.data.classes, self.norm)
-        if self.model is None:
-            self.model = training.compiled(fresh, self.optimizer)
-            self.optimizer.build(fresh.trainable_variables)
-            self.state = [keras.ops.convert_to_numpy(v) for v in self.optimizer.variables]
-        else:
-            self.model.set_weights(fresh.get_weights())
-            for variable, value in zip(self.optimizer.variables, self.state, strict=True):
-                variable.assign(value)
+        self.model.set_weights(fresh.get_weights())
+        for variable, value in zip(self.optimizer.variables, self.state, strict=True):
+            variable.assign(value)
         return self.model
+
+    def _compile(self):
+        fresh = network(self.data.shape, self.data.classes, self.norm)
+        self.model = training.compiled(fresh, self.optimizer)
+        self.optimizer.build(fresh.trainable_variables)
+        self.state = [keras.ops.convert_to_numpy(v) for v in self.optimizer.variables]
+        # A step, since the first one draws random numbers: without it the first training of a
+        # process would have another order of the samples than the same seed has later.
+        few = self.data.x_train[: self.batch], self.data.y_train[: self.batch]
+        self.model.fit(*few, batch_size=self.batch, verbose=0)
