@@ -37,6 +37,7 @@ from reproduction.findings_report import (
     findings_of,
 )
 from reproduction.moves import report as moves_report
+from reproduction.moves.command import PACKAGE as RECIPES
 from reproduction.questions.pages import PAGES as QUESTIONS
 from reproduction.shared_trainings import shared
 
@@ -56,7 +57,8 @@ def publish(folder):
     target.mkdir(parents=True, exist_ok=True)
     for name in ("results.json", "trainings.csv"):
         shutil.copyfile(folder / name, target / name)
-    draw(folder.name)
+    if not moved:
+        draw(folder.name)
 
 
 def draw(name):
@@ -71,10 +73,11 @@ def draw(name):
         criteria, content = QUESTIONS[name].criteria(name), _content(name)
         for picture, (drawn, *_) in QUESTIONS[name].pictures.items():
             panels.write(PAGES / name, picture, lambda on, d=drawn: d(on, criteria, content))
-    for folder, experiment, content in published():
-        if folder == name:
-            results = content["trainings"]
-            panels.write(PAGES / name, PICTURE, lambda on, e=experiment, r=results: e.draw(on, r))
+        return
+    content = _content(name)
+    if "experiment" in content:
+        experiment = experiments.everything()[content["experiment"]]
+        panels.write(PAGES / name, PICTURE, lambda on: experiment.draw(on, content["trainings"]))
 
 
 def _content(name):
@@ -171,7 +174,7 @@ def moved():
     for path in sorted(PAGES.rglob("results.json")):
         made_with = json.loads(path.read_text())["sources"]
         there = [name for name in made_with if (runs.HERE / name).is_file()]
-        now = runs.hashes(there)
+        now = runs.hashes(there, *([RECIPES] if path.parent.parent.name == "recipes" else []))
         parts = {
             "changed": [name for name in now if now[name] != made_with[name]],
             "no longer there": [name for name in made_with if name not in now],

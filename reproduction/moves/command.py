@@ -5,10 +5,9 @@ AdamW and SGD, tuned at the small batch; arms, seeds, margins and hypotheses are
 it was stopped.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
-from reproduction import report
+from reproduction import held_out, report
 from reproduction.criteria.reader import Criteria
 from reproduction.data import arrays
 from reproduction.moves import adascale, noise
@@ -90,13 +89,13 @@ class Experiment:
         print(f"The small batch's rates, and the accuracy in % on {data.scored_on}")
         found = {}
         for label, arm in arms.items():
-            found[label] = accuracies = {}
-            for rate in self.optimizers[arm.optimizer]["rates"]:
-                case = self.arms(data, {arm.optimizer: rate}).case(arm)
-                made = runs.make([replace(case, arm=f"{arm.name} {rate:g}")], seeds, _quiet)
-                scores = [result["test_accuracy"] for result in made]
-                accuracies[rate] = 100 * sum(scores) / len(scores)
-            print(label, {rate: round(score, 2) for rate, score in accuracies.items()})
+            rates = self.optimizers[arm.optimizer]["rates"]
+
+            def maker(rate, arm=arm):
+                return self.arms(data, {arm.optimizer: rate}).case(arm)
+
+            found[label] = held_out.by_rate(runs, maker, rates, seeds, _quiet)
+            print(label, {rate: round(score, 2) for rate, score in found[label].items()})
         return found
 
     def rates(self, sweeps):
@@ -106,7 +105,7 @@ class Experiment:
                 name: entry["rates"][len(entry["rates"]) // 2]
                 for name, entry in self.optimizers.items()
             }
-        return {name: max(found, key=found.get) for name, found in sweeps.items()}
+        return {name: held_out.best(found) for name, found in sweeps.items()}
 
     def make(self, groups):
         """Make the groups' trainings; returns what `results.json` says.

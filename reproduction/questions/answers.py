@@ -1,10 +1,8 @@
 """What the questions share: criteria, trainings that are kept, tuning, and the file of results."""
 
-from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 
-from reproduction import report
+from reproduction import held_out, report
 from reproduction.runs import Runs
 
 
@@ -55,22 +53,20 @@ class Answers:
         report.write(self.folder, kept, context | self.runs().context())
         print(f"\nCSV and JSON are in {self.folder}.")
 
+    def sweeps(self, makers, data):
+        """By arm, the mean accuracy in percent of each rate, on held-out training samples.
 
-def held_out(answers, makers, tuning, data):
-    """By arm, the mean accuracy in percent of each rate, on held-out training samples.
+        Args:
+            makers: By arm, what makes a case of a rate.
+            data: With the hold-out of the criteria.
+        """
+        tuning = self.criteria.content["tuning"]
+        runs = self.runs(hold_out=tuning["hold_out"])
 
-    Args:
-        answers: Whose trainings are kept.
-        makers: By arm, what makes a case of a rate.
-        tuning: The criteria's rates and seeds, the same for all arms.
-        data: With a hold-out.
-    """
-    runs = answers.runs(hold_out=tuning["hold_out"])
-    found = {}
-    for name, maker in makers.items():
-        found[name] = {}
-        for rate in tuning["rates"]:
-            case = replace(maker(rate), arm=f"{name}, rate {rate:g}")
-            made = runs.make([case], tuning["seeds"], lambda each: report.line(each, data.split))
-            found[name][rate] = 100 * fmean(each["test_accuracy"] for each in made)
-    return found
+        def line(result):
+            return report.line(result, data.split)
+
+        return {
+            name: held_out.by_rate(runs, maker, tuning["rates"], tuning["seeds"], line)
+            for name, maker in makers.items()
+        }

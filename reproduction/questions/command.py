@@ -1,7 +1,6 @@
 """Answer one of the questions that the papers leave open, by its criteria."""
 
 from reproduction.questions import distance, fashion, ghost_size, onset
-from reproduction.questions.cases import CASES
 
 QUESTIONS = {module.NAME: module for module in (ghost_size, onset, distance, fashion)}
 
@@ -13,4 +12,4 @@ def main(options):
 
 def cases_of(options, content):
     """The trainings of a question that is answered."""
-    return CASES[options.question](content)
+    return QUESTIONS[options.question].cases_of(options, content)

@@ -16,7 +16,7 @@ from reproduction.criteria.reader import Criteria
 from reproduction.data import arrays
 from reproduction.networks.small import network
 from reproduction.questions.answers import Answers
-from reproduction.recipes.demo import QUICK_EPOCHS, recipe_for, small_batch_regime
+from reproduction.recipes.demo import recipe_for, small_batch_regime
 from reproduction.runs import Case, six_digits
 
 NAME = "distance"
@@ -175,18 +175,26 @@ def make(options):
     """The trainings: those that are followed come before those that follow them."""
     criteria = Distances(NAME)
     answers = Answers(criteria, DATA, options, SOURCES)
-    recipe = recipe_for(DATA, quick=options.quick)
-    data = arrays.load(DATA, draw=answers.draw)
-    epochs = QUICK_EPOCHS if options.quick else recipe["epochs"]
-    regime = small_batch_regime(
-        recipe["small_batch"], epochs, data.examples, recipe["learning_rate"]
-    )
-    runs, cases = answers.runs(), {}
+    runs = answers.runs()
 
     def targets_of(name, seed):
-        return runs.get(name, seed, cases[name].recipe)["distance"]
+        recipe = next(each.recipe for each in cases if each.arm == name)
+        return runs.get(name, seed, recipe)["distance"]
 
-    for arm in criteria.arms(DATA):
-        given = regime, recipe["large_batch"], targets_of, criteria.content["runs"]
-        cases[arm.name] = case(data, arm, *given)
-    answers.write(answers.make(cases.values(), data, runs), data, KEPT)
+    data, cases = _cases(criteria, answers.draw, targets_of, options.quick)
+    answers.write(answers.make(cases, data, runs), data, KEPT)
+
+
+def cases_of(options, content):  # noqa: ARG001 - the other questions need them
+    """The trainings of published results; the steered ones follow distances that are published."""
+    criteria = Distances(NAME)
+    distances = {(each["arm"], each["seed"]): each["distance"] for each in content["trainings"]}
+    draw = criteria.content["data"][DATA]["draw"]
+    return _cases(criteria, draw, lambda *whose: distances[whose])[1]
+
+
+def _cases(criteria, draw, targets_of, quick=False):
+    data, recipe = arrays.load(DATA, draw=draw), recipe_for(DATA, quick=quick)
+    sizes = recipe["small_batch"], recipe["epochs"], data.examples, recipe["learning_rate"]
+    given = small_batch_regime(*sizes), recipe["large_batch"], targets_of, criteria.content["runs"]
+    return data, [case(data, arm, *given) for arm in criteria.arms(DATA)]

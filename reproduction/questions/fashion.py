@@ -8,7 +8,8 @@ import keras
 from reproduction import training
 from reproduction.criteria.reader import Criteria
 from reproduction.data import arrays
-from reproduction.questions.answers import Answers, held_out
+from reproduction.held_out import best
+from reproduction.questions.answers import Answers
 from reproduction.recipes.rows import row
 from reproduction.runs import Case
 from reproduction.settings import decayed, sgd
@@ -85,9 +86,16 @@ def make(options):
         makers = {
             arm.name: partial(arm.case, data, runs=runs) for arm in arms if arm.rate == "tuned"
         }
-        sweeps = held_out(answers, makers, tuning, data)
-        chosen = {name: max(found, key=found.get) for name, found in sweeps.items()}
+        sweeps = answers.sweeps(makers, data)
+        chosen = {name: best(found) for name, found in sweeps.items()}
         rates = {arm.name: chosen.get(arm.name, chosen["SB"]) for arm in arms}
     data = load(examples=QUICK_SAMPLES) if options.quick else load()
     cases = [arm.case(data, rates[arm.name], runs) for arm in arms]
     answers.write(answers.make(cases, data), data, sweeps=sweeps, rates=rates)
+
+
+def cases_of(options, content):
+    """The trainings of published results."""
+    criteria, data = Fashion(NAME), arrays.load(DATA, options.data_dir)
+    runs, rates = criteria.content["runs"], content["rates"]
+    return [arm.case(data, rates[arm.name], runs) for arm in criteria.arms(DATA)]

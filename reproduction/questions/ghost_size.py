@@ -10,7 +10,8 @@ from functools import partial
 from reproduction import training
 from reproduction.criteria.reader import Criteria
 from reproduction.data import arrays
-from reproduction.questions.answers import Answers, held_out
+from reproduction.held_out import best
+from reproduction.questions.answers import Answers
 from reproduction.recipes.demo import QUICK_EPOCHS, small_batch_regime
 from reproduction.repeated_training import RepeatedTraining
 from reproduction.runs import Case
@@ -63,8 +64,20 @@ def make(options):
     if not options.quick:
         data = arrays.load(DATA, hold_out=tuning["hold_out"])
         makers = {cell.name: partial(cell.case, data, updates=updates) for cell in cells}
-        sweeps = held_out(answers, makers, tuning, data)
-        rates = {name: max(found, key=found.get) for name, found in sweeps.items()}
-    data = arrays.load(DATA, draw=answers.draw)
-    cases = [cell.case(data, rates[cell.name], updates, options.quick) for cell in cells]
+        sweeps = answers.sweeps(makers, data)
+        rates = {name: best(found) for name, found in sweeps.items()}
+    data, cases = _cases(criteria, rates, answers.draw, options.quick)
     answers.write(answers.make(cases, data), data, sweeps=sweeps, rates=rates)
+
+
+def cases_of(options, content):  # noqa: ARG001 - the other questions need them
+    """The trainings of published results."""
+    criteria = GhostSizes(NAME)
+    draw = criteria.content["data"][DATA]["draw"]
+    return _cases(criteria, content["rates"], draw)[1]
+
+
+def _cases(criteria, rates, draw, quick=False):
+    data, updates = arrays.load(DATA, draw=draw), criteria.content["runs"]["updates"]
+    cells = criteria.arms(DATA)
+    return data, [cell.case(data, rates[cell.name], updates, quick) for cell in cells]

@@ -107,14 +107,24 @@ def make(options):
     """The trainings."""
     criteria = Onsets(NAME)
     answers = Answers(criteria, DATA, options, SOURCES)
-    entry, runs = criteria.content["data"][DATA], criteria.content["runs"]
-    if options.quick:
-        runs = {**runs, "epochs": QUICK_EPOCHS}
-    cells = criteria.arms(DATA)
+    more = {"epochs": QUICK_EPOCHS} if options.quick else {}
+    data, cases = _cases(criteria, answers.draw, **more)
+    answers.write(answers.make(cases, data), data, ("examples", "noise"))
+
+
+def cases_of(options, content):  # noqa: ARG001 - the other questions need them
+    """The trainings of published results."""
+    criteria = Onsets(NAME)
+    return _cases(criteria, criteria.content["data"][DATA]["draw"])[1]
+
+
+def _cases(criteria, draw, **more):
+    """One of the training sets, which share their test samples, and the trainings."""
+    cells, entry = criteria.arms(DATA), criteria.content["data"][DATA]
     sets = {
-        examples: arrays.drawn_mnist1d(examples, entry["training_draw"], answers.draw)
+        examples: arrays.drawn_mnist1d(examples, entry["training_draw"], draw)
         for examples in sorted({cell.examples for cell in cells})
     }
+    runs = {**criteria.content["runs"], **more}
     cases = [cell.case(sets[cell.examples], runs) for cell in cells]
-    results = answers.make(cases, next(iter(sets.values())))
-    answers.write(results, next(iter(sets.values())), ("examples", "noise"))
+    return next(iter(sets.values())), cases

@@ -8,7 +8,7 @@ import pytest
 
 from reproduction import again, controls, training
 from reproduction.data import arrays
-from reproduction.questions import cases, distance
+from reproduction.questions import distance, ghost_size, onset
 from tests.reproduction.helpers import only_on, printed, small_network
 
 
@@ -84,11 +84,11 @@ def test_the_cases_of_an_answered_question_are_those_that_made_it(monkeypatch):
     monkeypatch.setattr(
         arrays, "drawn_mnist1d", lambda count, *draws: SimpleNamespace(examples=count)
     )
-    rates = {cell.name: 0.2 for cell in cases.ghost_size.GhostSizes("ghost-size").arms("mnist1d")}
+    rates = {cell.name: 0.2 for cell in ghost_size.GhostSizes("ghost-size").arms("mnist1d")}
     content = {"data": "mnist1d", "rates": rates, "trainings": []}
-    first = cases.of_ghost_size(content)[0]
+    first = ghost_size.cases_of(None, content)[0]
     assert next(iter(first.recipe["rates_from_update"].values())) == pytest.approx(0.2)
-    names = {case.arm for case in cases.of_distance(content)}
+    names = {case.arm for case in distance.cases_of(None, content)}
     assert names == {arm.name for arm in distance.Distances("distance").arms("mnist1d")}
 
 
@@ -100,6 +100,6 @@ def test_the_cases_of_the_onset_have_their_own_training_sets(monkeypatch):
         "drawn_mnist1d",
         lambda count, *draws: (drawn.append((count, *draws)), SimpleNamespace(examples=count))[1],
     )
-    found = cases.of_onset({"data": "mnist1d", "trainings": []})
+    found = onset.cases_of(None, {"data": "mnist1d", "trainings": []})
     assert {case.recipe["examples"] for case in found} == {count for count, *_ in drawn}
     assert {tuple(draws) for _, *draws in drawn} == {(20261301, 20261302)}

@@ -39,7 +39,7 @@ class WarmStart(Experiment):
     paper = f"{minima.PAPER}, Figure 5"
     claim = (
         "After a few epochs at the small batch the large batch ends as it does without; after "
-        "enough of them it ends flatter, and as good as the small batch."
+        "enough of them it ends flatter, and with a good accuracy."
     )
     sources = sources_of(__file__, "minima_measures.py")
 
