@@ -84,6 +84,8 @@ def parse(words):
     for name in makers:
         _add_common(commands[name])
     _add_demo(commands["demo"])
+    for name in ("methods", "minima"):
+        _add_draw(commands[name], "mnist1d")
     _add(
         commands["methods"],
         ("--collapse", None, None, "in place of the table: what LARS does at a constant rate"),
@@ -159,7 +161,12 @@ def _add_demo(parser):
         ("--virtual-batch", _positive, "SAMPLES", "size of a ghost batch, for +GBN and +RA"),
         ("--stretch", _rate, "TIMES", "what +RA multiplies the epochs by; 1 changes nothing"),
     )
+    _add_draw(parser, "digits and mnist1d")
     parser.set_defaults(dataset="mnist1d", hold_out=0)
+
+
+def _add_draw(parser, of):
+    _add(parser, ("--draw", _natural, "SEED", f"test samples of another seed; of {of}"))
 
 
 def _add_experiment(parser, table):
@@ -175,8 +182,8 @@ def _add_experiment(parser, table):
         ("--dataset", str, "NAME", "digits, mnist1d, or a name in TensorFlow Datasets"),
         ("--data-dir", Path, "DIR", "MNIST's four idx files, plain or gz"),
         ("--hold-out", _positive, "N", "score on N training samples, to choose settings"),
-        ("--draw", _natural, "SEED", "test samples of another seed; of digits and mnist1d"),
     )
+    _add_draw(parser, "digits and mnist1d")
     batches = "the small and the large batch" if table else "the batches to compare"
     share = "share of the data and of the epochs to use; two numbers give one to each"
     _add(

@@ -66,8 +66,8 @@ def train(data, recipe, seed, progress):
 
 
 def run(options, runs, folder):
-    """Train all, print the table, write `collapse.csv` and `collapse.json`."""
-    data = arrays.load("mnist1d")
+    """Train all, print the table, write CSV and JSON."""
+    data = arrays.load("mnist1d", draw=options.draw)
     lengths = [1, 2] if options.quick else LENGTHS
     cases = []
     for name, arguments in ARMS.items():
@@ -84,7 +84,8 @@ def run(options, runs, folder):
     summary = summarise(results)
     title = f"LARS at a relative step of {STEP}, batch {BATCH}, {data.scored_on}"
     context = {"title": title, "warning": warning(), "summary": summary, "seeds": options.seeds}
-    report.write(folder, results, context | runs.context(), tuple(results[0]))
+    context |= {"command": options.as_typed, **runs.context()}
+    report.write(folder, trained, context, tuple(results[0]), rows=results)
     print(f"\n{table(summary, title, options.quick)}")
     print(f"\nLARS says so at construction: {context['warning']}")
     print(f"\nCSV and JSON are in {folder}.")
@@ -119,14 +120,38 @@ def table(summary, title, quick=False):
     """A row an arm, a column a length: mean accuracy, lowest and highest, and the norm."""
     rows = [("", [f"{look['updates']:,} updates" for look in next(iter(summary.values()))])]
     for arm, looks in summary.items():
-        cells = [
-            f"{look['test_accuracy']:.1f} ({look['lowest']:.1f} to {look['highest']:.1f})"
-            for look in looks
-        ]
-        rows.append((arm, cells))
+        rows.append((arm, [_cell(look) for look in looks]))
         rows.append(("", [f"norm {look['kernel_norm']:.3g}" for look in looks]))
     lines = [f"{name:18}" + "".join(f"{cell:>24}" for cell in cells) for name, cells in rows]
     notes = (
         "test accuracy in %, mean (lowest to highest seed), and the norm of all kernels together"
     )
     return report.ruled([title, notes], lines[:1], lines[1:], quick=quick)
+
+
+def page(content, pictures):  # noqa: ARG001 - there is nothing to draw
+    """The table for the site.
+
+    Args:
+        content: Of `results.json`.
+        pictures: None.
+    """
+    summary = content["summary"]
+    heading = ["", *(f"{look['updates']:,} updates" for look in next(iter(summary.values())))]
+    rows = [
+        [arm, *map(_cell, looks), f"{looks[-1]['kernel_norm']:.3g}"]
+        for arm, looks in summary.items()
+    ]
+    seeds = content["seeds"]
+    return "\n\n".join(
+        [
+            report.markdown_table([*heading, "norm at the end"], rows),
+            f"Test accuracy in %, mean over {len(seeds)} seeds, and in brackets the lowest and the "
+            f"highest; norm of all kernels together. {report.made_by(content)}.",
+            f"```sh\n{report.wrapped(content['command'])}\n```",
+        ]
+    )
+
+
+def _cell(look):
+    return f"{look['test_accuracy']:.1f} ({look['lowest']:.1f} to {look['highest']:.1f})"

@@ -206,13 +206,15 @@ def main(options):
     options.seeds = options.seeds or (SEEDS[:1] if options.quick else SEEDS)
     folder = options.output or FOLDER
     sources = [*SOURCES, "collapse.py"] if options.collapse else SOURCES
-    runs = Runs(folder / "runs", {"data": "mnist1d", "quick": options.quick}, sources)
+    settings = {"data": "mnist1d", "draw": options.draw, "quick": options.quick}
+    runs = Runs(folder / "runs", settings, sources)
     if options.collapse:
         collapse.run(options, runs, folder / "collapse")
         return
     sweeps, rates = choose(options, runs)
     rates["+LR"] = kbb.schedules.scale_learning_rate(rates["SB"], SMALL_BATCH, LARGE_BATCH)
-    data = arrays.load("mnist1d", examples=QUICK_EXAMPLES if options.quick else None)
+    examples = QUICK_EXAMPLES if options.quick else None
+    data = arrays.load("mnist1d", examples=examples, draw=options.draw)
     print(f"\nTrained on {data.examples:,} samples, scored on {data.scored_on}")
     cases = [case(data, name, METHODS[name], rates[name], options.epochs) for name in METHODS]
     results = runs.make(cases, options.seeds, lambda result: report.line(result, data.split))

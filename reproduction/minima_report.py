@@ -149,6 +149,25 @@ def _words(gain, noise):
     return f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'}"
 
 
+def page(content, pictures):
+    """Table and pictures for the site.
+
+    Args:
+        content: Of `results.json`.
+        pictures: Their Markdown, by name.
+    """
+    lines = table(content["summary"], content["paths"], content["trainings"], content["notes"])
+    return "\n\n".join(
+        [
+            f"```text\n{lines}\n```",
+            f"{content['verdict']}",
+            pictures["figure"],
+            f"{report.made_by(content)}, without the measurements.",
+            f"```sh\n{report.wrapped(content['command'])}\n```",
+        ]
+    )
+
+
 def draw(picture, results, paths, accuracy):
     """The paths, and accuracy beside flatness, seed by seed.
 
@@ -160,12 +179,11 @@ def draw(picture, results, paths, accuracy):
     """
     left, middle, right = picture.subplots(1, 3, width_ratios=(1.2, 1, 1))
     _paths(left, paths)
-    right.sharey(middle)
     _scatter(middle, results, "sharpness", "sharpness, box 1e-3, %")
     _scatter(right, results, "top_eigenvalue", "top eigenvalue of the Hessian")
-    middle.set_ylabel(f"accuracy, %, on {accuracy}")
-    right.tick_params(labelleft=False)
-    right.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    for axes in (middle, right):
+        axes.set_ylabel(f"accuracy, %, on {accuracy}")
+        axes.legend(frameon=False, loc="upper right", fontsize=9)
 
 
 def _paths(axes, paths):

@@ -14,8 +14,13 @@ from reproduction.moments_report import (
 )
 
 
-def page(content):
-    """The tables of the page, from `results.json`."""
+def page(content, pictures):
+    """The tables of the page.
+
+    Args:
+        content: Of `results.json`.
+        pictures: Their Markdown, by name.
+    """
     summary, largest = content["summary"], ratios(content["summary"])[-1]
     kept = [pair for pair in everything(summary) if kept_at(summary, *pair)]
     missed = [pair for pair in everything(summary) if pair not in kept]
@@ -42,8 +47,7 @@ def page(content):
             "## The rules that keep the moments {#kept}",
             content["verdict"],
             answer,
-            "![Deviation over the updates of the larger batch, for eight optimizers]"
-            "(moments/figure.png)",
+            pictures["figure"],
             "## The rules that do not, and by how much {#missed}",
             _markdown(missed, _by_ratio(summary)),
             "## When the batch is beyond the noise scale {#beyond}",

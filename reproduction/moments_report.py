@@ -174,7 +174,7 @@ def draw(picture, summary, settings):
     """
     panels = picture.subplots(1, len(SHOWN), sharey=True)
     for axes, shown in zip(panels, SHOWN, strict=True):
-        axes.axhspan(LOW, HIGH, color="0.93", zorder=0)
+        axes.axhspan(LOW, HIGH, color="0.5", alpha=0.15, linewidth=0, zorder=0)
         for number, (arm, rule) in enumerate(shown):
             look = style(number)
             for place, ratio in enumerate(ratios(summary)):

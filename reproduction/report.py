@@ -158,10 +158,7 @@ def page(experiment, content, folder=None, pictures=None):
         folder: The heading's anchor, on a page of several reports.
         pictures: Their Markdown; by default that of `figure.png` beside the report.
     """
-    results, machine = content["trainings"], content["hardware"]
-    versions = content["versions"]
-    backend = versions["backend"]
-    seconds = sum(result["seconds"] for result in results)
+    results = content["trainings"]
     quick = content["settings"]["quick"]
     name = content["data"].partition(",")[0]
     lines = [
@@ -171,14 +168,28 @@ def page(experiment, content, folder=None, pictures=None):
         *([QUICK] if quick else judged(experiment, content)),
         pictures or f"![{experiment.title}](figure.png)",
         f"{content['data']}; {content['notes']}. Mean ± standard deviation over the seeds "
-        f"{', '.join(map(str, content['seeds']))}. {len(results)} trainings, {seconds:,.0f} s in "
-        f"all, on {machine['cores']} core{'s' * (machine['cores'] > 1)} of "
-        f"{machine['accelerator'] or machine['cpu']} with "
-        f"Keras {versions['keras']}, {backend} {versions[backend]} and `{PACKAGE}` of SHA-256 "
-        f"{content['sources'][PACKAGE][:12]}.",
+        f"{', '.join(map(str, content['seeds']))}. {made_by(content)}.",
         f"```sh\n{wrapped(content['command'])}\n```",
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def made_by(content):
+    """How many trainings, how long they took, on what and with what.
+
+    Args:
+        content: Of `results.json`.
+    """
+    trainings, machine = content["trainings"], content["hardware"]
+    seconds = sum(training["seconds"] for training in trainings)
+    versions = content["versions"]
+    backend = versions["backend"]
+    return (
+        f"{len(trainings)} trainings, {seconds:,.0f} s in all, on {machine['cores']} "
+        f"core{'s' * (machine['cores'] > 1)} of {machine['accelerator'] or machine['cpu']} with "
+        f"Keras {versions['keras']}, {backend} {versions[backend]} and `{PACKAGE}` of SHA-256 "
+        f"{content['sources'][PACKAGE][:12]}"
+    )
 
 
 def judged(experiment, content):

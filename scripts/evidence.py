@@ -4,8 +4,8 @@
 
 copies each folder's results, as JSON and CSV, to `docs/evidence`, draws its pictures, and writes
 the tables and sentences anew between the pages' marks, from the JSON alone. Without folders it only
-writes the pages. The folders of `python -m reproduction moments`, `controls`, `question` and
-`recipes` have pages of their own.
+writes the pages. A folder's name says what it has: that of `reproduction/places.py` for what has a
+page or a part of one, else any.
 
     python -m scripts.evidence --pictures
 
@@ -25,9 +25,7 @@ from pathlib import Path
 # Not used, but Keras wants one that is installed, and reads it when it is imported.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-from reproduction import controls_report, experiments, moments_page, panels, report, runs
-from reproduction.controls import NAMES as CONTROLS
-from reproduction.controls import Controls
+from reproduction import experiments, panels, report, runs
 from reproduction.criteria.reader import Criteria
 from reproduction.findings_report import (
     HEADING,
@@ -38,21 +36,21 @@ from reproduction.findings_report import (
 )
 from reproduction.moves import report as moves_report
 from reproduction.moves.command import PACKAGE as RECIPES
-from reproduction.questions.pages import PAGES as QUESTIONS
+from reproduction.places import PLACES
 from reproduction.shared_trainings import shared
 
-PAGES = Path(__file__).resolve().parent.parent / "docs" / "evidence"
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs" / "evidence"
 BEGIN, END = "<!-- results: scripts/evidence.py -->", "<!-- end of the results -->"
 # By the page's name, how the sources of its experiments begin.
 SOURCES = {"hoffer": ("Hoffer", "Our own"), "keskar": ("Keskar",), "gao-zhong": ("Gao",)}
-MOMENTS = "moments"
 PICTURE = "figure"  # how the names of a table's or figure's pictures begin
 
 
 def publish(folder):
     """Copies a folder's results under its own name, and draws them."""
     judged = "criteria" in json.loads((folder / "results.json").read_text())
-    moved = judged and folder.name not in (*CONTROLS, *QUESTIONS)
+    moved = judged and folder.name not in PLACES
     target = (PAGES / "recipes" if moved else PAGES) / folder.name
     target.mkdir(parents=True, exist_ok=True)
     for name in ("results.json", "trainings.csv"):
@@ -69,15 +67,13 @@ def draw(name):
     """
     for old in (PAGES / name).glob("*.svg"):
         old.unlink()
-    if name in QUESTIONS:
-        criteria, content = QUESTIONS[name].criteria(name), _content(name)
-        for picture, (drawn, *_) in QUESTIONS[name].pictures.items():
-            panels.write(PAGES / name, picture, lambda on, d=drawn: d(on, criteria, content))
-        return
     content = _content(name)
-    if "experiment" in content:
-        experiment = experiments.everything()[content["experiment"]]
-        panels.write(PAGES / name, PICTURE, lambda on: experiment.draw(on, content["trainings"]))
+    if name in PLACES:
+        for drawn, picture in PLACES[name].pictures.items():
+            panels.write(PAGES / name, drawn, lambda on, by=picture: by.draw(on, content))
+        return
+    experiment = experiments.everything()[content["experiment"]]
+    panels.write(PAGES / name, PICTURE, lambda on: experiment.draw(on, content["trainings"]))
 
 
 def _content(name):
@@ -90,7 +86,7 @@ def published():
     order = list(known)
     found = []
     for path in sorted(PAGES.glob("*/results.json")):
-        if path.parent.name in (MOMENTS, *CONTROLS, *QUESTIONS):
+        if path.parent.name in PLACES:
             continue
         content = json.loads(path.read_text())
         found.append((path.parent.name, known[content["experiment"]], content))
@@ -200,18 +196,11 @@ def pages():
     texts |= {PAGES / f"{page}.md": sections(page).strip() for page in SOURCES}
     if moved := recipes():
         texts[PAGES / "recipes.md"] = moves_report.page(Criteria("recipes"), moved)
-    for name in (*CONTROLS, *QUESTIONS):
+    for name, place in PLACES.items():
         if (PAGES / name / "results.json").exists():
-            content = _content(name)
-            text = (
-                QUESTIONS[name].make(name, content)
-                if name in QUESTIONS
-                else controls_report.page(Controls(name), content)
-            )
-            texts[PAGES / f"{name}.md"] = text
-    moments = PAGES / MOMENTS / "results.json"
-    if moments.exists():
-        texts[PAGES / f"{MOMENTS}.md"] = moments_page.page(json.loads(moments.read_text()))
+            path = ROOT / place.page
+            folder = os.path.relpath(PAGES / name, path.parent)
+            texts[path] = place.make(_content(name), Path(folder).as_posix())
     return {path: between_marks(path.read_text(), new) for path, new in texts.items()}
 
 

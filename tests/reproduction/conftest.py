@@ -24,7 +24,9 @@ def drawn():
 def few_data(monkeypatch, digits):
     """Stands for MNIST-1D."""
     monkeypatch.setattr(
-        arrays, "load", lambda name, hold_out=0, examples=None: digits[400 if hold_out else 0]
+        arrays,
+        "load",
+        lambda name, hold_out=0, examples=None, draw=None: digits[400 if hold_out else 0],
     )
     return digits[0]
 

@@ -210,7 +210,11 @@ def test_collapse_prints_table_and_warning(monkeypatch, tmp_path, capsys, few_da
     assert "8 updates" in printed
     assert "long trainings collapse" in printed
     content = json.loads((tmp_path / "collapse" / "results.json").read_text())
-    looks = {(look["arm"], look["updates"]): look for look in content["trainings"]}
+    looks = {
+        (training["arm"], look["updates"]): look
+        for training in content["trainings"]
+        for look in training["looks"]
+    }
     assert len(looks) == 2 * len(collapse.ARMS)
     assert looks["neither", 8]["kernel_norm"] > looks["neither", 4]["kernel_norm"]
     assert looks["weight decay 1e-4", 8]["kernel_norm"] < looks["neither", 8]["kernel_norm"]

@@ -1,0 +1,147 @@
+"""Where results are shown that have a page, or a part of one, of their own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from reproduction import (
+    collapse,
+    controls_report,
+    demo_report,
+    minima_report,
+    moments_page,
+    moments_report,
+    panels,
+)
+from reproduction.controls import NAMES as CONTROLS
+from reproduction.controls import Controls
+from reproduction.questions import (
+    distance,
+    distance_report,
+    fashion,
+    fashion_report,
+    ghost_size,
+    ghost_size_report,
+    onset,
+    onset_report,
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of published results.
+
+    Args:
+        draw: Takes a figure, or what looks like one, and the content of `results.json`.
+        panels: How many it has.
+        title: What it shows, for readers who do not see it.
+    """
+
+    draw: Callable[[Any, dict[str, Any]], None]
+    panels: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """The part of a page between its marks.
+
+    Args:
+        page: Its path from the repository's root.
+        text: Makes the part of the content of `results.json` and of the pictures' Markdown.
+        pictures: By the name of their files.
+    """
+
+    page: str
+    text: Callable[[dict[str, Any], dict[str, str]], str]
+    pictures: dict[str, Picture] = field(default_factory=dict)
+
+    def make(self, content, folder):
+        """The part.
+
+        Args:
+            content: Of `results.json`.
+            folder: Where the pictures are, from the page.
+        """
+        shown = {
+            name: panels.markdown(folder, name, picture.panels, picture.title)
+            for name, picture in self.pictures.items()
+        }
+        return self.text(content, shown)
+
+
+def _controls(name):
+    return Place(
+        f"docs/evidence/{name}.md",
+        lambda content, _: controls_report.page(Controls(name), content),
+    )
+
+
+def _question(module, criteria_class, report, **pictures):
+    """Pictures by name: what draws one from a figure, the criteria and the content, and so on."""
+    criteria = criteria_class(module.NAME)
+    return Place(
+        f"docs/evidence/{module.NAME}.md",
+        partial(report.page, criteria),
+        {
+            name: Picture(lambda on, content, draw=draw: draw(on, criteria, content), *more)
+            for name, (draw, *more) in pictures.items()
+        },
+    )
+
+
+# By the folder of the results in `docs/evidence`.
+PLACES = {
+    **{name: _controls(name) for name in CONTROLS},
+    ghost_size.NAME: _question(
+        ghost_size,
+        ghost_size.GhostSizes,
+        ghost_size_report,
+        cells=(ghost_size_report.draw, 1, "Accuracy over the ghost batch, a line a batch"),
+    ),
+    onset.NAME: _question(
+        onset,
+        onset.Onsets,
+        onset_report,
+        errors=(onset_report.draw, 2, "Test error over the batch, a line a training set"),
+    ),
+    distance.NAME: _question(
+        distance,
+        distance.Distances,
+        distance_report,
+        steered=(distance_report.draw, 2, "Distance and accuracy of the steered arms"),
+        along=(distance_report.draw_along, 3, "Accuracy of the five arms on the way"),
+    ),
+    fashion.NAME: _question(fashion, fashion.Fashion, fashion_report),
+    "moments": Place(
+        "docs/evidence/moments.md",
+        moments_page.page,
+        {
+            "figure": Picture(
+                lambda on, content: moments_report.draw(
+                    on, content["summary"], content["settings"]
+                ),
+                2,
+                "Deviation over the updates of the larger batch, for eight optimizers",
+            )
+        },
+    ),
+    "digits": Place(
+        "docs/evidence/when-it-does-nothing.md", lambda content, _: demo_report.digits(content)
+    ),
+    "collapse": Place("docs/methods/lars.md", collapse.page),
+    "minima": Place(
+        "docs/instruments.md",
+        minima_report.page,
+        {
+            "figure": Picture(
+                lambda on, content: minima_report.draw(
+                    on, content["trainings"], content["paths"], content["scored_on"]
+                ),
+                3,
+                "Loss between the minima; accuracy over sharpness; accuracy over eigenvalue",
+            )
+        },
+    ),
+}
