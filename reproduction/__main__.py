@@ -37,7 +37,7 @@ COMMANDS = {
     "minima": ("minima", "sharpness and more, where the demo's trainings end"),
     "moments": ("moments", "which rule keeps an optimizer's noisy trajectory at a larger batch"),
     "recipes": ("moves.command", "whole recipes of AdamW and SGD moved to a large batch"),
-    "question": ("questions.command", "ghosts, updates, noise or distance: what the gap follows"),
+    "question": ("questions.command", "what the papers leave open, by criteria that are older"),
     "table1": ("experiments", "a row of Table 1 of Hoffer et al."),
     "table2": ("experiments", "a row of Table 2 of Hoffer et al.: AlexNet on ImageNet"),
     "figure": ("experiments", "a figure of one of the papers"),
@@ -101,7 +101,7 @@ def parse(words):
         ("--groups", str, "GROUP...", "of the criteria's arms; default: all"),
     )
     commands["recipes"].set_defaults(dataset="mnist1d")
-    names = ("ghost-size", "onset", "distance", "fashion")
+    names = ("ghost-size", "onset", "distance", "fashion", "remedies")
     commands["question"].add_argument("question", choices=names)
     _add(commands["question"], ("--data-dir", Path, "DIR", "for fashion: its four idx files"))
     commands["table1"].add_argument("name", metavar="ROW", help="the network's name")

@@ -25,6 +25,8 @@ from reproduction.questions import (
     ghost_size_report,
     onset,
     onset_report,
+    remedies,
+    remedies_report,
 )
 
 
@@ -114,6 +116,12 @@ PLACES = {
         along=(distance_report.draw_along, 3, "Accuracy of the five arms on the way"),
     ),
     fashion.NAME: _question(fashion, fashion.Fashion, fashion_report),
+    remedies.NAME: _question(
+        remedies,
+        remedies.Remedies,
+        remedies_report,
+        remedies=(remedies_report.draw, 1, "Accuracy of each remedy, alone and with ghosts"),
+    ),
     "moments": Place(
         "docs/evidence/moments.md",
         moments_page.page,

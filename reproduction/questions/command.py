@@ -1,8 +1,8 @@
 """Answer one of the questions that the papers leave open, by its criteria."""
 
-from reproduction.questions import distance, fashion, ghost_size, onset
+from reproduction.questions import distance, fashion, ghost_size, onset, remedies
 
-QUESTIONS = {module.NAME: module for module in (ghost_size, onset, distance, fashion)}
+QUESTIONS = {module.NAME: module for module in (ghost_size, onset, distance, fashion, remedies)}
 
 
 def main(options):
