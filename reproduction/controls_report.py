@@ -8,16 +8,18 @@ from reproduction.report import markdown_table, wrapped
 from reproduction.statistics import by_arm
 
 
-def page(criteria, content):
+def page(criteria, content, pictures):
     """The whole of the generated part.
 
     Args:
         criteria: The experiment's.
         content: Of `results.json`.
+        pictures: By name, the Markdown of a picture.
     """
     parts = [
         "## The arms",
         arms_table(content["trainings"]),
+        *pictures.values(),
         "## The differences",
         hypotheses_table(criteria, content),
         decisions(criteria, [content]),

@@ -14,7 +14,6 @@ from reproduction import (
     moments_report,
     panels,
 )
-from reproduction.controls import NAMES as CONTROLS
 from reproduction.controls import Controls
 from reproduction.questions import (
     distance,
@@ -73,18 +72,11 @@ class Place:
         return self.text(content, shown)
 
 
-def _controls(name):
+def _question(name, criteria_class, report, **pictures):
+    """Pictures by name: what draws one from a figure, the criteria and the content, and so on."""
+    criteria = criteria_class(name)
     return Place(
         f"docs/evidence/{name}.md",
-        lambda content, _: controls_report.page(Controls(name), content),
-    )
-
-
-def _question(module, criteria_class, report, **pictures):
-    """Pictures by name: what draws one from a figure, the criteria and the content, and so on."""
-    criteria = criteria_class(module.NAME)
-    return Place(
-        f"docs/evidence/{module.NAME}.md",
         partial(report.page, criteria),
         {
             name: Picture(lambda on, content, draw=draw: draw(on, criteria, content), *more)
@@ -95,29 +87,39 @@ def _question(module, criteria_class, report, **pictures):
 
 # By the folder of the results in `docs/evidence`.
 PLACES = {
-    **{name: _controls(name) for name in CONTROLS},
+    "controls": _question(
+        "controls",
+        Controls,
+        controls_report,
+        arms=(
+            lambda on, _, content: demo_report.draw(on, content),
+            1,
+            "Test accuracy of the five arms: mean, deviation and each seed",
+        ),
+    ),
+    "statistics": _question("statistics", Controls, controls_report),
     ghost_size.NAME: _question(
-        ghost_size,
+        ghost_size.NAME,
         ghost_size.GhostSizes,
         ghost_size_report,
         cells=(ghost_size_report.draw, 1, "Accuracy over the ghost batch, a line a batch"),
     ),
     onset.NAME: _question(
-        onset,
+        onset.NAME,
         onset.Onsets,
         onset_report,
         errors=(onset_report.draw, 2, "Test error over the batch, a line a training set"),
     ),
     distance.NAME: _question(
-        distance,
+        distance.NAME,
         distance.Distances,
         distance_report,
         steered=(distance_report.draw, 2, "Distance and accuracy of the steered arms"),
         along=(distance_report.draw_along, 3, "Accuracy of the five arms on the way"),
     ),
-    fashion.NAME: _question(fashion, fashion.Fashion, fashion_report),
+    fashion.NAME: _question(fashion.NAME, fashion.Fashion, fashion_report),
     remedies.NAME: _question(
-        remedies,
+        remedies.NAME,
         remedies.Remedies,
         remedies_report,
         remedies=(remedies_report.draw, 1, "Accuracy of each remedy, alone and with ghosts"),
@@ -153,3 +155,8 @@ PLACES = {
         },
     ),
 }
+# Results that are shown elsewhere too.
+ALSO = (
+    ("controls", Place("README.md", lambda content, _: demo_report.proof(content))),
+    ("controls", Place("docs/index.md", lambda content, _: demo_report.headline(content))),
+)

@@ -69,18 +69,26 @@ def draw_arms(picture, results, accuracy):
         accuracy: What the accuracies were measured on, for the axis.
     """
     left, right = picture.subplots(1, 2, width_ratios=(1, 1.3))
-    _accuracies(left, by_arm(results, "test_accuracy"), accuracy)
+    draw_accuracies(left, results, accuracy)
     _distances(right, by_arm(results, "weight_distance"))
 
 
-def _accuracies(axes, accuracies, label):
+def draw_accuracies(axes, results, label):
+    """The arms' accuracies: means, deviations and each seed.
+
+    Args:
+        axes: Where to draw.
+        results: The trainings.
+        label: What the accuracies were measured on.
+    """
+    accuracies = by_arm(results, "test_accuracy")
     for place, (arm, values) in enumerate(accuracies.items()):
         color, marker, _ = STYLES[arm]
         points = [100 * value for value in values]
         mean, deviation = statistics.fmean(points), spread(points)
-        offsets = [0.07 * (i - (len(points) - 1) / 2) for i in range(len(points))]
+        step = min(0.07, 0.4 / len(points))
         axes.plot(
-            [place + 0.2 + offset for offset in offsets],
+            [place + 0.13 + step * number for number in range(len(points))],
             points,
             marker,
             color=color,

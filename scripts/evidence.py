@@ -36,7 +36,7 @@ from reproduction.findings_report import (
 )
 from reproduction.moves import report as moves_report
 from reproduction.moves.command import PACKAGE as RECIPES
-from reproduction.places import PLACES
+from reproduction.places import ALSO, PLACES
 from reproduction.shared_trainings import shared
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -196,7 +196,7 @@ def pages():
     texts |= {PAGES / f"{page}.md": sections(page).strip() for page in SOURCES}
     if moved := recipes():
         texts[PAGES / "recipes.md"] = moves_report.page(Criteria("recipes"), moved)
-    for name, place in PLACES.items():
+    for name, place in (*PLACES.items(), *ALSO):
         if (PAGES / name / "results.json").exists():
             path = ROOT / place.page
             folder = os.path.relpath(PAGES / name, path.parent)

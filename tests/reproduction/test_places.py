@@ -36,19 +36,31 @@ def five_arms(**scores):
 
 
 def test_proof_has_a_row_an_arm_and_what_is_left():
-    trainings = five_arms(SB=96, LB=92, **{"+LR": 92.5, "+GBN": 95, "+RA": 95.5})
-    text = demo_report.proof(content(trainings))
+    more = {"+RA, ghosts of 40": 95, "SB, ghosts of 8": 96.25}
+    trainings = five_arms(SB=96, LB=92, **{"+LR": 92.5, "+GBN": 95, "+RA": 95.5}, **more)
+    text = demo_report.proof(content(trainings, scored_on="1,000 test samples"))
     # Student's interval of two values 0.2 apart: 12.706 * 0.1414 / sqrt(2).
     assert "| SB   | 40    | **96.00 ± 1.27** | 600     | 24,000  |" in text
     assert text.count("\n| ") == 5
-    assert "Mean over 2 seeds" in text
-    assert "on 1,000 test samples" in text
+    assert "mean over 2 seeds" in text
+    assert "on 1,000 test samples that" in text
+    assert "to 100.00 % at least" in text
     # The seeds' differences are all the same.
     assert "loses 4.00 (4.00 to 4.00) points" in text
     assert "together 0.50 (0.50 to 0.50) are left" in text
     assert "rate brings 0.50 (" in text
     assert "ghost batches 2.50 (" in text
-    assert "epochs 0.50 (" in text
+    assert "longer regime 0.50 (" in text
+    assert "small batch too, by 0.25 (" in text
+    assert "as large as the small batch, 1.00 (" in text
+
+
+def test_headline_says_what_is_lost_and_left():
+    trainings = five_arms(SB=96, LB=92, **{"+RA": 95.5})
+    text = demo_report.headline(content(trainings))
+    assert "a batch 1 times larger" in text
+    assert "loses **4.0** points (4.0 to 4.0)" in text
+    assert "leave **0.5** points (0.5 to 0.5)" in text
 
 
 def test_digits_say_how_far_the_small_batch_is_ahead():
