@@ -6,13 +6,14 @@ PyTorch: eager). In each round every optimizer makes one step, in turn, the orde
 other round; the figure is the median of the rounds' ratios, in CPU time of the process on one
 thread, so that other programs disturb it little.
 
-    python benchmarks/optimizers.py --backend torch
+    python benchmarks/optimizers.py --backend torch --json benchmarks/results/optimizers/torch.json
 """
 
 import argparse
+import json
 import statistics
-import sys
 import time
+from pathlib import Path
 
 import _measure
 
@@ -25,7 +26,7 @@ def parse():
     parser.add_argument("--backend", choices=["jax", "tensorflow", "torch"])
     parser.add_argument("--jit", action="store_true", help="TensorFlow: jit_compile=True")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--all", action="store_true", help="MCLR, PercentDelta and CBLR too")
+    parser.add_argument("--json", type=Path, help="where to keep the figures")
     return parser.parse_args()
 
 
@@ -111,10 +112,10 @@ def main():
         "SGD, clipped always": lambda: sgd(0.001, momentum=0.9, global_clipnorm=5.0),
         "clipping, first updates": lambda: optimizers.ClipFirstUpdates(sgd(0.001, momentum=0.9)),
         "clipping, later": lambda: optimizers.ClipFirstUpdates(sgd(0.001, momentum=0.9), updates=0),
+        "MCLR": lambda: optimizers.MCLR(0.001),
+        "PercentDelta": lambda: optimizers.PercentDelta(0.001),
+        "CBLR": lambda: optimizers.CBLR(0.001),
     }
-    if options.all:
-        for cls in (optimizers.MCLR, optimizers.PercentDelta, optimizers.CBLR):
-            candidates[cls.__name__] = lambda cls=cls: cls(0.001)
     steps = {
         name: step_of(keras, make(), values, gradients, options.jit)
         for name, make in candidates.items()
@@ -129,19 +130,22 @@ def main():
             begin = time.process_time()
             step()
             seconds[name].append(time.process_time() - begin)
-    backend = keras.backend.backend()
-    print(
-        f"{backend} {sys.modules[backend].__version__}, keras {keras.__version__}, one thread, "
-        f"{len(values)} variables of {sum(v.size for v in values.values()):,} values, "
-        f"{options.rounds} rounds"
-    )
+    environment = _measure.environment(keras, options.jit, options.rounds)
+    size = sum(value.size for value in values.values())
+    print(f"{environment}\n{len(values)} variables of {size:,} values")
+    base = "SGD, momentum"
+    result = {"environment": environment, "ratios": {}}
+    result["milliseconds"] = 1e3 * statistics.median(seconds[base])
+    print(f"{base:26}{result['milliseconds']:8.1f} ms")
     for name, times in seconds.items():
-        ratios = [a / b for a, b in zip(times, seconds["SGD, momentum"], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        print(
-            f"{name:26}{1e3 * statistics.median(times):8.1f} ms"
-            f"{middle:8.2f} ({low:.2f} to {high:.2f})"
-        )
+        if name != base:
+            ratios = [a / b for a, b in zip(times, seconds[base], strict=True)]
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            result["ratios"][name] = {"median": middle, "quartiles": [low, high]}
+            print(f"{name:26}{_measure.cell(result['ratios'][name])}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

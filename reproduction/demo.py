@@ -11,6 +11,7 @@ Five arms share a network, a data set, and for each seed the initial weights:
 Sizes are in samples, lengths in epochs.
 """
 
+import textwrap
 from pathlib import Path
 
 from reproduction import plotting, report, training
@@ -76,7 +77,9 @@ def main(options):
     }
     runs = Runs(folder / "runs", settings, SOURCES)
     cases = [case(data, name, arm) for name, arm in arms.items()]
-    results = runs.make(cases, options.seeds, lambda result: report.line(result, data.split))
+    results = runs.make(
+        cases, options.seeds, lambda result: report.line(result, data.split), time_left=True
+    )
 
     title = f"{data.name}, {data.scored_on}, {report.seeds(options.seeds)}"
     summary = summarise(results)
@@ -86,21 +89,26 @@ def main(options):
     report.write(folder, results, context | runs.context())
     with plotting.written(folder / "figure.png", title, options.quick) as picture:
         plotting.draw_arms(picture, results, data.scored_on)
-    print(f"\n{table(summary, title, data.split, options.quick)}\n\n{said}")
+    print(f"\n{table(summary, title, data.split, options.quick)}\n\n{textwrap.fill(said, 80)}")
     if options.dataset == "mnist1d" and options.data_dir is None and not options.quick:
-        print(CONTROLS)
+        print(textwrap.fill(CONTROLS, 80))
     print(f"\nPicture, CSV and JSON are in {folder}.")
 
 
 def table(summary, title, split="test", quick=False):
-    """The paper's Table 1 row, and below it what each arm cost."""
-    rows = [("", list(summary))]
-    rows.append((f"{split} accuracy, %", [report.with_deviation(arm) for arm in summary.values()]))
-    rows += report.costs(summary, seconds="{:.1f}")
-    width = max(len(cell) for _, cells in rows for cell in cells) + 3
-    lines = [f"{label:22}" + "".join(f"{cell:>{width}}" for cell in cells) for label, cells in rows]
+    """The paper's Table 1 row, an arm a line, and what each arm cost."""
+    heading = ("", f"{split} accuracy, %", "training, %", "updates", "samples", "seconds")
+    scores = [report.with_deviation(arm) for arm in summary.values()]
+    costs = [cells for _, cells in report.costs(summary, seconds="{:.1f}")]
+    lines = [
+        f"{arm:4}{score:>18}{fit:>13}{updates:>10}{samples:>12}{seconds:>10}"
+        for arm, score, fit, updates, samples, seconds in (
+            heading,
+            *zip(summary, scores, *costs, strict=True),
+        )
+    ]
     notes = [title, "mean ± standard deviation over the seeds"]
-    return report.ruled(notes, lines[:1], lines[1:2], lines[2:], quick=quick)
+    return report.ruled(notes, lines[:1], lines[1:], quick=quick)
 
 
 def verdict(results, scored):

@@ -29,9 +29,8 @@ COLUMNS = (
 def line(result, split):
     """One training in one line; `split` is what it was scored on."""
     return (
-        f"{result['updates']:6d} updates  {result['seconds']:5.1f} s  "
-        f"training {100 * result['train_accuracy']:6.2f} %  "
-        f"{split} {100 * result['test_accuracy']:5.2f} %"
+        f"{split} {100 * result['test_accuracy']:5.2f} %  "
+        f"training {100 * result['train_accuracy']:6.2f} %  {result['seconds']:3.0f} s"
     )
 
 

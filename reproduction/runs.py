@@ -92,11 +92,13 @@ class Runs:
             Arm, seed, recipe and result of each, in one dictionary.
         """
         made, width = [], max(len(case.arm) for case in cases)
-        remaining = RemainingTime(cases, len(seeds))
+        remaining, count = RemainingTime(cases, len(seeds)), len(cases) * len(seeds)
         with self.resumable():
             for seed in seeds:
                 for case in cases:
-                    progress = ProgressLine(f"seed {seed}  {case.arm:{width}}", case.epochs)
+                    number = f"{len(made) + 1:{len(str(count))}} of {count}"
+                    label = f"{number}  seed {seed}  {case.arm:{width}}"
+                    progress = ProgressLine(label, case.epochs)
                     task, start = (seed, progress), time.perf_counter()
                     result, kept = self.once(
                         case.arm, seed, case.recipe, lambda case=case, task=task: case.run(*task)
@@ -129,7 +131,7 @@ class Runs:
 
 
 class ProgressLine(keras.callbacks.Callback):
-    """Rewrites one line while a training runs; where there is no terminal, it says nothing.
+    """Rewrites one line while a training runs; without a terminal it prints one a minute.
 
     Args:
         label: How the line begins.
@@ -142,12 +144,13 @@ class ProgressLine(keras.callbacks.Callback):
         self.start = self.shown = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        now = time.perf_counter()
-        if not sys.stdout.isatty() or now - self.shown < 0.2:
+        now, terminal = time.perf_counter(), sys.stdout.isatty()
+        if now - self.shown < (0.2 if terminal else 60):
             return
         self.shown = now
-        text = f"epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.4f}"
-        print(f"\r{self.label}  {text}  {now - self.start:.0f} s ", end="", flush=True)
+        text = f"{self.label}  epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.4f}"
+        text += f"  {now - self.start:.0f} s"
+        print(f"\r{text} " if terminal else text, end="" if terminal else "\n", flush=True)
 
     def finish(self, text):
         """Replace the line by its last state."""

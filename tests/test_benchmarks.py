@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from benchmarks import compiled_report, report
+from benchmarks import compiled_report, optimizers_report, report
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -55,6 +55,11 @@ def test_page_has_the_tables_of_the_results():
     text = report.tables(report.load(RESULTS))
     page = (ROOT / "docs" / "performance.md").read_text()
     assert text in page
+
+
+def test_page_has_the_table_of_the_optimizers():
+    page = (ROOT / "docs" / "performance.md").read_text()
+    assert optimizers_report.text() in page
 
 
 def test_report_updates_a_page_between_its_marks(tmp_path):

@@ -39,3 +39,26 @@ def test_of_the_package_only_what_decides_counts(tmp_path):
     assert known(["layers/*.py"]) == known(["layers/*.py", "layers/_m*.py"])
     assert known(["layers/*.py"]) != known(["layers/*.py", "_arguments.py"])
     assert runs.Runs(tmp_path, {}, []).sources["keras_bigbatch"] == known(["**/*.py"])
+
+
+def test_a_log_has_a_line_a_minute(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(runs.time, "perf_counter", lambda: now[0])
+    progress = runs.ProgressLine("3 of 15  SB", 4)
+    for epoch in range(4):
+        now[0] += 40
+        progress.on_epoch_end(epoch, {"loss": 0.5})
+    assert capsys.readouterr().out.splitlines() == [
+        "3 of 15  SB  epoch 2/4  loss 0.5000  80 s",
+        "3 of 15  SB  epoch 4/4  loss 0.5000  160 s",
+    ]
+
+
+def test_trainings_are_counted(tmp_path, capsys):
+    cases = [runs.Case(arm, {}, 1, lambda *_: {"seconds": 1.0}) for arm in ("SB", "+GBN")]
+    kept = runs.Runs(tmp_path, {}, [])
+    kept.make(cases, [7, 8], lambda result: "done", time_left=True)
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("1 of 4  seed 7  SB    done  ")
+    assert first.endswith(" s left")
+    assert last == "4 of 4  seed 8  +GBN  done"
