@@ -2,9 +2,9 @@
 
 from statistics import fmean
 
-from reproduction.moves.report import decisions, hypotheses_table, made_with
+from reproduction.moves.report import decisions, ended, hypotheses_table
 from reproduction.paired import with_interval
-from reproduction.report import markdown_table, wrapped
+from reproduction.report import markdown_table
 from reproduction.statistics import by_arm
 
 
@@ -16,7 +16,8 @@ def page(criteria, content, pictures):
         content: Of `results.json`.
         pictures: By name, the Markdown of a picture.
     """
-    parts = [
+    return ended(
+        content,
         "## The arms",
         arms_table(content["trainings"]),
         *pictures.values(),
@@ -24,10 +25,7 @@ def page(criteria, content, pictures):
         hypotheses_table(criteria, content),
         decisions(criteria, [content]),
         "## How it was made",
-        made_with(content),
-        f"```sh\n{wrapped(content['command'])}\n```",
-    ]
-    return "\n\n".join(parts)
+    )
 
 
 def arms_table(trainings):

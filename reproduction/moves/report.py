@@ -184,6 +184,17 @@ def _tuning(content, group):
     return f"{table}\n\nChosen: {content['rates'][group]:g}."
 
 
+def ended(content, *parts):
+    """The parts of a page, and below them what made the results, with the command.
+
+    Args:
+        content: Of `results.json`.
+        parts: Markdown.
+    """
+    command = f"```sh\n{wrapped(content['command'])}\n```"
+    return "\n\n".join([*parts, made_with(content), command])
+
+
 def made_with(content):
     """What the trainings were made with, and how long they took."""
     machine, versions = content["hardware"], content["versions"]

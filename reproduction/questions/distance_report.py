@@ -4,10 +4,10 @@ import math
 from statistics import fmean, median
 
 from reproduction.controls_report import arms_table
-from reproduction.moves.report import decisions, hypotheses_table, made_with
+from reproduction.moves.report import decisions, ended, hypotheses_table
 from reproduction.paired import OverSeeds
 from reproduction.plotting import STYLES, tidy
-from reproduction.report import markdown_table, wrapped
+from reproduction.report import markdown_table
 
 FIVE = tuple(STYLES)
 # Of the steered arms, the line of the arm that it would be without.
@@ -27,7 +27,8 @@ def page(criteria, content, pictures):
         content: Of `results.json`.
         pictures: By name, the Markdown of a picture.
     """
-    parts = [
+    return ended(
+        content,
         decisions(criteria, [content]),
         "## The arms",
         arms_table(content["trainings"]),
@@ -38,10 +39,7 @@ def page(criteria, content, pictures):
         along_part(criteria, content),
         pictures["along"],
         "## How it was made",
-        made_with(content),
-        f"```sh\n{wrapped(content['command'])}\n```",
-    ]
-    return "\n\n".join(parts)
+    )
 
 
 def off_target(result, target):

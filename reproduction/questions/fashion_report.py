@@ -1,9 +1,9 @@
 """From the trainings on all of Fashion-MNIST to their page, from the JSON alone."""
 
 from reproduction.controls_report import arms_table
-from reproduction.moves.report import decisions, hypotheses_table, made_with
+from reproduction.moves.report import decisions, ended, hypotheses_table
 from reproduction.questions.ghost_size_report import rates_table
-from reproduction.report import markdown_table, wrapped
+from reproduction.report import markdown_table
 
 
 def page(criteria, content, pictures):  # noqa: ARG001 - there is nothing to draw
@@ -14,17 +14,15 @@ def page(criteria, content, pictures):  # noqa: ARG001 - there is nothing to dra
         content: Of `results.json`.
         pictures: None.
     """
-    parts = [
+    return ended(
+        content,
         decisions(criteria, [content]),
         "## The arms",
         arms_table(content["trainings"]),
         chosen_table(content),
         hypotheses_table(criteria, content),
         rates_table(content),
-        made_with(content),
-        f"```sh\n{wrapped(content['command'])}\n```",
-    ]
-    return "\n\n".join(parts)
+    )
 
 
 def chosen_table(content):

@@ -1,9 +1,9 @@
 """From the trainings of batch times ghost batch to their page, from the JSON alone."""
 
-from reproduction.moves.report import hypotheses_table, judged, made_with
+from reproduction.moves.report import ended, hypotheses_table, judged
 from reproduction.paired import with_interval
 from reproduction.plotting import means, tidy
-from reproduction.report import markdown_table, wrapped
+from reproduction.report import markdown_table
 from reproduction.statistics import by_arm
 
 EQUAL = "ghosts of "  # how the hypotheses on equal ghosts begin
@@ -17,17 +17,15 @@ def page(criteria, content, pictures):
         content: Of `results.json`.
         pictures: By name, the Markdown of a picture.
     """
-    parts = [
+    return ended(
+        content,
         "## The cells",
         answer(criteria, content),
         cells_table(criteria, content),
         pictures["cells"],
         hypotheses_table(criteria, content),
         rates_table(content),
-        made_with(content),
-        f"```sh\n{wrapped(content['command'])}\n```",
-    ]
-    return "\n\n".join(parts)
+    )
 
 
 def answer(criteria, content):

@@ -4,10 +4,10 @@ import itertools
 import math
 from statistics import fmean
 
-from reproduction.moves.report import hypotheses_table, made_with
+from reproduction.moves.report import ended, hypotheses_table
 from reproduction.paired import OverSeeds
 from reproduction.plotting import means, tidy
-from reproduction.report import markdown_table, wrapped
+from reproduction.report import markdown_table
 from reproduction.statistics import FITTED
 
 KINDS = {0: "plain batch norm", 10: "ghosts of 10"}
@@ -27,7 +27,8 @@ def page(criteria, content, pictures):
         pictures: By name, the Markdown of a picture.
     """
     kinds = [ghost for ghost in KINDS if curves(criteria, content, ghost)]
-    parts = [
+    return ended(
+        content,
         "## The verdicts",
         "\n".join(f"- {answer(criteria, content, ghost)}" for ghost in kinds),
         "\n".join([AFTERWARDS, "", *(f"- {afterwards(criteria, content, g)}" for g in kinds)]),
@@ -36,10 +37,7 @@ def page(criteria, content, pictures):
         *(errors_table(criteria, content, ghost) for ghost in kinds),
         noise_table(content),
         hypotheses_table(criteria, content),
-        made_with(content),
-        f"```sh\n{wrapped(content['command'])}\n```",
-    ]
-    return "\n\n".join(parts)
+    )
 
 
 def curves(criteria, content, ghost):

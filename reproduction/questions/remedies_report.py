@@ -2,10 +2,10 @@
 
 from statistics import fmean
 
-from reproduction.moves.report import decisions, hypotheses_table, made_with
+from reproduction.moves.report import decisions, ended, hypotheses_table
 from reproduction.paired import OverSeeds, with_interval
 from reproduction.plotting import COLORS, tidy
-from reproduction.report import markdown_table, wrapped
+from reproduction.report import markdown_table
 from reproduction.statistics import by_arm
 
 GHOSTS = ", ghosts"  # how the name of an arm with ghost batches ends
@@ -19,7 +19,8 @@ def page(criteria, content, pictures):
         content: Of `results.json`.
         pictures: By name, the Markdown of a picture.
     """
-    parts = [
+    return ended(
+        content,
         "## One table",
         remedies_table(content),
         pictures["remedies"],
@@ -28,10 +29,7 @@ def page(criteria, content, pictures):
         decisions(criteria, [content]),
         "## The settings that were tried",
         tries_table(content),
-        made_with(content),
-        f"```sh\n{wrapped(content['command'])}\n```",
-    ]
-    return "\n\n".join(parts)
+    )
 
 
 def remedies_table(content):
