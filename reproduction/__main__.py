@@ -101,7 +101,7 @@ def parse(words):
         ("--groups", str, "GROUP...", "of the criteria's arms; default: all"),
     )
     commands["recipes"].set_defaults(dataset="mnist1d")
-    names = ("ghost-size", "onset", "distance", "fashion", "remedies")
+    names = ("ghost-size", "onset", "distance", "fashion", "remedies", "mismatch")
     commands["question"].add_argument("question", choices=names)
     _add(commands["question"], ("--data-dir", Path, "DIR", "for fashion: its four idx files"))
     commands["table1"].add_argument("name", metavar="ROW", help="the network's name")

@@ -22,6 +22,8 @@ from reproduction.questions import (
     fashion_report,
     ghost_size,
     ghost_size_report,
+    mismatch,
+    mismatch_report,
     onset,
     onset_report,
     remedies,
@@ -118,6 +120,7 @@ PLACES = {
         along=(distance_report.draw_along, 3, "Accuracy of the five arms on the way"),
     ),
     fashion.NAME: _question(fashion.NAME, fashion.Fashion, fashion_report),
+    mismatch.NAME: _question(mismatch.NAME, mismatch.Mismatch, mismatch_report),
     remedies.NAME: _question(
         remedies.NAME,
         remedies.Remedies,

@@ -1,8 +1,10 @@
 """Answer one of the questions that the papers leave open, by its criteria."""
 
-from reproduction.questions import distance, fashion, ghost_size, onset, remedies
+from reproduction.questions import distance, fashion, ghost_size, mismatch, onset, remedies
 
-QUESTIONS = {module.NAME: module for module in (ghost_size, onset, distance, fashion, remedies)}
+QUESTIONS = {
+    module.NAME: module for module in (ghost_size, onset, distance, fashion, remedies, mismatch)
+}
 
 
 def main(options):
