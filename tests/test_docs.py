@@ -29,10 +29,11 @@ def fences(text):
 
 
 def run(sources, name):
-    """Runs blocks one after the other, as a reader would paste them."""
+    """Runs blocks one after the other, as a reader would paste them; the names they leave."""
     namespace = {"__name__": "__main__"}
     for source in sources:
         exec(compile(source, name, "exec"), namespace)
+    return namespace
 
 
 # The tutorials have tests of their own: their pages take minutes.
@@ -60,6 +61,13 @@ def quickly_compiled():
 def test_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # pages save models
     run(fences(page.read_text()), str(page))
+
+
+def test_home_shows_the_plan_as_it_prints():
+    text = (ROOT / "docs" / "index.md").read_text()
+    recipe = next(each for each in fences(text) if "regime.at(" in each)
+    lines = recipe.strip().partition("\n\n")[0]
+    assert f"```text\n{run(['import keras_bigbatch as kbb', lines], 'home')['plan']}\n```" in text
 
 
 @pytest.mark.parametrize("path", SYMBOLS)
