@@ -1,17 +1,15 @@
-"""The tables and the picture of the page on accelerators, from what `compiled.py --json` wrote.
+"""The tables and pictures of the page on accelerators, from what `compiled.py --json` wrote.
 
-python benchmarks/compiled_report.py --page docs/accelerators.md --figure PICTURE
+python -m benchmarks.compiled_report --page docs/accelerators.md --figures docs/assets
 """
 
 import argparse
 import json
 import statistics
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import report
+from benchmarks import report
+from reproduction import panels
 
 RESULTS = Path(__file__).parent / "results" / "compiled"
 BEGIN, END = "<!-- tables: benchmarks/compiled_report.py -->", "<!-- end of the tables -->"
@@ -138,58 +136,53 @@ def versions(results):
     return ", ".join(f"{name} {version}" for name, version in sorted(names.items())) + "."
 
 
-def draw(results, path):
+def draw(picture, results):
     """Ratios by case: a panel alone and one in a network, a colour for each chip."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     rows = results["layers"]["rows"]
     names = list(dict.fromkeys(row["case"] for row in rows))
     chips = list(dict.fromkeys(row["chip"] for row in rows))
-    colours = dict(zip(chips, ("#0a6ebd", "#d9822b", "#4b9b5e"), strict=False))
+    colors = dict(zip(chips, ("#0072B2", "#E69F00", "#009E73"), strict=False))
     largest = max(row[kind] for row in rows for kind in KINDS if kind in row)
-    figure, panels = plt.subplots(1, 2, figsize=(8.4, 4.2), sharey=True, layout="constrained")
-    for panel, (kind, heading) in zip(panels, KINDS.items(), strict=True):
+    for kind, heading in KINDS.items():
+        axes = picture.add_subplot()
         for row in rows:
             if kind not in row:
                 continue
             single = row["precision"] == "float32"
             place = names.index(row["case"]) + 0.2 * (chips.index(row["chip"]) - 1)
-            panel.plot(
+            axes.plot(
                 *(row[kind], place, "o"),
-                color=colours[row["chip"]],
-                markerfacecolor=colours[row["chip"]] if single else "white",
+                color=colors[row["chip"]],
+                markerfacecolor=colors[row["chip"]] if single else "none",
                 label=f"{row['chip']}, {row['precision']}",
             )
-        panel.axvline(1, color="black", linewidth=0.8)
-        panel.set_xlim(0, 1.08 * largest)
-        panel.set_title(heading, fontsize=10)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(axis="y", linewidth=0.3)
-    panels[0].set_yticks(range(len(names)), names, fontsize=8)
-    panels[0].invert_yaxis()
-    figure.supxlabel("estimated cycles of a step / Keras's BatchNormalization", fontsize=9)
-    handles = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
-    figure.legend(
-        *(handles.values(), handles.keys()),
-        loc="outside upper center",
-        ncols=len(chips),
-        frameon=False,
-        fontsize=8,
-    )
-    figure.savefig(path, dpi=150)
+        axes.axvline(1, color="C0", linewidth=0.8)
+        axes.set_xlim(0, 1.08 * largest)
+        axes.set_title(heading, fontsize=10)
+        axes.set_xlabel("estimated cycles of a step / Keras's BatchNormalization", fontsize=9)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.invert_yaxis()
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", linewidth=0.3)
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        axes.legend(
+            *(handles.values(), handles.keys()),
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.08),
+            ncols=len(chips),
+            frameon=False,
+            fontsize=8,
+        )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--page", type=Path, help="the page to update; else the tables are printed")
-    parser.add_argument("--figure", type=Path, help="where to draw the picture")
+    parser.add_argument("--figures", type=Path, help="the folder for the pictures")
     options = parser.parse_args()
     results = load()
-    if options.figure:
-        draw(results, options.figure)
+    if options.figures:
+        panels.write(options.figures, "accelerators", lambda picture: draw(picture, results))
     text = tables(results)
     if options.page is None:
         print(text)

@@ -1,15 +1,18 @@
 """The performance page's tables and picture, from what `ghost_batch_normalization.py --json` wrote.
 
-    python benchmarks/report.py benchmarks/results/*.json --page docs/performance.md
+    python -m benchmarks.report benchmarks/results/*.json --page docs/performance.md
 
-replaces what stands between the page's two marks, and draws the picture beside it.
+replaces what stands between the page's two marks; `--figures docs/assets` draws its pictures.
 """
 
 import argparse
 import json
 from pathlib import Path
 
+from reproduction import panels
+
 BEGIN, END = "<!-- tables: benchmarks/report.py -->", "<!-- end of the tables -->"
+COLORS = {"ghost": "#0072B2", "loop": "#E69F00", "native": "#999999"}
 CONTENDERS = {"ghost": "ghost", "loop": "loop over the groups", "native": "native, one group"}
 
 
@@ -17,7 +20,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="+", type=Path, help="JSON files, one a column")
     parser.add_argument("--page", type=Path, help="the page to update; else the tables are printed")
-    parser.add_argument("--figure", type=Path, help="where to draw the picture")
+    parser.add_argument("--figures", type=Path, help="the folder for the pictures")
     return parser.parse_args()
 
 
@@ -107,61 +110,56 @@ def environment_lines(results):
     )
 
 
-def draw(results, path):
-    """One panel a result: the contenders' ratios by case, Keras's batch norm the line at 1."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    import numpy as np
-
+def draw(picture, results):
+    """A panel a result: the contenders' ratios by case, Keras's batch norm the line at 1."""
     names = list(results[0]["cases"])
-    columns = min(2, len(results))
-    rows = -(-len(results) // columns)
-    figure, panels = plt.subplots(
-        *(rows, columns), figsize=(4.2 * columns, 4.0 * rows), sharey=True, layout="constrained"
-    )
-    panels = np.ravel(panels)
-    colours = {"ghost": "#0a6ebd", "loop": "#d9822b", "native": "#8a8f98"}
-    for panel, result in zip(panels, results, strict=False):
-        for number, contender in enumerate(CONTENDERS):
-            ratios = [result["cases"][name]["ratios"].get(contender) for name in names]
-            places = [i + 0.27 * (number - 1) for i, ratio in enumerate(ratios) if ratio]
-            medians = [ratio["median"] for ratio in ratios if ratio]
-            if not places:
+    for result in results:
+        axes = picture.add_subplot()
+        shown = {
+            contender: {
+                i: result["cases"][name]["ratios"][contender]["median"]
+                for i, name in enumerate(names)
+                if contender in result["cases"][name]["ratios"]
+            }
+            for contender in CONTENDERS
+        }
+        for number, (contender, medians) in enumerate(shown.items()):
+            if not medians:
                 continue
-            panel.barh(places, medians, 0.25, color=colours[contender], label=CONTENDERS[contender])
-            for place, median in zip(places, medians, strict=True):
-                panel.annotate(
+            places = [i + 0.27 * (number - 1) for i in medians]
+            label, color = CONTENDERS[contender], COLORS[contender]
+            axes.barh(places, medians.values(), 0.25, color=color, label=label)
+            for place, median in zip(places, medians.values(), strict=True):
+                axes.annotate(
                     f"{median:.2f}",
                     (median, place),
                     (3, 0),
                     textcoords="offset points",
                     va="center",
                     fontsize=7,
-                    bbox={"color": "white", "pad": 0.3},
                 )
-        panel.axvline(1, color="black", linewidth=0.8)
-        panel.set_title(title(result), fontsize=10)
-        panel.margins(x=0.15)
-        panel.spines[["top", "right"]].set_visible(False)
-    first = figure.axes[0]
-    first.set_yticks(range(len(names)), names)
-    first.invert_yaxis()
-    figure.supxlabel("time of a training step / Keras's BatchNormalization", fontsize=9)
-    # The first panel that has all of them; JAX has no native batch norm.
-    legends = [panel.get_legend_handles_labels() for panel in figure.axes]
-    handles, labels = max(legends, key=lambda legend: len(legend[0]))
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
-    figure.savefig(path, dpi=150)
+        axes.axvline(1, color="C0", linewidth=0.8, zorder=0)
+        axes.set_title(title(result), fontsize=10)
+        axes.set_xlabel("time of a training step / Keras's BatchNormalization", fontsize=9)
+        axes.margins(x=0.15)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.legend(
+            frameon=False,
+            fontsize=8,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.17),
+            ncols=len(CONTENDERS),
+        )
+        axes.spines[["top", "right"]].set_visible(False)
 
 
 def main():
     options = parse()
     results = load(options.results)
     text = tables(results)
-    if options.figure:
-        draw(results, options.figure)
+    if options.figures:
+        panels.write(options.figures, "performance", lambda picture: draw(picture, results))
     if options.page is None:
         print(text)
         return

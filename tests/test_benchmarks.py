@@ -65,13 +65,15 @@ def test_page_has_the_table_of_the_optimizers():
 def test_report_updates_a_page_between_its_marks(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    run("report.py", *RESULTS, "--page", page, "--figure", tmp_path / "figure.png")
+    run("report.py", *RESULTS, "--page", page, "--figures", tmp_path)
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert "| dense |" in text
-    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    drawn = {path.name for path in tmp_path.glob("*.svg")}
+    themes = ("light", "dark")
+    assert drawn == {f"performance-{n}-{theme}.svg" for n in (1, 2, 3, 4) for theme in themes}
 
 
 def test_report_refuses_a_page_without_marks(tmp_path):
