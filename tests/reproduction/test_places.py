@@ -90,11 +90,12 @@ def test_every_folder_of_results_is_shown_somewhere():
     assert {path.name for path in evidence.PAGES.iterdir() if path.is_dir()} <= known
 
 
-@pytest.mark.parametrize("name", [name for name in PLACES if PLACES[name].pictures])
+DRAWN = [name for name in PLACES if PLACES[name].pictures and (evidence.PAGES / name).exists()]
+
+
+@pytest.mark.parametrize("name", DRAWN)
 def test_published_pictures_are_all_on_their_page(name):
     pictures = sorted((evidence.PAGES / name).glob("*.svg"))
-    if not pictures:
-        pytest.skip("not published yet")
     shown = (evidence.ROOT / PLACES[name].page).read_text()
     wanted = sum(2 * picture.panels for picture in PLACES[name].pictures.values())
     assert len(pictures) == wanted
