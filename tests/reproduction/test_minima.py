@@ -67,7 +67,7 @@ def test_quick_minima_print_a_line_a_training_and_a_narrow_table(quick_minima):
     for label in ("test accuracy, %", "sharpness 1e-3, %", "top eigenvalue", "noise scale"):
         assert sum(line.startswith(label) for line in text.splitlines()) == 1, label
     assert text.count(report.QUICK) == 2
-    assert max(map(len, text.partition("Picture")[0].splitlines())) <= 73
+    assert max(map(len, text.partition("Picture")[0].splitlines())) <= 80
 
 
 def test_quick_minima_write_csv_json_and_picture(quick_minima):
