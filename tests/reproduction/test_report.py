@@ -41,13 +41,11 @@ def test_table_has_means_and_sample_deviations():
     assert summary["LB"]["seconds"] == pytest.approx(3)
     text = demo.table(summary, "a title", "held-out")
     assert text.startswith("a title\n")
-    rows = {row[:22].strip(): row[22:].split() for row in text.splitlines() if "---" not in row}
-    assert rows[""] == ARMS
-    assert rows["held-out accuracy, %"][3:6] == ["91.50", "±", "0.50"]
-    assert rows["training accuracy, %"] == ["100.00"] * 5
-    assert rows["updates"] == ["10", "20", "30", "40", "50"]
-    assert rows["samples processed"] == ["1,000", "2,000", "3,000", "4,000", "5,000"]
-    assert rows["seconds"] == ["2.0", "3.0", "4.0", "5.0", "6.0"]
+    heading, *rows = [row.split() for row in text.splitlines()[3:] if "---" not in row]
+    assert " ".join(heading) == "held-out accuracy, % training, % updates samples seconds"
+    assert [row[0] for row in rows] == ARMS
+    assert rows[1] == ["LB", "91.50", "±", "0.50", "100.00", "20", "2,000", "3.0"]
+    assert rows[4][-4:] == ["100.00", "50", "5,000", "6.0"]
     assert report.QUICK not in text
     assert report.QUICK in demo.table(summary, "a title", quick=True)
     assert "±" not in demo.table(statistics.summarise(results([[90]] * 5)), "").replace(
