@@ -62,10 +62,15 @@ def test_page_has_the_table_of_the_optimizers():
     assert optimizers_report.text() in page
 
 
-def test_report_updates_a_page_between_its_marks(tmp_path):
+def reported(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
+    report.main()
+
+
+def test_report_updates_a_page_between_its_marks(tmp_path, monkeypatch):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    run("report.py", *RESULTS, "--page", page, "--figures", tmp_path)
+    reported(monkeypatch, *RESULTS, "--page", page, "--figures", tmp_path)
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
@@ -76,12 +81,11 @@ def test_report_updates_a_page_between_its_marks(tmp_path):
     assert drawn == {f"performance-{n}-{theme}.svg" for n in (1, 2, 3, 4) for theme in themes}
 
 
-def test_report_refuses_a_page_without_marks(tmp_path):
+def test_report_refuses_a_page_without_marks(tmp_path, monkeypatch):
     page = tmp_path / "page.md"
     page.write_text("no marks")
-    with pytest.raises(subprocess.CalledProcessError) as error:
-        run("report.py", *RESULTS, "--page", page)
-    assert "has no lines" in error.value.stderr
+    with pytest.raises(SystemExit, match="has no lines"):
+        reported(monkeypatch, *RESULTS, "--page", page)
     assert page.read_text() == "no marks"
 
 

@@ -90,6 +90,7 @@ def test_ghost_noise_is_that_of_drawn_groups():
 
 
 def test_ghost_noise_has_the_mean_and_variance_of_sampling():
+    only_on("jax")
     x = np.random.default_rng(3).normal(size=(200, 3)).astype("float32")
     layer = GhostNoise(200, seed=1)
     alike = np.broadcast_to(x[:1], x.shape)
