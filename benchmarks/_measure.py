@@ -97,13 +97,12 @@ def in_turn(steps, rounds, clock, most_seconds=float("inf")):
     return seconds
 
 
-def ratios(seconds):
-    """Keras's milliseconds, and the others' ratios to it: the median and the quartiles."""
-    keras = seconds["Keras"]
-    result = {"milliseconds": 1e3 * statistics.median(keras), "ratios": {}}
+def ratios(seconds, base="Keras"):
+    """The base's milliseconds, and the others' ratios to it: the median and the quartiles."""
+    result = {"milliseconds": 1e3 * statistics.median(seconds[base]), "ratios": {}}
     for name, times in seconds.items():
-        if times is not keras:
-            values = [a / b for a, b in zip(times, keras, strict=True)]
+        if name != base:
+            values = [a / b for a, b in zip(times, seconds[base], strict=True)]
             low, middle, high = statistics.quantiles(values, n=4)
             result["ratios"][name] = {"median": middle, "quartiles": [low, high]}
     return result

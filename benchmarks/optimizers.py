@@ -11,7 +11,6 @@ thread, so that other programs disturb it little.
 
 import argparse
 import json
-import statistics
 import time
 from pathlib import Path
 
@@ -134,15 +133,10 @@ def main():
     size = sum(value.size for value in values.values())
     print(f"{environment}\n{len(values)} variables of {size:,} values")
     base = "SGD, momentum"
-    result = {"environment": environment, "ratios": {}}
-    result["milliseconds"] = 1e3 * statistics.median(seconds[base])
+    result = {"environment": environment, **_measure.ratios(seconds, base)}
     print(f"{base:26}{result['milliseconds']:8.1f} ms")
-    for name, times in seconds.items():
-        if name != base:
-            ratios = [a / b for a, b in zip(times, seconds[base], strict=True)]
-            low, middle, high = statistics.quantiles(ratios, n=4)
-            result["ratios"][name] = {"median": middle, "quartiles": [low, high]}
-            print(f"{name:26}{_measure.cell(result['ratios'][name])}")
+    for name, ratio in result["ratios"].items():
+        print(f"{name:26}{_measure.cell(ratio)}")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -130,12 +130,7 @@ def table(summary, title, quick=False):
 
 
 def page(content, pictures):  # noqa: ARG001 - there is nothing to draw
-    """The table for the site.
-
-    Args:
-        content: Of `results.json`.
-        pictures: None.
-    """
+    """The generated part of a page: the `text` of a `places.Place`."""
     summary = content["summary"]
     heading = ["", *(f"{look['updates']:,} updates" for look in next(iter(summary.values())))]
     rows = [

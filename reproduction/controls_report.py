@@ -9,13 +9,7 @@ from reproduction.statistics import by_arm
 
 
 def page(criteria, content, pictures):
-    """The whole of the generated part.
-
-    Args:
-        criteria: The experiment's.
-        content: Of `results.json`.
-        pictures: By name, the Markdown of a picture.
-    """
+    """The generated part of a page: the `text` of a `places.Place`."""
     return ended(
         content,
         "## The arms",

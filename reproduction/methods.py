@@ -24,7 +24,6 @@ and stages change nothing; noise and CBLR lose; discard is as SGD or fails (docs
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -38,39 +37,23 @@ from keras_bigbatch.training import BatchStage, LargeBatchModel, fit_stages
 from reproduction import collapse, methods_report, plotting, report, training
 from reproduction.data import arrays
 from reproduction.networks.small import network
+from reproduction.remedies.layerwise import lamb, layerwise
 from reproduction.runs import Case, ProgressLine, Runs
 from reproduction.training import sgd
 
 FOLDER = Path("results") / "methods"
 # What decides the outcome.
-SOURCES = ["methods.py", "training.py", "networks/small.py", "data/arrays.py"]
+SOURCES = [
+    "methods.py",
+    "remedies/layerwise.py",
+    "training.py",
+    "networks/small.py",
+    "data/arrays.py",
+]
 SMALL_BATCH, LARGE_BATCH, VIRTUAL_BATCH = 40, 1000, 8  # samples; the demo's
 EPOCHS, SEEDS = 100, [10, 11, 12]
 QUICK_EPOCHS, QUICK_EXAMPLES = 3, 1000
 HOLD_OUT, SWEEP_SEED = 1000, 0  # samples, and the seed that the rates are chosen with
-
-
-def layerwise(optimizer, weight_decay=1e-4):
-    """With a trust coefficient of 1 the rate is the relative step of the kernels.
-
-    Biases, gamma and beta get the rate as it is, as from SGD. Weight decay bounds the growth of
-    weights whose steps are relative to themselves.
-    """
-
-    def make(rate):
-        with warnings.catch_warnings():
-            # Without decay it warns of what `--collapse` shows; here the training is too short.
-            warnings.filterwarnings("ignore", ".*without weight decay")
-            return optimizer(
-                rate, trust_coefficient=1.0, weight_decay=weight_decay, global_clipnorm=5.0
-            )
-
-    return make
-
-
-def lamb(rate):
-    """Keras's LAMB, clipped as the others."""
-    return keras.optimizers.Lamb(rate, global_clipnorm=5.0)
 
 
 @dataclass(frozen=True)

@@ -150,12 +150,7 @@ def _words(gain, noise):
 
 
 def page(content, pictures):
-    """Table and pictures for the site.
-
-    Args:
-        content: Of `results.json`.
-        pictures: Their Markdown, by name.
-    """
+    """The generated part of a page: the `text` of a `places.Place`."""
     lines = table(content["summary"], content["paths"], content["trainings"], content["notes"])
     return "\n\n".join(
         [

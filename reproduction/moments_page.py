@@ -15,12 +15,7 @@ from reproduction.moments_report import (
 
 
 def page(content, pictures):
-    """The tables of the page.
-
-    Args:
-        content: Of `results.json`.
-        pictures: Their Markdown, by name.
-    """
+    """The generated part of a page: the `text` of a `places.Place`."""
     summary, largest = content["summary"], ratios(content["summary"])[-1]
     kept = [pair for pair in everything(summary) if kept_at(summary, *pair)]
     missed = [pair for pair in everything(summary) if pair not in kept]

@@ -52,7 +52,8 @@ class Place:
 
     Args:
         page: Its path from the repository's root.
-        text: Makes the part of the content of `results.json` and of the pictures' Markdown.
+        text: Makes the part of the content of `results.json`, and of the pictures' Markdown by
+            name. That of a question takes its criteria before these.
         pictures: By the name of their files.
     """
 

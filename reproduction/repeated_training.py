@@ -32,18 +32,29 @@ class RepeatedTraining:
         """The training of a seed: its scores, updates and seconds."""
         model = self.start(seed)
         start = time.perf_counter()
-        model.fit(
-            **self.data.training(self.batch, seed),
-            epochs=self.epochs,
-            callbacks=keras.tree.flatten([progress]),  # `progress` may be several
-            verbose=0,
-        )
+        more = self.fit(seed, keras.tree.flatten([progress]))  # `progress` may be several
         return {
             "updates": training.updates_of(model),
-            "samples": self.epochs * self.data.examples,
+            "samples": self.samples,
             "seconds": time.perf_counter() - start,
             **training.all_scores(model, self.data),
+            **more,
         }
+
+    @property
+    def samples(self):
+        """That a training processes."""
+        return self.epochs * self.data.examples
+
+    def model_of(self, plain):
+        """What is trained: the network, or a model around its layers."""
+        return plain
+
+    def fit(self, seed, callbacks):
+        """Trains the model; what else is kept of it."""
+        given = self.data.training(self.batch, seed)
+        self.model.fit(**given, epochs=self.epochs, callbacks=callbacks, verbose=0)
+        return {}
 
     def start(self, seed):
         """The model as it is before the first update of a seed's training."""
@@ -51,16 +62,18 @@ class RepeatedTraining:
             self._compile()
         keras.utils.set_random_seed(seed)
         fresh = network(self.data.shape, self.data.classes, self.norm)
-        self.model.set_weights(fresh.get_weights())
-        for variable, value in zip(self.optimizer.variables, self.state, strict=True):
-            variable.assign(value)
+        for variable, value in self.first:
+            # The state of a layer that draws, which the seed above does not reach.
+            variable.assign([seed, 0] if variable.dtype == "uint32" else value)
+        self.plain.set_weights(fresh.get_weights())
         return self.model
 
     def _compile(self):
-        fresh = network(self.data.shape, self.data.classes, self.norm)
-        self.model = training.compiled(fresh, self.optimizer)
-        self.optimizer.build(fresh.trainable_variables)
-        self.state = [keras.ops.convert_to_numpy(v) for v in self.optimizer.variables]
+        self.plain = network(self.data.shape, self.data.classes, self.norm)
+        self.model = training.compiled(self.model_of(self.plain), self.optimizer)
+        self.optimizer.build(self.model.trainable_variables)
+        variables = (*self.model.variables, *self.optimizer.variables)
+        self.first = [(each, keras.ops.convert_to_numpy(each)) for each in variables]
         # A step, since the first one draws random numbers: without it the first training of a
         # process would have another order of the samples than the same seed has later.
         few = self.data.x_train[: self.batch], self.data.y_train[: self.batch]

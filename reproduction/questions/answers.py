@@ -53,12 +53,13 @@ class Answers:
         report.write(self.folder, kept, context | self.runs().context())
         print(f"\nCSV and JSON are in {self.folder}.")
 
-    def sweeps(self, makers, data):
+    def sweeps(self, makers, data, tried=None):
         """By arm, the mean accuracy in percent of each rate, on held-out training samples.
 
         Args:
-            makers: By arm, what makes a case of a rate.
+            makers: By arm, what makes a case of a rate, or of what else is tried.
             data: With the hold-out of the criteria.
+            tried: By arm, what is tried; by default the rates of the criteria.
         """
         tuning = self.criteria.content["tuning"]
         runs = self.runs(hold_out=tuning["hold_out"])
@@ -66,7 +67,8 @@ class Answers:
         def line(result):
             return report.line(result, data.split)
 
+        tried = tried or dict.fromkeys(makers, tuning.get("rates"))
         return {
-            name: held_out.by_rate(runs, maker, tuning["rates"], tuning["seeds"], line)
+            name: held_out.by_rate(runs, maker, tried[name], tuning["seeds"], line)
             for name, maker in makers.items()
         }

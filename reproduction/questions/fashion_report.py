@@ -7,13 +7,7 @@ from reproduction.report import markdown_table
 
 
 def page(criteria, content, pictures):  # noqa: ARG001 - there is nothing to draw
-    """The whole of the generated part.
-
-    Args:
-        criteria: The question's.
-        content: Of `results.json`.
-        pictures: None.
-    """
+    """The generated part of a page: the `text` of a `places.Place`."""
     return ended(
         content,
         decisions(criteria, [content]),

@@ -10,13 +10,7 @@ EQUAL = "ghosts of "  # how the hypotheses on equal ghosts begin
 
 
 def page(criteria, content, pictures):
-    """The whole of the generated part.
-
-    Args:
-        criteria: The question's.
-        content: Of `results.json`.
-        pictures: By name, the Markdown of a picture.
-    """
+    """The generated part of a page: the `text` of a `places.Place`."""
     return ended(
         content,
         "## The cells",

@@ -8,13 +8,7 @@ from reproduction.statistics import by_arm
 
 
 def page(criteria, content, pictures):  # noqa: ARG001 - there is nothing to draw
-    """The whole of the generated part.
-
-    Args:
-        criteria: The question's.
-        content: Of `results.json`.
-        pictures: None.
-    """
+    """The generated part of a page: the `text` of a `places.Place`."""
     return ended(
         content,
         "## The scores",

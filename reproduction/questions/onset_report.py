@@ -19,13 +19,7 @@ AFTERWARDS = (
 
 
 def page(criteria, content, pictures):
-    """The whole of the generated part.
-
-    Args:
-        criteria: The question's.
-        content: Of `results.json`.
-        pictures: By name, the Markdown of a picture.
-    """
+    """The generated part of a page: the `text` of a `places.Place`."""
     kinds = [ghost for ghost in KINDS if curves(criteria, content, ghost)]
     return ended(
         content,

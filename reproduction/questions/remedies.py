@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from reproduction import held_out, report
 from reproduction.criteria.reader import Criteria
 from reproduction.data import arrays
+from reproduction.held_out import best
 from reproduction.questions.answers import Answers
 from reproduction.remedies.arms import Arm
 from reproduction.runs import HERE
@@ -13,6 +13,7 @@ NAME = "remedies"
 DATA = "mnist1d"
 SOURCES = (
     "questions/remedies.py",
+    "repeated_training.py",
     "training.py",
     "networks/small.py",
     *sorted(path.relative_to(HERE).as_posix() for path in (HERE / "remedies").glob("[a-z]*.py")),
@@ -40,7 +41,7 @@ def make(options):
     answers = Answers(criteria, DATA, options, SOURCES)
     arms, epochs = criteria.arms(DATA), criteria.content["runs"]["epochs"]
     sweeps = {} if options.quick else _sweeps(answers, arms, epochs)
-    chosen = {name: held_out.best(found) for name, found in sweeps.items()}
+    chosen = {name: best(found) for name, found in sweeps.items()}
     for arm in arms:
         if arm.tries:
             # A quick run tries nothing.
@@ -62,21 +63,10 @@ def cases_of(options, content):  # noqa: ARG001 - the other questions need them
 
 
 def _sweeps(answers, arms, epochs):
-    """By arm, the mean accuracy in percent of each try, on held-out training samples."""
-    tuning = answers.criteria.content["tuning"]
-    data = arrays.load(DATA, hold_out=tuning["hold_out"])
-    runs = answers.runs(hold_out=tuning["hold_out"])
-
-    def line(result):
-        return report.line(result, data.split)
-
-    return {
-        arm.name: held_out.by_rate(
-            runs, partial(_try, arm, data, epochs), list(arm.tries), tuning["seeds"], line
-        )
-        for arm in arms
-        if arm.tries
-    }
+    data = arrays.load(DATA, hold_out=answers.criteria.content["tuning"]["hold_out"])
+    tuned = [arm for arm in arms if arm.tries]
+    makers = {arm.name: partial(_try, arm, data, epochs) for arm in tuned}
+    return answers.sweeps(makers, data, {arm.name: list(arm.tries) for arm in tuned})
 
 
 def _try(arm, data, epochs, name):

@@ -12,13 +12,7 @@ GHOSTS = ", ghosts"  # how the name of an arm with ghost batches ends
 
 
 def page(criteria, content, pictures):
-    """The whole of the generated part.
-
-    Args:
-        criteria: The question's.
-        content: Of `results.json`.
-        pictures: By name, the Markdown of a picture.
-    """
+    """The generated part of a page: the `text` of a `places.Place`."""
     return ended(
         content,
         "## One table",

@@ -1,10 +1,8 @@
 """One arm of the remedies: what it trains with, and its training for any seed."""
 
 import math
-import time
 import warnings
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import keras
 
@@ -12,11 +10,12 @@ from keras_bigbatch import optimizers
 from keras_bigbatch.schedules import scale_learning_rate
 from keras_bigbatch.training import BatchStage, LargeBatchModel, fit_stages
 from reproduction import training
-from reproduction.networks.small import network
 from reproduction.remedies.following import follow
 from reproduction.remedies.ghost_noise import GhostNoise
+from reproduction.remedies.layerwise import lamb, layerwise
 from reproduction.remedies.sharpness_aware import SharpnessAwareModel
 from reproduction.remedies.views import Views
+from reproduction.repeated_training import RepeatedTraining
 from reproduction.runs import Case
 
 SMALL, LARGE = 40, 1000  # samples
@@ -86,8 +85,8 @@ class Arm:
         return Case(self.name, recipe, made, RemedyTraining(data, self, rate, strength, made))
 
 
-class RemedyTraining:
-    """Makes the training of any seed; the model is kept, with what was compiled for it.
+class RemedyTraining(RepeatedTraining):
+    """Makes the training of any seed with a remedy.
 
     Args:
         data: To train and to score on.
@@ -98,123 +97,69 @@ class RemedyTraining:
     """
 
     def __init__(self, data, arm, rate, strength, epochs):
-        self.data, self.arm, self.rate, self.strength = data, arm, rate, strength
+        self.arm, self.rate, self.strength = arm, rate, strength
+        self.views = int(strength) if arm.remedy == "views" else 1  # of a sample in a batch
         # Where a sample comes several times, an epoch has as many updates more.
-        self.epochs = max(1, round(epochs / self.views))
-        self.core = None
+        epochs = max(1, round(epochs / self.views))
+        self.updates = math.ceil(self.views * data.examples / arm.batch) * epochs
+        super().__init__(data, arm.batch, epochs, _norm(arm), self._optimizer())
 
     @property
-    def views(self):
-        """Of a sample in a batch."""
-        return int(self.strength) if self.arm.remedy == "views" else 1
+    def samples(self):
+        """Views count."""
+        return self.views * super().samples
 
-    def __call__(self, seed, progress):
-        """Scores, updates and seconds."""
-        self.start(seed)
-        start = time.perf_counter()
-        more = self._fit(seed, keras.tree.flatten([progress])) or {}
-        seconds = time.perf_counter() - start
-        return {
-            "updates": training.updates_of(self.model),
-            "samples": self.epochs * self.views * self.data.examples,
-            "seconds": seconds,
-            **training.all_scores(self.model, self.data),
-            **more,
-        }
-
-    def start(self, seed):
-        """Puts everything as it is before the first update."""
-        if self.core is None:
-            self._compile()
-        keras.utils.set_random_seed(seed)
-        fresh = network(self.data.shape, self.data.classes, self._norm())
-        for variable, value in self.first:
-            variable.assign([seed, 0] if variable.dtype == "uint32" else value)
-        self.core.set_weights(fresh.get_weights())
-
-    def _compile(self):
-        norm = self._norm()
-        self.core = network(self.data.shape, self.data.classes, norm)
-        self.model = training.compiled(self._wrapped(), self._optimizer())
-        self.model.optimizer.build(self.model.trainable_variables)
-        everything = [*self.model.variables, *self.model.optimizer.variables]
-        self.first = [(each, keras.ops.convert_to_numpy(each)) for each in everything]
-        # A step draws random numbers when it is traced; without it the first training of a
-        # process would have another order of the samples than the same seed has later.
-        batch = self.arm.batch
-        few = self.data.x_train[:batch], self.data.y_train[:batch]
-        self.model.fit(*few, batch_size=batch, verbose=0)
-
-    def _norm(self):
-        arm = self.arm
-        norm = training.ghost_norm(arm.ghosts) if arm.ghosts else training.plain_norm()
-        if arm.remedy != "ghost noise":
-            return norm
-        return lambda: keras.Sequential([norm(), GhostNoise(arm.group)])
-
-    def _wrapped(self):
-        ends, strength = (self.core.inputs, self.core.outputs), self.strength
+    def model_of(self, plain):
+        """The network, or a model of its layers that trains otherwise."""
+        ends = plain.inputs[0], plain.outputs[0]
         if self.arm.remedy == "noise":
-            return LargeBatchModel(*ends, gradient_noise=strength)
+            return LargeBatchModel(*ends, gradient_noise=self.strength)
         if self.arm.remedy == "discard":
-            half = self._updates() // 2
+            half = self.updates // 2
             return LargeBatchModel(*ends, discard_small_loss=DISCARDED, discard_updates=half)
         if self.arm.remedy in ("SAM", "ASAM"):
-            inputs, outputs = (each[0] for each in ends)
-            adaptive = self.arm.remedy == "ASAM"
-            group = self.arm.group or None
-            return SharpnessAwareModel(inputs, outputs, strength, adaptive, group)
-        return self.core
+            adaptive, group = self.arm.remedy == "ASAM", self.arm.group or None
+            return SharpnessAwareModel(*ends, self.strength, adaptive, group)
+        return plain
 
-    def _updates(self):
-        return math.ceil(self.views * self.data.examples / self.arm.batch) * self.epochs
+    def fit(self, seed, callbacks):
+        """Trains the model by what the remedy does to the data."""
+        data, options = self.data, {"callbacks": callbacks, "verbose": 0}
+        if self.arm.remedy == "views":
+            views = Views(data.x_train, data.y_train, self.batch, self.views, seed)
+            self.model.fit(views, epochs=self.epochs, **options)
+            return {}
+        if self.arm.remedy == "stages":
+            small_rate = scale_learning_rate(self.rate, self.batch, SMALL)
+            stages = (
+                BatchStage(SMALL, 1, small_rate),
+                BatchStage(self.batch, self.epochs - 1, self._schedule()),
+            )
+            fit_stages(self.model, data.x_train, data.y_train, stages, **options)
+            return {}
+        if self.arm.remedy == "follows":
+            sizes, multiple = (SMALL, self.batch), self.strength
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it says where the noise scale is unknown
+                made = follow(
+                    self.model, data, sizes, self.rate, multiple, self.epochs, callbacks, seed
+                )
+            return {"batches": made}
+        return super().fit(seed, callbacks)
+
+    def _schedule(self):
+        return training.warmed_cosine(self.rate, self.updates)
 
     def _optimizer(self):
         if self.arm.remedy in ("follows", "stages"):
             return training.sgd(self.rate)  # it is set in the course of the training
-        return self._maker()(training.warmed_cosine(self.rate, self._updates()))
-
-    def _maker(self):
-        if self.arm.remedy == "LAMB":
-            return partial(keras.optimizers.Lamb, global_clipnorm=5.0)
-        if self.arm.remedy in LAYERWISE:
-            return partial(_layerwise, LAYERWISE[self.arm.remedy])
-        return training.sgd
-
-    def _fit(self, seed, callbacks):
-        data, batch = self.data, self.arm.batch
-        if self.arm.remedy == "views":
-            views = Views(data.x_train, data.y_train, batch, self.views, seed)
-            self.model.fit(views, epochs=self.epochs, callbacks=callbacks, verbose=0)
-        elif self.arm.remedy == "stages":
-            small_rate = scale_learning_rate(self.rate, batch, SMALL)
-            rest = training.warmed_cosine(self.rate, self._updates())
-            stages = BatchStage(SMALL, 1, small_rate), BatchStage(batch, self.epochs - 1, rest)
-            fit_stages(
-                self.model, data.x_train, data.y_train, stages, callbacks=callbacks, verbose=0
-            )
-        elif self.arm.remedy == "follows":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it says where the noise scale is unknown
-                return {
-                    "batches": follow(
-                        self.model,
-                        data,
-                        (SMALL, batch),
-                        self.rate,
-                        self.strength,
-                        self.epochs,
-                        callbacks,
-                        seed,
-                    )
-                }
-        else:
-            self.model.fit(
-                **data.training(batch, seed), epochs=self.epochs, callbacks=callbacks, verbose=0
-            )
-        return None
+        make = {"LAMB": lamb, **{name: layerwise(each) for name, each in LAYERWISE.items()}}
+        return make.get(self.arm.remedy, training.sgd)(self._schedule())
 
 
-def _layerwise(optimizer, rate):
-    """With a trust coefficient of 1 the rate is the relative step of the kernels."""
-    return optimizer(rate, trust_coefficient=1.0, weight_decay=1e-4, global_clipnorm=5.0)
+def _norm(arm):
+    """Makes the normalization layer of an arm."""
+    norm = training.ghost_norm(arm.ghosts) if arm.ghosts else training.plain_norm()
+    if arm.remedy != "ghost noise":
+        return norm
+    return lambda: keras.Sequential([norm(), GhostNoise(arm.group)])

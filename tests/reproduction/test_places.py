@@ -44,7 +44,7 @@ def test_proof_has_a_row_an_arm_and_what_is_left():
     assert text.count("\n| ") == 5
     assert "mean over 2 seeds" in text
     assert "on 1,000 test samples that" in text
-    assert "to 100.00 % at least" in text
+    assert "of an arm is 100.00 %" in text
     # The seeds' differences are all the same.
     assert "loses 4.00 (4.00 to 4.00) points" in text
     assert "together 0.50 (0.50 to 0.50) are left" in text

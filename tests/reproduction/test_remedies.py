@@ -189,7 +189,7 @@ def test_a_training_does_not_depend_on_what_was_made_before(digits):
 @pytest.mark.parametrize("name", ["noise", "discard", "stages", "LAMB", "views", "follows", "ASAM"])
 def test_every_kind_trains(name, digits, monkeypatch):
     only_on("jax")
-    monkeypatch.setattr("reproduction.remedies.arms.network", small_network)
+    monkeypatch.setattr("reproduction.repeated_training.network", small_network)
     monkeypatch.setattr("reproduction.remedies.arms.SMALL", 100)
     monkeypatch.setattr("reproduction.remedies.views.augmented", lambda x, draw: x)
     data = digits[0]
@@ -205,7 +205,7 @@ def test_every_kind_trains(name, digits, monkeypatch):
 
 def test_the_command(tmp_path, digits, monkeypatch):
     only_on("jax")
-    monkeypatch.setattr("reproduction.remedies.arms.network", small_network)
+    monkeypatch.setattr("reproduction.repeated_training.network", small_network)
     monkeypatch.setattr(arrays, "load", lambda name, **_: digits[0])
     few = [ARMS[name] for name in ("SB", "+LR", "SAM, ghosts")]
     monkeypatch.setattr(remedies.Remedies, "arms", lambda self, data: few)
