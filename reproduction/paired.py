@@ -45,12 +45,12 @@ class OverSeeds:
         # What is equal but for the rounding counts.
         return float(np.mean(means >= means[0] * (1 - 1e-12)))
 
-    def equivalent(self, margin, confidence=0.95):
+    def equivalent(self, margin, confidence):
         """Whether two one-sided tests find the mean within the margin, each at 1 - `confidence`."""
         low, high = self.interval(2 * confidence - 1)
         return -margin < low and high < margin
 
-    def verdict(self, margin, confidence=0.95):
+    def verdict(self, margin, confidence):
         """One of "better", "worse", "equivalent", "open"; the first two say if it matters."""
         low, high = self.interval(confidence)
         inside = self.equivalent(margin, confidence)

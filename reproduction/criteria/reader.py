@@ -68,6 +68,7 @@ class Criteria:
         self.digest = hashlib.sha256(text).hexdigest()
         self.content: dict[str, Any] = tomllib.loads(text.decode())
         self.seeds = self.content["runs"]["seeds"]
+        self.confidence = self.content["statistics"]["confidence"]
         self._check_hypotheses()
 
     def arms(self, data):

@@ -49,7 +49,7 @@ def decisions(criteria, contents):
         margin = criteria.content["data"][content["data"]]["margin"]
         for hypothesis, paired in judged(criteria, content).items():
             if hypothesis.decides and paired:
-                said = f"{paired.verdict(margin)} on {content['data']} ({_signed(paired.mean)})"
+                said = f"{paired.verdict(margin, criteria.confidence)} on {content['data']} ({_signed(paired.mean)})"
                 verdicts.setdefault(hypothesis, []).append(said)
     rows = [
         [each.name, " ".join(each.decides.split()), ", ".join(said)]
@@ -90,17 +90,18 @@ def hypotheses_table(criteria, content):
         if paired is None:
             rows.append([hypothesis.name, "", "", "", "not made"])
             continue
-        low, high = paired.interval(criteria.content["statistics"]["confidence"])
+        low, high = paired.interval(criteria.confidence)
         rows.append(
             [
                 hypothesis.name,
                 _signed(paired.mean),
                 f"{_signed(low)} to {_signed(high)}",
                 f"{paired.permutation_p:.3f}",
-                paired.verdict(margin),
+                paired.verdict(margin, criteria.confidence),
             ]
         )
-    heading = ["difference of test accuracy", "points", "95 % interval", "p", "verdict"]
+    interval = f"{100 * criteria.confidence:g} % interval"
+    heading = ["difference of test accuracy", "points", interval, "p", "verdict"]
     return f"The margin is {margin:g} points.\n\n" + markdown_table(heading, rows)
 
 

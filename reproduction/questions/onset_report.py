@@ -123,13 +123,12 @@ def predictions(criteria, content):
 def answer(criteria, content, ghost):
     """What decides, by the rule of the criteria."""
     found = powers(criteria, content, ghost)
-    confidence = criteria.content["statistics"]["confidence"]
-    low, high = found.interval(confidence)
+    low, high = found.interval(criteria.confidence)
     expected = predictions(criteria, content)
     held = [name for name, power in expected.items() if low <= power <= high]
     word = f"of the three only {held[0]} fits" if len(held) == 1 else "cannot tell"
     word = word if held else "none of the three fits"
-    noise = noise_power(content, criteria.content["noise"]["shown"]).interval(confidence)
+    noise = noise_power(content, criteria.content["noise"]["shown"]).interval(criteria.confidence)
     few, many = (2**power for power in noise)
     return (
         f"With {KINDS[ghost]}: **{word.replace('updates fits', 'updates fit')}**. Sixteen times "
@@ -146,7 +145,7 @@ def afterwards(criteria, content, ghost):
     batches = [set(next(iter(seeds.values()))) for seeds in found.values()]
     smallest = min(set.intersection(*batches))
     power = powers(criteria, content, ghost, smallest)
-    low, high = power.interval(criteria.content["statistics"]["confidence"])
+    low, high = power.interval(criteria.confidence)
     few = onsets(criteria, content, ghost, smallest)[min(found)].values()
     never = sum(not reached for _, reached in few)
     note = f"; {never} of {len(few)} seeds never get there at {min(found):,} samples" * bool(never)

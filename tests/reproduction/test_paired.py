@@ -42,11 +42,11 @@ def test_permutation_test_by_hand():
 def test_equivalence_is_two_one_sided_tests(margin):
     above = stats.ttest_1samp(DRAWN, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(DRAWN, margin, alternative="less").pvalue
-    assert OverSeeds(DRAWN).equivalent(margin) == (max(above, below) < 0.05)
+    assert OverSeeds(DRAWN).equivalent(margin, 0.95) == (max(above, below) < 0.05)
 
 
 def test_the_margins_above_are_on_both_sides():
-    assert [OverSeeds(DRAWN).equivalent(margin) for margin in (0.6, 1.5)] == [False, True]
+    assert [OverSeeds(DRAWN).equivalent(margin, 0.95) for margin in (0.6, 1.5)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,15 @@ def test_the_margins_above_are_on_both_sides():
     ],
 )
 def test_verdict(differences, verdict):
-    assert OverSeeds(differences).verdict(0.5) == verdict
+    assert OverSeeds(differences).verdict(0.5, 0.95) == verdict
+
+
+def test_a_verdict_is_by_the_confidence_that_is_asked_for():
+    # Student's t is 5.2: beyond the 4.3 of 95 %, within the 14.1 of 99.5 %.
+    found = OverSeeds((1.0, 1.5, 2.0))
+    assert found.mean / (0.5 / math.sqrt(3)) == pytest.approx(5.196, abs=1e-3)
+    assert found.verdict(0.5, 0.95) == "better"
+    assert found.verdict(0.5, 0.995) == "open"
 
 
 def trained(**scores):

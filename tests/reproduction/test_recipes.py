@@ -88,7 +88,7 @@ def content():
 
 def test_hypotheses_are_judged_by_the_margin(content):
     verdicts = {
-        hypothesis.name: seeds.verdict(0.5)
+        hypothesis.name: seeds.verdict(0.5, CRITERIA.confidence)
         for hypothesis, seeds in report.judged(CRITERIA, content).items()
     }
     assert verdicts["AdamW: square root rule against the rate as it was"] == "better"
@@ -96,6 +96,18 @@ def test_hypotheses_are_judged_by_the_margin(content):
     decay = verdicts["AdamW: decay and epsilon moved too against only the rate"]
     assert decay == "better, within the margin"
     assert verdicts["SGD: square root against linear rule"].endswith(("equivalent", "the margin"))
+
+
+def test_the_table_is_of_the_criterias_confidence(content, monkeypatch):
+    name = "SGD: square root against linear rule"
+    rows = {}
+    for confidence in (0.95, 1 - 1e-12):
+        monkeypatch.setattr(CRITERIA, "confidence", confidence)
+        table = report.hypotheses_table(CRITERIA, content)
+        (row,) = (line for line in table.splitlines() if f"| {name}" in line)
+        assert f"{100 * confidence:g} % interval" in table
+        rows[confidence] = row.split("|")[-2].strip()
+    assert rows[1 - 1e-12] != rows[0.95]
 
 
 def test_a_missing_arm_leaves_its_hypotheses_open(content):
