@@ -2,7 +2,7 @@
 
     python -m reproduction demo                  close the generalization gap: five arms, one table
     python -m reproduction controls              the five arms with their controls
-    python -m reproduction methods               the methods for large batches, side by side
+    python -m reproduction collapse              what LARS does at a constant rate, for long
     python -m reproduction minima                are the minima of a small batch flatter?
     python -m reproduction moments               which rule keeps an optimizer's noisy trajectory?
     python -m reproduction question onset        a question that the papers leave open
@@ -33,7 +33,7 @@ BACKENDS = ("jax", "tensorflow", "torch")
 COMMANDS = {
     "demo": ("demo", "the five arms of the method on one data set: Table 1's row, measured here"),
     "controls": ("controls", "the five arms with their controls; or the three moving statistics"),
-    "methods": ("methods", "thirteen methods for large batches, each at its best rate"),
+    "collapse": ("collapse", "what LARS does at a constant rate, for long"),
     "minima": ("minima", "sharpness and more, where the demo's trainings end"),
     "moments": ("moments", "which rule keeps an optimizer's noisy trajectory at a larger batch"),
     "recipes": ("moves.command", "whole recipes of AdamW and SGD moved to a large batch"),
@@ -72,7 +72,7 @@ def parse(words):
     makers = (
         "demo",
         "controls",
-        "methods",
+        "collapse",
         "minima",
         "moments",
         "recipes",
@@ -84,12 +84,8 @@ def parse(words):
     for name in makers:
         _add_common(commands[name])
     _add_demo(commands["demo"])
-    for name in ("methods", "minima"):
+    for name in ("collapse", "minima"):
         _add_draw(commands[name], "mnist1d")
-    _add(
-        commands["methods"],
-        ("--collapse", None, None, "in place of the table: what LARS does at a constant rate"),
-    )
     _add(
         commands["controls"],
         ("--criteria", ("controls", "statistics"), None, "default: controls"),

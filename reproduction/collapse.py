@@ -1,7 +1,8 @@
-"""What LARS does at a constant rate, for long: the second table of the methods."""
+"""What LARS does at a constant rate, for long."""
 
 import time
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,9 +11,13 @@ from keras_bigbatch.optimizers import LARS
 from reproduction import report, training
 from reproduction.data import arrays
 from reproduction.networks.small import network
-from reproduction.runs import Case
+from reproduction.runs import Case, Runs
 from reproduction.statistics import by_arm
 
+FOLDER = Path("results") / "collapse"
+# What decides the outcome.
+SOURCES = ["collapse.py", "training.py", "networks/small.py", "data/arrays.py"]
+SEEDS = [10, 11, 12]
 BATCH, STEP = 1000, 0.05  # samples; the relative step of the kernels, and the rate of the others
 LENGTHS = [40, 100, 200, 400]  # epochs: one training, looked at four times
 ARMS = {
@@ -65,8 +70,12 @@ def train(data, recipe, seed, progress):
     return {"seconds": time.perf_counter() - start, "looks": looks}
 
 
-def run(options, runs, folder):
+def main(options):
     """Train all, print the table, write CSV and JSON."""
+    seeds = options.seeds or (SEEDS[:1] if options.quick else SEEDS)
+    folder = options.output or FOLDER
+    settings = {"data": "mnist1d", "draw": options.draw, "quick": options.quick}
+    runs = Runs(folder / "runs", settings, SOURCES)
     data = arrays.load("mnist1d", draw=options.draw)
     lengths = [1, 2] if options.quick else LENGTHS
     cases = []
@@ -75,7 +84,7 @@ def run(options, runs, folder):
         cases.append(
             Case(name, recipe, lengths[-1], lambda *to, recipe=recipe: train(data, recipe, *to))
         )
-    trained = runs.make(cases, options.seeds, _line)
+    trained = runs.make(cases, seeds, _line)
     results = [
         {"arm": each["arm"], "seed": each["seed"], **look}
         for each in trained
@@ -83,7 +92,7 @@ def run(options, runs, folder):
     ]
     summary = summarise(results)
     title = f"LARS at a relative step of {STEP}, batch {BATCH}, {data.scored_on}"
-    context = {"title": title, "warning": warning(), "summary": summary, "seeds": options.seeds}
+    context = {"title": title, "warning": warning(), "summary": summary, "seeds": seeds}
     context |= {"command": options.as_typed, **runs.context()}
     report.write(folder, trained, context, tuple(results[0]), rows=results)
     print(f"\n{table(summary, title, options.quick)}")

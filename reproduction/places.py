@@ -55,11 +55,13 @@ class Place:
         text: Makes the part of the content of `results.json`, and of the pictures' Markdown by
             name. That of a question takes its criteria before these.
         pictures: By the name of their files.
+        mark: The name of the page's marks, where it has several.
     """
 
     page: str
     text: Callable[[dict[str, Any], dict[str, str]], str]
     pictures: dict[str, Picture] = field(default_factory=dict)
+    mark: str = ""
 
     def make(self, content, folder):
         """The part.
@@ -159,8 +161,33 @@ PLACES = {
         },
     ),
 }
+# By the page of a method, its name among the remedies.
+CARDS = {
+    "ghost-batch-norm": "rate",
+    "square-root-rate": "+LR",
+    "regime-adaptation": "longer",
+    "gradient-noise": "noise",
+    "discarding-small-losses": "discard",
+    "lars": "LARS",
+    "lamb": "LAMB",
+    "percent-delta": "PercentDelta",
+    "mclr": "MCLR",
+    "cblr": "CBLR",
+    "batch-stages": "stages",
+}
 # Results that are shown elsewhere too.
 ALSO = (
     ("controls", Place("README.md", lambda content, _: demo_report.proof(content))),
     ("controls", Place("docs/index.md", lambda content, _: demo_report.headline(content))),
+    *(
+        (
+            remedies.NAME,
+            Place(
+                f"docs/methods/{page}.md",
+                lambda content, _, name=name: remedies_report.card(content, name),
+                mark=remedies.NAME,
+            ),
+        )
+        for page, name in CARDS.items()
+    ),
 )

@@ -181,27 +181,38 @@ def moved():
     return lines
 
 
-def between_marks(text, new):
-    """The text with what stands between the marks replaced."""
-    before, begin, rest = text.partition(BEGIN)
+def between_marks(text, new, mark=""):
+    """The text with what stands between the marks replaced.
+
+    Args:
+        text: Of a page.
+        new: What it should have there.
+        mark: The marks' own name, where a page has several.
+    """
+    first = BEGIN.replace("results", f"results of {mark}") if mark else BEGIN
+    before, begin, rest = text.partition(first)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"a page has no lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
+        raise SystemExit(f"a page has no lines {first!r} and {END!r}")
+    return f"{before}{first}\n\n{new}\n\n{END}{after}"
 
 
 def pages():
     """The text that each page should have, by its path."""
-    texts = {PAGES / "index.md": overview()}
-    texts |= {PAGES / f"{page}.md": sections(page).strip() for page in SOURCES}
+    parts = [(PAGES / "index.md", overview())]
+    parts += [(PAGES / f"{page}.md", sections(page).strip()) for page in SOURCES]
     if moved := recipes():
-        texts[PAGES / "recipes.md"] = moves_report.page(Criteria("recipes"), moved)
+        parts.append((PAGES / "recipes.md", moves_report.page(Criteria("recipes"), moved)))
     for name, place in (*PLACES.items(), *ALSO):
         if (PAGES / name / "results.json").exists():
             path = ROOT / place.page
             folder = os.path.relpath(PAGES / name, path.parent)
-            texts[path] = place.make(_content(name), Path(folder).as_posix())
-    return {path: between_marks(path.read_text(), new) for path, new in texts.items()}
+            made = place.make(_content(name), Path(folder).as_posix())
+            parts.append((path, made, place.mark))
+    texts = {}
+    for path, *part in parts:
+        texts[path] = between_marks(texts.get(path) or path.read_text(), *part)
+    return texts
 
 
 def main():

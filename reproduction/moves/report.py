@@ -49,7 +49,8 @@ def decisions(criteria, contents):
         margin = criteria.content["data"][content["data"]]["margin"]
         for hypothesis, paired in judged(criteria, content).items():
             if hypothesis.decides and paired:
-                said = f"{paired.verdict(margin, criteria.confidence)} on {content['data']} ({_signed(paired.mean)})"
+                verdict = paired.verdict(margin, criteria.confidence)
+                said = f"{verdict} on {content['data']} ({_signed(paired.mean)})"
                 verdicts.setdefault(hypothesis, []).append(said)
     rows = [
         [each.name, " ".join(each.decides.split()), ", ".join(said)]

@@ -30,8 +30,9 @@ def answer(criteria, content):
         for each, paired in judged(criteria, content).items()
         if each.name.startswith(EQUAL)
     }
-    level = [name for name, paired in same.items() if paired.equivalent(margin)]
-    ends = {name: paired.interval() for name, paired in same.items()}
+    sure = criteria.confidence
+    level = [name for name, paired in same.items() if paired.equivalent(margin, sure)]
+    ends = {name: paired.interval(sure) for name, paired in same.items()}
     apart = [name for name, (low, high) in ends.items() if low > margin or high < -margin]
     if len(level) == len(same):
         return "**Yes**: at equal ghosts all batches are equivalent."

@@ -5,9 +5,11 @@ from statistics import fmean
 from reproduction.moves.report import decisions, ended, hypotheses_table
 from reproduction.paired import OverSeeds, with_interval
 from reproduction.plotting import COLORS, tidy
+from reproduction.questions.remedies import SMALL_BATCH
 from reproduction.report import markdown_table
 from reproduction.statistics import by_arm
 
+PLAIN = "rate"  # the large batch with a tuned rate, which each remedy is compared with
 GHOSTS = ", ghosts"  # how the name of an arm with ghost batches ends
 
 
@@ -60,6 +62,30 @@ def tries_table(content):
     ]
     table = markdown_table(["arm", "setting, and held-out accuracy in %"], rows)
     return f"{table}\n\nThe rate, and after a comma the remedy's strength. Bold: chosen."
+
+
+def card(content, name):
+    """What a method's card says of it: its accuracies, below them those that it stands beside.
+
+    Args:
+        content: Of `results.json`.
+        name: The remedy's, or that of the tuned rate alone.
+    """
+    scores, chosen = by_arm(content["trainings"], "test_accuracy"), content["chosen"]
+
+    def cell(arm):
+        rate = chosen.get(arm, "").partition(",")[0]
+        at = f", rate {rate}" if rate else ""
+        return with_interval(scores[arm]) + at if arm in scores else ""
+
+    beside = {PLAIN: "a tuned rate alone", SMALL_BATCH: "the small batch of 40"}
+    labels = dict.fromkeys((name,), f"**{name}**") | beside
+    rows = [[label, cell(arm), cell(arm + GHOSTS)] for arm, label in labels.items()]
+    return (
+        f"{markdown_table(['batch of 1000', 'alone', 'with ghosts of 8'], rows)}\n\n"
+        f"Test accuracy in %, mean over {len(content['seeds'])} seeds ± half of the 95 % interval, "
+        "each with the best of six settings: [every remedy in one table](../evidence/remedies.md)."
+    )
 
 
 def _named(name, chosen):

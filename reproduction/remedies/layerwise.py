@@ -14,7 +14,7 @@ def layerwise(optimizer, weight_decay=1e-4):
 
     def make(rate):
         with warnings.catch_warnings():
-            # Without decay it warns of what `methods --collapse` shows; these are too short.
+            # Without decay it warns of what `collapse` shows; these are too short.
             warnings.filterwarnings("ignore", ".*without weight decay")
             return optimizer(
                 rate, trust_coefficient=1.0, weight_decay=weight_decay, global_clipnorm=5.0

@@ -84,7 +84,7 @@ def test_warning_points_at_the_line_that_makes_the_optimizer(make):
 
 
 def test_schedule_warns_of_its_highest_rate():
-    """One that falls to 0 collapses too: `python -m reproduction methods --collapse`."""
+    """One that falls to 0 collapses too: `python -m reproduction collapse`."""
     falling = keras.optimizers.schedules.CosineDecay(0.05, 1600)
     warmed = keras.optimizers.schedules.CosineDecay(0.0, 9000, warmup_target=0.05, warmup_steps=100)
     for schedule in (falling, warmed):

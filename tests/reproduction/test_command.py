@@ -13,7 +13,7 @@ EXPERIMENTS = {"table1", "table2", "figure", "list", "report"}
 
 def test_every_command_is_run_by_a_test():
     """By the test file of its name, the experiments by `test_experiments.py`."""
-    named = {"demo", "controls", "methods", "minima", "moments", "recipes", "question", "again"}
+    named = {"demo", "controls", "collapse", "minima", "moments", "recipes", "question", "again"}
     assert set(COMMANDS) == named | EXPERIMENTS
 
 

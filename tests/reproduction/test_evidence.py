@@ -125,3 +125,12 @@ def test_results_of_older_sources_are_listed_with_what_has_changed(tmp_path, mon
 def test_a_page_without_marks_is_refused():
     with pytest.raises(SystemExit, match="has no lines"):
         evidence.between_marks("no marks", "new")
+
+
+def test_a_page_may_have_marks_with_a_name_beside_those_without():
+    named = evidence.BEGIN.replace("results", "results of remedies")
+    text = f"{named}\nold\n{evidence.END}\nbetween\n{evidence.BEGIN}\nold\n{evidence.END}\n"
+    text = evidence.between_marks(text, "first", "remedies")
+    text = evidence.between_marks(text, "second")
+    parts = [named, "first", evidence.END, "between", evidence.BEGIN, "second", evidence.END]
+    assert [line for line in text.splitlines() if line] == parts

@@ -9,7 +9,7 @@ import pytest
 
 from reproduction.data import arrays
 from reproduction.data.arrays import Data
-from reproduction.questions import remedies, remedies_report
+from reproduction.questions import remedies
 from reproduction.remedies import following, views
 from reproduction.remedies.arms import Arm, RemedyTraining
 from reproduction.remedies.ghost_noise import EPSILON, GhostNoise
@@ -251,30 +251,3 @@ def test_the_best_try_on_held_out_samples_is_taken(tmp_path, digits, monkeypatch
     held = [each for each in made if each[0] == "held-out"]
     assert len(held) == 2 * 6 * 2
     assert {seed for *_, seed in held} == {0, 1}
-
-
-def test_table_has_a_row_a_remedy():
-    trainings = [
-        {
-            "arm": name,
-            "seed": seed,
-            "test_accuracy": 0.9 + 0.01 * ("ghosts" in name),
-            "train_accuracy": 1.0,
-            "updates": 400,
-            "samples": 4000,
-            "seconds": 2.0,
-        }
-        for name in ("SB", "SAM", "SAM, ghosts", "SAM by groups, ghosts")
-        for seed in (1, 2)
-    ]
-    text = remedies_report.remedies_table({"trainings": trainings, "seeds": [1, 2]})
-    rows = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()[2:5]]
-    assert rows[0][:3] == ["SB", "90.00 ± 0.00", ""]
-    assert rows[1][:3] == ["SAM", "90.00 ± 0.00", "91.00 ± 0.00"]
-    assert rows[2] == ["SAM by groups", "", "91.00 ± 0.00", "400", "4,000", "2.0"]
-
-
-def test_the_chosen_try_is_marked():
-    content = {"sweeps": {"SAM": {"0.2, 0.05": 91.0, "0.4, 0.05": 92.0}}, "chosen": {}}
-    content["chosen"]["SAM"] = "0.4, 0.05"
-    assert "0.2, 0.05 91.0; **0.4, 0.05** 92.0" in remedies_report.tries_table(content)
