@@ -24,16 +24,26 @@ STYLES = {
 THEMES = {"light": ("#333333", "#e2e2e2", "#000000"), "dark": ("#d8d8d8", "#4a4a4a", "#ffffff")}
 
 
+def settings(ink, grid, first):
+    """Matplotlib's settings for the three colors of a theme, in the order of `THEMES`."""
+    import matplotlib as mpl
+
+    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    return {
+        **dict.fromkeys(inked, ink),
+        "grid.color": grid,
+        "axes.prop_cycle": mpl.cycler(color=[first, *COLORS[1:]]),
+        "svg.hashsalt": "keras_bigbatch",
+        "font.size": 10,
+    }
+
+
 @contextlib.contextmanager
 def themed(theme):
     """Matplotlib's colours of a theme."""
     import matplotlib as mpl
 
-    ink, grid, first = THEMES[theme]
-    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    settings = dict.fromkeys(inked, ink)
-    settings |= {"grid.color": grid, "axes.prop_cycle": mpl.cycler(color=[first, *COLORS[1:]])}
-    with mpl.rc_context({**settings, "svg.hashsalt": "keras_bigbatch", "font.size": 10}):
+    with mpl.rc_context(settings(*THEMES[theme])):
         yield
 
 
