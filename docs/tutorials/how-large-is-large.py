@@ -1,12 +1,16 @@
 # %% [markdown]
 # # How large is large?
 #
-# Twice the batch is worth its price while it nearly halves the number of updates, and no longer.
-# The gradient noise scale of McCandlish et al. (2018) says where that ends, from gradients alone.
-# This page measures it, and checks it against trainings at many batch sizes.
+# **On this network the turning point, between saving updates and wasting samples, is a batch of
+# about 20 to 40. The gradient noise scale, measured at a good rate, predicts it within a factor of
+# two.**
+#
+# Doubling the batch pays while it nearly halves the number of updates. The gradient noise scale of
+# McCandlish et al. (2018) says where that ends, from gradients alone. This page measures it and
+# compares it with trainings at many batch sizes.
 
 # %% tags=["notebook"]
-# In a notebook of your own: the package comes from a clone, as Getting started says.
+# In a notebook of your own, install the package from a clone, as Getting started says.
 # %pip install -q scikit-learn matplotlib
 
 # %%
@@ -21,12 +25,11 @@ from sklearn.datasets import load_digits
 
 import keras_bigbatch as kbb
 
-quick = "KBB_QUICK" in os.environ  # our tests run this page in seconds
-seeds = [0] if quick else [0, 1, 2]
-targets = (2.2, 1.8) if quick else (0.3, 0.1)  # training losses to reach
-batches = [32, 512] if quick else [8, 16, 32, 64, 128, 256, 512]
-rates = [0.8] if quick else [0.3, 0.4, 0.55, 0.8, 1.2]
-most = 40 if quick else 1000  # updates after which a run is given up
+seeds = [0, 1, 2]  # quick: [0]
+targets = (0.3, 0.1)  # quick: (2.2, 1.8)
+batches = [8, 16, 32, 64, 128, 256, 512]  # quick: [32, 512]
+rates = [0.3, 0.4, 0.55, 0.8, 1.2]  # quick: [0.8]
+most = 1000  # quick: 40
 
 x, y = load_digits(return_X_y=True)
 x = (x / 16).astype("float32")
@@ -40,22 +43,22 @@ x = (x / 16).astype("float32")
 #
 # $$B_{\mathrm{noise}} = \frac{\mathrm{tr}(\Sigma)}{\lVert G \rVert^2}$$
 #
-# Well below it a larger batch averages noise out; well above it the batch's gradient is nearly $G$
-# already. If all directions were curved alike, and each batch had its best rate, the updates to a
-# given loss would be
+# Well below it, a larger batch averages noise out. Well above it, the batch's gradient is nearly
+# $G$ already. If all directions had the same curvature and each batch its best rate, the updates to
+# a given loss would be
 #
 # $$S(B) = S_{\min} \left( 1 + \frac{B_{\mathrm{noise}}}{B} \right)$$
 #
-# So a batch of $B_{\mathrm{noise}}$ takes twice the least number of updates, at twice the least
+# So a batch of $B_{\mathrm{noise}}$ takes twice the minimum number of updates and twice the minimum
 # number of samples.
 #
 # ## The noise scale of a training
 #
-# The network has no batch norm: with it, the gradient of a batch is not the mean over its samples.
-# [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale] measures once, from large
-# batches of 512 samples taken as small ones of 32. The callback
-# [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale] does it while `fit` runs,
-# without an effect on the training, here at a batch of 64.
+# The network has no batch norm. With batch norm, the gradient of a batch is not the mean over its
+# samples. [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale] measures once,
+# from large batches of 512 samples, each split into small ones of 32. The callback
+# [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale] measures while `fit` runs,
+# here at a batch of 64. It does not affect the training.
 
 
 # %%
@@ -64,14 +67,12 @@ def network(seed, rate=0.8):
     model = keras.Sequential([keras.Input((64,))])
     model.add(keras.layers.Dense(32, activation="relu"))
     model.add(keras.layers.Dense(10))
-    model.compile(
-        keras.optimizers.SGD(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(rate), loss)
     return model
 
 
-draws = 3 if quick else 10
-once = kbb.diagnostics.gradient_noise_scale(network(seed=0), x, y, 32, 512, draws=draws, verbose=0)
+once = kbb.diagnostics.gradient_noise_scale(network(seed=0), x, y, 32, 512, draws=10, verbose=0)
 print("at the start:", once, sep="\n")
 
 
@@ -84,24 +85,25 @@ def watch(seed, rate, updates, every):
     return noise
 
 
-watched = {0.8: [watch(seed, 0.8, *((10, 5) if quick else (200, 5))) for seed in seeds]}
+updates = 200  # quick: 10
+watched = {0.8: [watch(seed, 0.8, updates, 5) for seed in seeds]}
 print("at the end, averaged:", watched[0.8][0].noise_scale, sep="\n")
 
-# %% alt="The gradient noise scale over the updates, with its 95 % interval: it falls at first to below 20 samples, then grows to about 100"
-figure, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+# %% alt="The gradient noise scale over the updates, with its 95 % interval: at first it falls to below 20 samples, then it grows to about 100"
+figure, ax = plt.subplots()
 watched[0.8][0].plot(ax)
 plt.show()
 
 # %% [markdown]
-# The noise scale is no constant. At this rate it falls in the first updates, to less than half of
-# what it is at the start, and then grows as the loss falls, several times over. The callback averages
-# over some five measurements here, so it lags a little.
+# The noise scale is not constant. At this rate it falls in the first updates, to less than half of
+# its value at the start. Then it grows several times over as the loss falls. The callback averages
+# over about five measurements here, so it lags a little.
 #
 # ## The check: updates to a given loss
 #
 # For each batch size, several rates and three seeds: after how many updates is the loss over all
-# data below a target? The best rate of each batch and target counts. Samples are drawn with
-# replacement, as the theory has them, and the rate is constant.
+# data below a target? The best rate of each batch and target counts. As the theory assumes, samples
+# are drawn with replacement and the rate is constant. A run ends after 1000 updates at the latest.
 
 # %%
 model = network(seed=0)  # one for all runs: SGD without momentum keeps no state
@@ -118,7 +120,7 @@ def updates_to_targets(batch, rate, seed):
         model.train_on_batch(x[drawn], y[drawn])
         if update < check:
             continue
-        check = update + 1 + update // 25  # seldom, so that it costs little: to within 4 %
+        check = update + 1 + update // 25  # checking costs time; this is exact to 4 %
         model.reset_metrics()
         loss = float(model.test_on_batch(x, y))
         needed += [update for target in targets[len(needed) :] if loss < target]
@@ -128,7 +130,7 @@ def updates_to_targets(batch, rate, seed):
 
 
 def best_rate(batch):
-    """Of each target: the rate that needs least updates, and the updates of each seed."""
+    """For each target, the rate that needs the fewest updates, and the updates of each seed."""
     runs = np.array([[updates_to_targets(batch, r, seed) for seed in seeds] for r in rates])
     best = runs.mean(axis=1).argmin(axis=0)
     return [(rates[k], runs[k, :, i]) for i, k in enumerate(best)]
@@ -139,7 +141,7 @@ print("updates to the target, mean ± deviation over the seeds, at the best rate
 print("batch" + "".join(f"{f'loss < {target}':>16}   rate" for target in targets))
 for batch in batches:
     cells = (
-        f"{needed.mean():>10.0f} ± {needed.std(ddof=len(seeds) > 1):<3.0f}{rate:>7}"
+        f"{needed.mean():>10.0f} ± {needed.std(ddof=1):<3.0f}{rate:>7}"
         for rate, needed in found[batch]
     )
     print(f"{batch:>5}" + "".join(cells))
@@ -147,17 +149,17 @@ for batch in batches:
 # %% [markdown]
 # ## Measured against predicted
 #
-# The table gives the turning point, $B$ with $S(B) = 2 S_{\min}$: a least-squares fit of $S(B)$,
-# with relative errors. The prediction is from the gradients of the watched runs up to the target,
-# averaged in two ways: the mean trace over the mean squared norm, and the median of the ratios. A
-# second set of runs, at a quarter of the rate, shows what the prediction depends on.
+# The table gives the turning point, the $B$ with $S(B) = 2 S_{\min}$, from a least-squares fit of
+# $S(B)$ with relative errors. The prediction comes from the gradients of the watched runs up to the
+# target. It is averaged in two ways: the mean trace over the mean squared norm, and the median of
+# the ratios. A second set of runs, at a quarter of the rate, shows what the prediction depends on.
 
 # %%
 inverse = 1 / np.array(batches)
 
 
 def turning_point(needed):
-    """S_min and the batch that takes twice that."""
+    """S_min, and the batch that takes twice that."""
     columns = np.stack([1 / needed, inverse / needed], axis=1)
     least, slope = np.linalg.lstsq(columns, np.ones(len(needed)), rcond=None)[0]
     return least, slope / least
@@ -171,8 +173,8 @@ def predicted(noise, until):
     return trace.mean() / square.mean(), np.median(trace / square)
 
 
-if not quick:
-    watched[0.2] = [watch(seed, 0.2, 600, 15) for seed in seeds]
+updates = 600  # quick: 15
+watched[0.2] = [watch(seed, 0.2, updates, 15) for seed in seeds]
 scales = {}  # targets by seeds by the two averages
 for rate, noises in watched.items():
     until = np.array([updates_to_targets(64, rate, seed) for seed in seeds])
@@ -182,7 +184,7 @@ for rate, noises in watched.items():
 
 
 def cell(values):
-    return f"{values.mean():>9.0f} ± {values.std(ddof=len(seeds) > 1):<4.0f}"
+    return f"{values.mean():>9.0f} ± {values.std(ddof=1):<4.0f}"
 
 
 laws = []
@@ -197,76 +199,58 @@ for i, target in enumerate(targets):
     columns = [turn, *(column for each in scales.values() for column in each[i].T)]
     print(f"{target:>6}{least.mean():>7.0f}{''.join(map(cell, columns)).rstrip()}")
 
-# %% alt="Left: updates to a loss over the batch size fall, then level off; right: the same runs, samples over updates. The turning points lie in or near the hatched ranges of the noise scales"
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+# %% alt="Updates to a loss over the batch size, on log axes: they fall, then level off. The turning points, marked by stars, lie in or near the hatched ranges of the noise scales"
+figure, ax = plt.subplots()
 sizes = np.geomspace(batches[0], batches[-1], 50)
-for i, (target, marker, line) in enumerate(zip(targets, "os", ("-", "--"), strict=True)):
-    means = np.array([found[batch][i][1].mean() for batch in batches])
-    least, turn = laws[i]
-    law = least * (1 + turn / sizes)
-    for ax, across, up, curve in (
-        (axes[0], batches, means, (sizes, law)),
-        (axes[1], means, means * batches, (law, law * sizes)),
-    ):
-        (drawn,) = ax.plot(*curve, line, label=f"loss < {target}: fit")
-        ax.plot(across, up, marker, color=drawn.get_color(), label="measured")
-    axes[0].plot(
-        turn, 2 * least, "*", color=drawn.get_color(), markersize=14, label="turning point"
-    )
-    axes[0].axvspan(
-        *scales[0.8][i].mean(axis=0),
-        alpha=0.3,
-        color=drawn.get_color(),
-        fill=False,
-        hatch=("//", "..")[i],
-        label="noise scales",
-    )
+for i, (target, marker) in enumerate(zip(targets, "os", strict=True)):
+    color, (least, turn) = f"C{i + 1}", laws[i]
+    means = [found[batch][i][1].mean() for batch in batches]
+    ax.plot(batches, means, marker, color=color, label=f"loss < {target}")
+    ax.plot(sizes, least * (1 + turn / sizes), color=color)
+    ax.plot(turn, 2 * least, "*", color=color, markersize=16)
+    low, high = scales[0.8][i].mean(axis=0)
+    ax.axvspan(low, high, fill=False, alpha=0.4, color=color, hatch=("//", "..")[i])
 ticks = [50, 100, 200, 500]
-axes[0].set(xlabel="batch size, samples", ylabel="updates to the loss")
-axes[1].set(xlabel="updates to the loss", ylabel="samples to the loss")
-for ax, axis in zip(axes, (axes[0].yaxis, axes[1].xaxis), strict=True):
-    ax.set(xscale="log", yscale="log")
-    axis.set_minor_formatter(plt.NullFormatter())
-    axis.set_ticks(ticks, [str(tick) for tick in ticks])
-axes[0].legend(frameon=False, fontsize=8)
+ax.set(xlabel="batch size, samples", ylabel="updates to the loss", xscale="log", yscale="log")
+ax.set(xticks=batches, xticklabels=batches, yticks=ticks, yticklabels=ticks)
+ax.minorticks_off()
+ax.legend()
 plt.show()
 
 # %% [markdown]
-# - **The shape is right.** From 8 to 16 samples the updates to the lower loss nearly halve; from
-#   256 to 512 they stay the same within the spread. In the right picture the same is a trade: fewer
-#   updates to the left, fewer samples below, and the bend is where neither is dear.
-# - **It turns later for the lower loss**, at about twice the batch. The noise scale says so too.
-# - **At a good rate the prediction is right within a factor of two**, by either average. That it
-#   is nearer for the higher loss is no more than luck: the rates are a coarse grid, there are three
-#   seeds, and the two averages of the same gradients differ by nearly two for the lower loss.
-# - **At a quarter of that rate it is wrong.** On its way to the same losses the same network has a
-#   noise scale of about five times as much, and so the turning point is predicted too large by
-#   a factor of four to seven. The paper has a section on this dependence, its appendix C. The theory assumes that
-#   each batch has its best rate; so measure at a rate you would train with.
+# Points are measured, lines are the fits, stars the turning points, and hatched ranges the two
+# noise scales at a rate of 0.8.
+#
+# - **The shape is right.** From 8 to 16 samples the updates to the lower loss nearly halve. From
+#   256 to 512 they stay the same within the spread.
+# - **The curve turns later for the lower loss**, at about twice the batch. The noise scale agrees.
+# - **At a good rate the prediction is right within a factor of two**, with either average. It is
+#   closer for the higher loss, but that is no more than luck: the grid of rates is coarse, and the
+#   two averages of the same gradients differ by nearly two for the lower loss.
+# - **At a quarter of that rate it is wrong.** On its way to the same losses, the network has a
+#   noise scale about five times as large, so the predicted turning point is too large by a factor
+#   of four to seven. (See the paper's appendix C.) The theory assumes that each batch has its best
+#   rate. So measure at a rate you would train with.
 #
 # ## Limits
 #
-# - **The equation is a simplification.** The exact one weighs each direction by its curvature (the
+# - **The equation is a simplification.** The exact one weights each direction by its curvature (the
 #   paper's section 2.2), which costs more to measure.
-# - **The grid of rates ends at 1.2**, the best rate of the largest batches for the lower loss. A
-#   larger rate might lower the right end of the curve a little, and move the turning point.
-# - **It is about the training loss**, not about how well the result does on new data. A batch that
-#   is efficient may still [generalize worse](generalization-gap.md).
-# - **It is about plain SGD.** Momentum and adaptive optimizers see other noise, and with batch norm
-#   a batch's gradient is not a mean over its samples.
-# - **One small network on 1797 digits.** Towards the end of a training the squared norm of $G$ can
-#   often not be told from zero, and the noise scale is NaN then, with a lower bound.
+# - **The grid of rates ends at 1.2**, the best rate of the largest batches for the lower loss.
+# - **It is about the training loss.** An efficient batch may still [generalize
+#   worse](generalization-gap.md).
+# - **It is about plain SGD** on one small network, with 1797 digits. Momentum and adaptive
+#   optimizers see other noise. Late in a training the squared norm of $G$ often cannot be told from
+#   zero. Then the noise scale is NaN, with a lower bound.
 #
 # ## What to take away
 #
-# - Measure the noise scale in the course of a run with a good rate, and read it as an order of
-#   magnitude: batches of a tenth of it waste updates, ten times it wastes samples.
-# - A value at the start says little about the rest. That it grows is a reason to [enlarge the batch
-#   in stages](batch-stages.md).
-# - What did not work: a prediction from a run with a rate that is too small.
+# - Measure during a run with a good rate, and read the result as an order of magnitude: a tenth of
+#   it wastes updates, ten times it wastes samples.
+# - A value at the start says little about the rest of the training.
 #
-# The API: [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale] and
-# [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale]. All instruments, and when to
-# use them: [Instruments](../instruments.md). The source:
-# [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162). Next:
-# [layer-wise optimizers](layer-wise-optimizers.md).
+# ## Next
+#
+# - The noise scale grows, so you can [enlarge the batch in stages](batch-stages.md).
+# - [Instruments](../instruments.md) has all measurements and when to use them. The noise scale is
+#   from [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162).

@@ -1,13 +1,16 @@
 # %% [markdown]
 # # Sharp or flat
 #
-# Keskar et al. (2017) find that a large batch ends in a sharp minimum and a small one in a flat
-# minimum, and say that this is why the large batch generalizes worse. This page measures both, goes
-# the straight way from one to the other, and then changes the sharpness of a network without
-# changing the network.
+# **At the same training loss, the large batch's minimum is about 20 times as sharp as the small
+# batch's. Rescaling the weights reverses this without changing any output.**
+#
+# [Keskar et al. (2017)](https://arxiv.org/abs/1609.04836) find that a large batch ends in a sharp
+# minimum and a small batch in a flat one, and say that this is why the large batch generalizes
+# worse. This page measures both minima and goes straight from one to the other. It then changes the
+# sharpness of a network without changing the function that it computes.
 
 # %% tags=["notebook"]
-# In a notebook of your own: the package comes from a clone, as Getting started says.
+# In a notebook of your own, install the package from a clone, as Getting started says.
 # %pip install -q mnist1d matplotlib
 
 # %%
@@ -22,20 +25,19 @@ from mnist1d.data import get_dataset_args, make_dataset
 
 import keras_bigbatch as kbb
 
-quick = "KBB_QUICK" in os.environ  # our tests run this page in seconds
-seeds, samples, kernel_sizes = ([0], 80, [5]) if quick else ([0, 1, 2], 4000, [5, 3, 3])
+seeds, kernel_sizes = [0, 1, 2], [5, 3, 3]  # quick: [0], [5]
 
 data = make_dataset(get_dataset_args())
-x, y = data["x"][:samples, :, None].astype("float32"), data["y"][:samples]
-test_x, test_y = data["x_test"][:samples, :, None].astype("float32"), data["y_test"][:samples]
+x, y = data["x"][..., None].astype("float32"), data["y"]
+test_x, test_y = data["x_test"][..., None].astype("float32"), data["y_test"]
 
 # %% [markdown]
 # ## Two minima from one start
 #
-# The network is that of [the generalization gap](generalization-gap.md). A seed fixes the start, so
-# both batches begin at the same weights. The curvature of the cross-entropy falls with the loss, so
-# the one that is trained further looks flatter for that reason alone. Therefore the epochs are such
-# that both end at about the same training loss.
+# The network is that of [The generalization gap](generalization-gap.md). A seed fixes the initial
+# weights, so both batches start from the same ones. The curvature of the cross-entropy falls with
+# the loss, so the network that is trained further looks flatter for that reason alone. Therefore
+# the epochs are chosen so that both end at about the same training loss.
 
 
 # %%
@@ -65,24 +67,26 @@ def train(batch, epochs, seed):
     return model
 
 
-recipes = {"SB": (40, 1), "LB": (80, 0)} if quick else {"SB": (40, 15), "LB": (1000, 100)}
+recipes = {"SB": (40, 15), "LB": (1000, 100)}  # quick: {"SB": (40, 1), "LB": (80, 0)}
 models = {name: [train(*recipe, seed) for seed in seeds] for name, recipe in recipes.items()}
 
 # %% [markdown]
 # ## Three measures
 #
-# Keskar's sharpness is how high the loss rises in a small box around the weights, in percent:
+# Keskar's [`sharpness`][keras_bigbatch.diagnostics.sharpness] is how far the loss rises in a small
+# box around the weights, in percent:
 #
 # $$\phi = 100 \cdot \frac{\max_{y} L(w + y) - L(w)}{1 + L(w)}, \qquad |y_i| \leq \epsilon \left( |w_i| + 1 \right)$$
 #
-# The maximum has to be searched for, so the value is a lower bound. To keep the page short the search
-# is a short one. With `adaptive=True` the box is $|y_i| \leq \epsilon |w_i|$, relative to each
-# weight (Kwon et al., 2021). The third measure is the largest eigenvalue of the Hessian: the
-# curvature in the steepest direction.
+# The maximum has to be searched for, so the value is a lower bound. The search here is a short one.
+# With `adaptive=True` the box is $|y_i| \leq \epsilon |w_i|$, relative to each weight ([Kwon et
+# al., 2021](https://arxiv.org/abs/2102.11600)). The third measure is the largest [eigenvalue of the
+# Hessian][keras_bigbatch.diagnostics.hessian_eigenvalues]: the curvature in the steepest direction.
 
 # %%
+iterations, tolerance = 10, 0.1  # quick: 2, 1
 search = {"batch_size": 1000, "maximizer": "ascent", "starts": 1, "verbose": 0}
-search["max_iterations"] = 2 if quick else 10
+search["max_iterations"] = iterations
 
 
 def sharpnesses(model):
@@ -92,7 +96,6 @@ def sharpnesses(model):
 
 
 def eigenvalue(model):
-    tolerance = 1 if quick else 0.1
     return kbb.diagnostics.hessian_eigenvalues(
         model, x, y, batch_size=1000, tolerance=tolerance, verbose=0
     ).values[0]
@@ -121,32 +124,32 @@ for row, quantity in enumerate(quantities):
     print(f"{quantity:24}" + "".join(f"{cell:>30}" for cell in cells))
 
 # %% [markdown]
-# At the same training loss the large batch ends where the loss is some twenty times sharper, by
-# Keskar's measure and by the eigenvalue, in each seed. It also does worse on the test set, by two to
-# four points. (A score of 1000 samples has a standard error of 0.6 to 0.9 points, and all six
-# networks have the same 1000.) So the observation holds.
+# At the same training loss, the large batch's minimum is about twenty times sharper by Keskar's
+# measure and by the eigenvalue, in each seed. Its test accuracy is two to four points lower. (A
+# score on 1000 samples has a standard error of 0.6 to 0.9 points, and all six networks have the
+# same 1000.) So the observation holds.
 #
-# Now the last row. LB's kernels are little more than half as large, and a box that hardly depends on
-# the weights is larger to them. With the box relative to each weight the factor is six to eight. The
-# eigenvalue times the squared norm says much the same: seven to eight. (Lower bounds make rough
+# Now look at the last row. LB's kernels are little more than half as large, so a box that hardly
+# depends on the weights is larger for them. With the box relative to each weight, the factor is six
+# to eight. The eigenvalue times the squared norm agrees: seven to eight. (Lower bounds make rough
 # factors.)
 #
-# The losses agree because the epochs of SB were chosen for it. At equal epochs SB is trained much
-# further, and the factor is above 1000 in the table of [Instruments](../instruments.md). Much of that
-# is the lower loss and the larger weights.
+# The losses agree because SB's epochs were chosen for that. At equal epochs SB is trained much
+# further, and the factor is above 1000 in the table of [Instruments](../instruments.md). Much of
+# that comes from the lower loss and the larger weights.
 #
-# ## From one to the other
+# ## From one minimum to the other
 #
-# [`linear_path`][keras_bigbatch.diagnostics.linear_path] takes the loss at
+# [`linear_path`][keras_bigbatch.diagnostics.linear_path] computes the loss at
 #
 # $$w(\alpha) = (1 - \alpha) \, w_{\mathrm{SB}} + \alpha \, w_{\mathrm{LB}}$$
 #
-# The statistics of batch norm do not mix like weights do. So there are two curves: one mixes the
-# moving statistics of the ends, the other estimates those that belong to the mixed weights.
+# The statistics of batch norm do not mix like weights. So there are two curves. One mixes the
+# moving statistics of the ends. The other estimates those that belong to the mixed weights.
 
 # %%
 ends = [models[name][0].get_weights() for name in models]
-alphas = np.linspace(-1, 2, 4 if quick else 25)
+alphas = np.linspace(-1, 2, 25)  # quick: np.linspace(-1, 2, 4)
 paths = {
     statistics: kbb.diagnostics.linear_path(
         models["SB"][0], *ends, x, y, alphas, batch_size=1000, mode=mode, verbose=0
@@ -158,32 +161,32 @@ print("alpha       " + "".join(f"{alphas[k]:>9.2f}" for k in shown))
 for statistics, path in paths.items():
     print(f"{statistics:12}" + "".join(f"{path.loss[k]:>9.3g}" for k in shown))
 
-# %% alt="Training loss from SB at 0 to LB at 1: a wall between them, lower with estimated statistics"
-figure, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
+# %% alt="Training loss on the line from SB at 0 to LB at 1: a barrier between them, lower with estimated statistics"
+figure, ax = plt.subplots()
 for (statistics, path), style in zip(paths.items(), ("o-", "s--"), strict=True):
     ax.plot(path.alphas, path.loss, style, markersize=4, label=f"statistics {statistics}")
 for end, name in enumerate(models):
     ax.axvline(end, color="gray", linewidth=0.8, linestyle=":")
-    ax.annotate(name, (end, 0.75), xycoords=("data", "axes fraction"))
+    ax.annotate(name, (end, 0.7), xycoords=("data", "axes fraction"))
 ax.set(yscale="log", xlabel="alpha: 0 is SB, 1 is LB", ylabel="training loss")
-ax.legend(frameon=False, loc="upper left")
+ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# This is the picture of Keskar et al., in one direction of very many and for one seed. A quarter
-# of the way beyond SB the loss is a third higher, at most; a quarter beyond LB it is more than fifty
-# times what it was. Between them is a wall.
+# This is the picture of Keskar et al., in one of very many directions and for one seed. A quarter
+# of the way beyond SB, the loss is at most a third higher. A quarter beyond LB, it is more than
+# fifty times what it was. Between them is a barrier.
 #
-# Less than half of the wall is left if the statistics are those of the mixed weights. The rest of it
-# was made by statistics that belong to no network on the line. And a step in alpha is as long at LB
-# as it is at SB, where the weights are larger: one more reason for LB to look narrow.
+# With the statistics of the mixed weights, less than half of the barrier is left. The rest came
+# from statistics that belong to no network on the line. A step in alpha is also as long at LB as at
+# SB, where the weights are larger. That is one more reason why LB looks narrow.
 #
 # ## The same network, sharper or flatter
 #
-# Batch norm divides by the deviation of what comes in. Multiply the weights before it by $c$, and
-# the moving mean and deviation with them, and every output is what it was. Only the scale of the
-# weights has changed, and with it the size of the box relative to them. (A power of 2 for $c$ keeps
-# even the rounding.)
+# Batch norm divides by the deviation of its input. Multiply the weights before it by $c$, and the
+# moving mean and deviation as well, and every output stays the same. Only the scale of the weights
+# changes, and with it the size of the box relative to them. (If $c$ is a power of 2, even the
+# rounding stays the same.)
 
 
 # %%
@@ -201,9 +204,10 @@ def rescaled(model, c):
     return twin
 
 
+factors = {"SB": 1 / 8, "LB": 8}  # quick: {"SB": 1 / 8}
 table = {}
 print("         c   largest change of an output   sharpness, %   adaptive sharpness, %")
-for name, c in (("SB", 1 / 8), ("LB", 8))[: 1 if quick else 2]:
+for name, c in factors.items():
     model = models[name][0]
     twin = rescaled(model, c)
     outputs = [each.predict(x, batch_size=1000, verbose=0) for each in (model, twin)]
@@ -212,43 +216,39 @@ for name, c in (("SB", 1 / 8), ("LB", 8))[: 1 if quick else 2]:
     for scale, moved, values in zip((1, c), (0, change), table[name], strict=True):
         print("{}{:>8}{:>30.1e}{:>15.3g}{:>24.3g}".format(name, scale, moved, *values))
 
-# %% alt="Sharpness: SB far below LB as trained, far above it when rescaled; adaptive sharpness stays"
-figure, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
+# %% alt="Sharpness: SB is far below LB as trained, and far above it when rescaled. The adaptive sharpness of both stays the same"
+figure, ax = plt.subplots()
 for number, (name, values) in enumerate(table.items()):
     ax.plot(values[:, 0], "o-", color=f"C{number}", label=f"{name}, sharpness")
-    ax.plot(values[:, 1], "s--", color=f"C{number}", label=f"{name}, adaptive sharpness")
-ax.set(yscale="log", ylabel="sharpness, %", xlim=(-0.5, 1.5), xticks=[0, 1])
-ax.set_xticklabels(["as trained", "the same networks, rescaled:\nSB by 1/8, LB by 8"])
+    ax.plot(values[:, 1], "s--", color=f"C{number}", label=f"{name}, adaptive")
+ax.set(yscale="log", ylabel="sharpness, %", xlim=(-0.5, 1.5), ylim=(0.3, 300), xticks=[0, 1])
+ax.set_xticklabels(["as trained", "rescaled:\nSB by 1/8, LB by 8"])
 ax.set(yticks=[1, 10, 100], yticklabels=[1, 10, 100])
-ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+ax.legend(ncols=2, loc="upper center")
 plt.show()
 
 # %% [markdown]
-# Now the small batch's minimum is the sharp one and the large batch's the flat one. No output
-# changed, so the accuracies are those of before, and SB still is the better network. Dinh et al.
-# (2017) say it of layers with ReLU; batch norm leaves the scale of each layer free. The eigenvalues
-# are no way out: from $L(c w) = L(w)$ follows that the curvature in these weights is divided by
-# $c^2$.
+# Now the small batch's minimum is the sharp one. No output changed, so the accuracies are the same,
+# and SB is still the better network. [Dinh et al. (2017)](https://arxiv.org/abs/1703.04933) show
+# this for layers with ReLU. With batch norm the scale of each layer is free. The eigenvalues change
+# too: from $L(c w) = L(w)$ follows that the curvature in these weights is divided by $c^2$.
 #
-# The adaptive sharpness did not change. As far as such rescaling goes it is a number of the
-# function, and by it LB is the sharper one before and after.
+# The adaptive sharpness did not change. Under such rescaling it is a property of the function. By
+# this measure LB is the sharper one before and after.
 #
 # ## What to take away
 #
-# - Keskar's observation holds here: the large batch's minimum is the sharper one, at the same
-#   training loss, in each of three seeds, by each of three measures.
+# - Keskar's observation holds here: at the same training loss, the large batch's minimum is the
+#   sharper one in each of three seeds, by each of three measures.
 # - How much sharper depends on the scale of the weights and on the training loss. Match the loss,
 #   print the norms, and measure with `adaptive=True` as well.
-# - Keskar's sharpness alone cannot be why a network generalizes, since it can be set without a
-#   change of any output. It describes where *training* led.
-# - What did not work: a prediction from it. In the table of [Instruments](../instruments.md) a
-#   scaled rate makes the large batch ten times flatter, and it is not clearly better. Six networks
-#   of two kinds, as here, cannot show the contrary.
+# - Keskar's sharpness alone cannot be why a network generalizes, since it can be set without
+#   changing any output. It describes where *training* led.
+# - Predicting from it did not work. In the table of [Instruments](../instruments.md) a scaled rate
+#   makes the large batch ten times flatter, and it is not clearly better.
 #
-# The papers' figures: [Evidence](../evidence/keskar.md). The functions:
-# [`sharpness`][keras_bigbatch.diagnostics.sharpness],
-# [`hessian_eigenvalues`][keras_bigbatch.diagnostics.hessian_eigenvalues],
-# [`linear_path`][keras_bigbatch.diagnostics.linear_path]. References: [Keskar et al.,
-# 2017](https://arxiv.org/abs/1609.04836), [Dinh et al., 2017](https://arxiv.org/abs/1703.04933),
-# [Kwon et al., 2021](https://arxiv.org/abs/2102.11600). What to do about the gap: [regime
-# adaptation](../methods/regime-adaptation.md). Next: [how large is large](how-large-is-large.md).
+# ## Next
+#
+# - [Keskar et al.](../evidence/keskar.md) has the paper's figures, reproduced. To do something
+#   about the gap, see [regime adaptation](../methods/regime-adaptation.md).
+# - [How large is large?](how-large-is-large.md) measures at which batch more samples stop helping.
