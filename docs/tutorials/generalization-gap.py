@@ -154,7 +154,7 @@ ax.plot([np.mean(scores, 0)[1] for scores in closed.values()], color="C1")
 ax.axhline(np.mean(plain[40], 0)[1], color="C0", linestyle="--", label="batch 40")
 ax.set(xticks=range(len(closed)), xticklabels=closed)
 ax.set(xlabel=f"batch {large}, and what was added", ylabel="test accuracy, %")
-ax.legend()
+ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]

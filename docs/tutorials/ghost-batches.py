@@ -208,7 +208,7 @@ ax.plot(sizes, of_size, "o", color="C1", alpha=0.4)
 ax.set(xscale="log", xticks=sizes, xticklabels=sizes)
 ax.set(xlabel="virtual_batch, samples", ylabel="test accuracy, %")
 ax.minorticks_off()
-ax.legend()
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.1))
 plt.show()
 
 # %% [markdown]

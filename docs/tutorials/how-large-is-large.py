@@ -209,7 +209,7 @@ for i, (target, marker) in enumerate(zip(targets, "os", strict=True)):
     ax.plot(sizes, least * (1 + turn / sizes), color=color)
     ax.plot(turn, 2 * least, "*", color=color, markersize=16)
     low, high = scales[0.8][i].mean(axis=0)
-    ax.axvspan(low, high, fill=False, alpha=0.4, color=color, hatch=("//", "..")[i])
+    ax.axvspan(low, high, fill=False, alpha=0.6, color=color, hatch=("//", "..")[i])
 ticks = [50, 100, 200, 500]
 ax.set(xlabel="batch size, samples", ylabel="updates to the loss", xscale="log", yscale="log")
 ax.set(xticks=batches, xticklabels=batches, yticks=ticks, yticklabels=ticks)

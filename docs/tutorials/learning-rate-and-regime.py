@@ -230,7 +230,7 @@ ax.axhline(np.mean(small_batch), color="gray", linestyle=":", label="batch 40")
 ax.set(xscale="log", xticks=stretches, xticklabels=stretches)
 ax.set(xlabel="stretch, times the epochs", ylabel="test accuracy, %")
 ax.minorticks_off()
-ax.legend()
+ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
