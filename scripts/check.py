@@ -54,21 +54,22 @@ PACKAGE = [
 KERNELS = "tests/backend/test_ghost_norm_tpu.py"
 # What readers run: in `make test` on one backend, on the one that compiles nothing and takes least,
 # and in `make test-hub` on all. The tutorials are made to run in seconds.
-TUTORIALS, PAGES = "tests/test_tutorials.py", "tests/test_docs.py::test_page_runs"
+TUTORIALS = "tests/test_tutorials.py"
+PAGES = ["tests/test_docs.py::test_page_runs", "tests/examples/test_one_file.py"]
 # LLVM's optimizations, programs in parts for several threads, and emitters of fused code that take
 # longer to compile.
 UNOPTIMIZED = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 COMPILES_FAST = f"{UNOPTIMIZED} --xla_cpu_use_fusion_emitters=false"
 # Documents, examples and reproductions are the newest Keras's, and so are the conversions of whole
-# `keras.applications`, the longest tests. The layers and optimizers need no optimized code here. Of
-# the sizes of the layer's input two are tested.
+# `keras.applications`, the longest tests. The layers and optimizers need no optimized code here.
+# Two cases of a test are made, but for the contracts.
 OLDEST_NUMBERS = [path for path in NUMBERS if "/layers/" not in path and "/optimizers/" not in path]
 OLDEST_PACKAGE = ["-k", "not applications", *PACKAGE, *without(OLDEST_NUMBERS)]
 OLDEST_PACKAGE += ["-p", "tests.few_cases"]
 OLDEST_NUMBERS += ["tests/test_golden.py", "tests/private_api"]
 # Other people's models, which `make test-hub` installs: their programs are small and run once.
 PRETRAINED = f"{TUTORIALS}::test_runs_in_seconds[pretrained-network]"
-OTHERS = ["--timeout=900", "tests/hub", TUTORIALS, PAGES]
+OTHERS = ["--timeout=900", "tests/hub", TUTORIALS, *PAGES]
 # One of them for `make test`, on torch, where it takes a second.
 OTHER = "tests/hub/test_keras_hub.py::test_network[resnet]"
 # What a change breaks first, in a minute.
@@ -220,7 +221,7 @@ def all_steps(backends: Sequence[str], tests: Path) -> list[Step]:
     for backend in ordered:
         elsewhere = [*NUMBERS, *PACKAGE, TUTORIALS, "tests/hub", "tests/compiled"]
         if backend != ordered[-1]:
-            elsewhere += [PAGES]
+            elsewhere += PAGES
         programs = [*fast, "tests", *without(elsewhere)]
         steps.append(pytest(f"{backend} programs", tests, backend, programs))
     for backend in ordered:
