@@ -1,4 +1,4 @@
-"""Optimizers for large batches: a recipe moved to one, layer-wise rates, clipping at first."""
+"""Optimizers for large batches: scaled recipes, layer-wise rates, clipping of first updates."""
 
 from keras_bigbatch.optimizers._cblr import CBLR
 from keras_bigbatch.optimizers._clip_first_updates import ClipFirstUpdates

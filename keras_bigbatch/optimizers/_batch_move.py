@@ -1,4 +1,4 @@
-"""An optimizer's hyperparameters at another batch: each with its rule, or why it is left alone."""
+"""An optimizer's hyperparameters at another batch: each with its rule, or why it stays."""
 
 import math
 from collections.abc import Iterator
@@ -18,20 +18,20 @@ from keras_bigbatch.optimizers._batch_rules import BatchRule, Betas, batch_rule
 from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe
 
 Decay: TypeAlias = Literal["samples", "training"]
-# What the warm-up of a schedule keeps its length in.
+# The unit in which the warm-up of a schedule keeps its length.
 ScheduleWarmup: TypeAlias = Literal["samples", "updates"]
 
 _BETAS = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2")
 _DECAYS = ("weight_decay", "adam_weight_decay")
 _CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 _ROUNDING = 1e-9  # of a factor
-# An average that looks back over fewer updates than this beta is hardly one.
+# With a beta below this, an average is hardly one.
 _SHORT = 0.1
 
 
 @dataclass(frozen=True)
 class Change:
-    """A hyperparameter at the small batch and at the large one, and the rule; equal if left."""
+    """A hyperparameter at the small and at the large batch, and the rule; equal if it stays."""
 
     name: str
     old: float
@@ -41,17 +41,17 @@ class Change:
 
 @dataclass(frozen=True)
 class BatchMove:
-    """From one batch to another.
+    """The move from one batch size to another.
 
     Args:
-        small_batch: Samples in an update of the recipe.
-        large_batch: Samples in an update now.
-        pace: Updates of the new training for one of the old.
-        rule: The rule of the rate; None for the table's.
-        betas: What becomes of betas; None for the table's.
-        decay: What a weight decay's time is kept in.
-        accumulation_steps: Micro-batches in an update now.
-        schedule_warmup: What the warm-up of a schedule keeps its length in.
+        small_batch: Samples per update of the recipe.
+        large_batch: Samples per update now.
+        pace: Updates of the new training per update of the old one.
+        rule: The rule for the rate; None for the table's.
+        betas: The rule for betas; None for the table's.
+        decay: The unit in which a weight decay's time is kept.
+        accumulation_steps: Micro-batches per update now.
+        schedule_warmup: The unit in which the warm-up of a schedule keeps its length.
     """
 
     small_batch: int
@@ -71,25 +71,25 @@ class BatchMove:
 
     @cached_property
     def ratio(self) -> float:
-        """The large batch over the small one."""
+        """The large batch divided by the small one."""
         return self.large_batch / self.small_batch
 
     def rule_of(self, recipe: OptimizerRecipe) -> Rule:
-        """The rule of the rate: the one that was named, or the table's."""
+        """Returns the rule for the rate: the one that was named, or the table's."""
         rule = self.rule or batch_rule(recipe.kind).rate
         if rule is None:
             raise self._no_rule(recipe)
         return rule
 
     def factor_of(self, recipe: OptimizerRecipe) -> float:
-        """What the rate is multiplied by."""
+        """Returns the factor on the rate."""
         return self._factor(self.rule_of(recipe))
 
     def _factor(self, rule: Rule) -> float:
         return scale_learning_rate(1.0, self.small_batch, self.large_batch, rule)
 
     def paced(self, rate: LearningRate) -> LearningRate:
-        """A rate in updates of the new training, not scaled yet."""
+        """Returns a rate in updates of the new training, not scaled yet."""
         if self.schedule_warmup == "updates":
             return with_warmup_held(rate, self.pace)
         if self.pace == 1 or not isinstance(rate, LearningRateSchedule):
@@ -104,13 +104,13 @@ class BatchMove:
         warmup_updates: int = 0,
         warmup: Warmup = "gradual",
     ) -> LearningRateScaler:
-        """A rate in updates of the new training, scaled."""
+        """Returns a rate in updates of the new training, scaled."""
         batches = self.small_batch, self.large_batch
         steps = self.accumulation_steps
         return LearningRateScaler(rate, *batches, rule, warmup_updates, steps, warmup)
 
     def check(self, recipe: OptimizerRecipe) -> None:
-        """Raises where the table has no rule for the rate, warns where it has another."""
+        """Raises if there is no rule for the rate, and warns if the table has a different one."""
         for each in recipe.updating:
             factor, table = self.factor_of(each), batch_rule(each.kind)
             if self.rule is not None:
@@ -118,10 +118,10 @@ class BatchMove:
             self._check_betas(each)
 
     def changes(self, recipe: OptimizerRecipe) -> list[Change]:
-        """What an optimizer that makes updates has at the new batch, in the order of the table.
+        """Returns an optimizer's hyperparameters at the new batch, in the order of the table.
 
         Args:
-            recipe: The recipe of no wrapper.
+            recipe: The recipe of an optimizer that makes updates, not of a wrapper.
         """
         rule = batch_rule(recipe.kind)
         found = [
@@ -139,12 +139,12 @@ class BatchMove:
         return found
 
     def changed(self, recipe: OptimizerRecipe) -> dict[str, Any]:
-        """The entries of the config that are others at the new batch, less the rate."""
+        """Returns the config entries that change at the new batch, without the rate."""
         entries: dict[str, Any] = {
             each.name: each.new for each in self.changes(recipe) if each.new != each.old
         }
         steps = self.accumulation_steps
-        # Keras takes None for 1.
+        # Keras expects None instead of 1.
         return {**entries, "gradient_accumulation_steps": steps if steps > 1 else None}
 
     def _betas(self, recipe: OptimizerRecipe, rule: BatchRule) -> Iterator[Change]:
@@ -183,8 +183,8 @@ class BatchMove:
             if rule.coupled_decay:
                 yield Change(name, decay, decay, "left: a part of the gradient")
                 continue
-            # Its time, 1 / (rate * decay) updates, is as many samples or the same part of the
-            # training (Wang and Aitchison 2024; Bergsma et al. 2025).
+            # Its time, 1 / (rate * decay) updates, stays the same number of samples or the same
+            # part of the training (Wang and Aitchison 2024; Bergsma et al. 2025).
             times = 1 / float(self.pace) if self.decay == "training" else self.ratio
             times /= self.factor_of(recipe)
             kept = "part of the training" if self.decay == "training" else "samples"
@@ -193,7 +193,7 @@ class BatchMove:
     def _averages(self, recipe: OptimizerRecipe) -> Iterator[Change]:
         if not recipe.config.get("use_ema"):
             return
-        # Keras moves the average at each micro-step, and counts updates until it overwrites.
+        # Keras moves the average at each micro-step, but counts updates until it overwrites.
         power = self.ratio * recipe.accumulation_steps / self.accumulation_steps
         momentum = recipe.config["ema_momentum"]
         yield Change("ema_momentum", momentum, momentum**power, f"^ {power:.4g}: kept in samples")
@@ -214,8 +214,8 @@ class BatchMove:
         name, source = recipe.kind.__name__, batch_rule(recipe.kind).source
         return ValueError(
             f"There is no rule to move {name} to another batch: {source}. Name the rule that you "
-            "go by, as `rule='sqrt'`, 'linear' or 'none'; or take Adam, AdamW, Adamax, Nadam, "
-            "Lamb, RMSprop, Adagrad or SGD, which have one."
+            "want, `rule='sqrt'`, 'linear' or 'none', or use Adam, AdamW, Adamax, Nadam, Lamb, "
+            "RMSprop, Adagrad or SGD, which have one."
         )
 
     def _check_named(self, recipe: OptimizerRecipe, factor: float, table: BatchRule) -> None:
@@ -225,7 +225,7 @@ class BatchMove:
         rules = " or ".join(repr(each) for each in table.allowed)
         warn_user(
             f"rule={self.rule!r} multiplies the rate of {recipe.kind.__name__} by {factor:.4g}. "
-            f"Its rule is {rules}, {_factors(allowed)} ({table.source}). Leave `rule` out, or "
+            f"Its rule is {rules}, {_factors(allowed)} ({table.source}). Leave out `rule`, or "
             "ignore this if you have tuned it."
         )
 
@@ -240,7 +240,7 @@ class BatchMove:
         betas = ", ".join(f"{each.old:.4g} to {each.new:.2g} ({each.name})" for each in short)
         warn_user(
             f"Betas of {recipe.kind.__name__} that are kept in samples fall from {betas}, which is "
-            f"hardly an average any more. The largest batch at which none falls below {_SHORT} is "
+            f"hardly an average anymore. The largest batch at which none falls below {_SHORT} is "
             f"{largest}. Use that, or `betas='keep'`."
         )
 
@@ -250,5 +250,5 @@ def _factors(factors: list[float]) -> str:
 
 
 def is_decay(recipe: OptimizerRecipe, name: str) -> bool:
-    """Whether an entry of the config is a decoupled weight decay, which has a time."""
+    """Returns whether a config entry is a decoupled weight decay, which has a time."""
     return name in _DECAYS and not batch_rule(recipe.kind).coupled_decay

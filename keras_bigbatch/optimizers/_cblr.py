@@ -13,32 +13,32 @@ from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
 
 @serializable
 class CBLR(LayerwiseOptimizer):
-    """Moves each weight by a fixed fraction of itself, in the direction of its gradient's sign.
+    """Moves each weight by a fixed fraction of itself, against the sign of its gradient.
 
     Use it for analysis, not for training. The paper sets the rate of each weight by its radius of
-    curvature, which it estimates as `abs(w / g)`. Times the gradient, that is
+    curvature, which it estimates as `abs(w / g)`. Multiplied by the gradient, that gives
 
         u = g + weight_decay * w
         ratio = abs(w) / (abs(g) + weight_decay * abs(w)), for each element
         v = momentum * v - learning_rate * trust_coefficient * ratio * u;  w = w + v
 
     or, without momentum and decay, `w = w - rate * abs(w) * sign(g)`. So the step ignores the
-    gradient's size; while `learning_rate * trust_coefficient` is below 1 no weight ever changes
-    its sign; and a weight that is zero stays zero. Momentum is off by default, since with it none
-    of this holds exactly.
+    gradient's size. While `learning_rate * trust_coefficient` is below 1, no weight ever changes
+    its sign, and a weight of zero stays zero. Momentum is off by default, since with it none of
+    this holds exactly.
 
-    A zero weight does not even move in a tensor of zeros: this is literal. Variables that start
-    from zeros must be excluded, which biases and beta are by default; add the paths of any others,
+    A zero weight does not move even in a tensor of zeros. Variables that start at zero must
+    therefore be excluded. Biases and beta are excluded by default; add the paths of any others,
     which a warning names when the optimizer is built.
-    `trust_ratios` shows the norm of the scaled update over that of the update. `LayerwiseOptimizer`
-    says what weight decay (coupled, not Keras's), `exclude` and growth mean.
+    `trust_ratios` shows the norm of the scaled update over that of the update. See
+    `LayerwiseOptimizer` for weight decay (coupled, not Keras's), `exclude` and growth.
 
-    Differs from the paper in nothing but two minus signs that its equations 5 and 11 lack.
+    Differs from the paper only in two minus signs that its equations 5 and 11 lack.
 
     Args:
         momentum: At least 0 and less than 1.
-        trust_coefficient: The fraction of a weight that a step is, at rate 1.
-        **kwargs: This and all other arguments are as for `LayerwiseOptimizer`.
+        trust_coefficient: The step as a fraction of the weight, at rate 1.
+        **kwargs: These and all other arguments are as for `LayerwiseOptimizer`.
 
     Raises:
         ValueError: If an argument is not as above.
@@ -82,7 +82,7 @@ class CBLR(LayerwiseOptimizer):
         )
 
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
-        """The ratio of each element; 0 where its gradient is, to all intents and purposes, 0."""
+        """Returns the ratio of each element; 0 where its gradient is practically 0."""
         size = ops.abs(weight)
         ratio = ops.divide_no_nan(size, ops.abs(gradient) + weight_decay * size)
         return ops.where(ratio < float("inf"), ratio, ops.zeros_like(ratio))

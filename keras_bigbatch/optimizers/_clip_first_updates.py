@@ -20,35 +20,35 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
     """Clips the global norm of the gradients in the first `updates` optimizer updates only.
 
     Use it where a large batch at a scaled rate diverges at the start, and clipping throughout would
-    slow it down later. It wraps any Keras optimizer and behaves as that one does, except that in
-    updates 0 to `updates - 1` the gradients of all variables together are multiplied by
+    slow it down later. It wraps any Keras optimizer and behaves like it, except that in updates 0
+    to `updates - 1` the gradients of all variables together are multiplied by
 
         min(1, global_clipnorm / norm)
 
-    What is clipped is the gradient of an *update*: after a `LossScaleOptimizer` has unscaled it,
-    and after `gradient_accumulation_steps` micro-steps have been averaged, as with Keras's own
-    `global_clipnorm`. Updates that a `LossScaleOptimizer` skips do not count. Clipping that the
-    wrapped optimizer does itself comes after. With a norm that is not finite the gradients are not
+    It clips the gradient of an *update*: after a `LossScaleOptimizer` has unscaled it, and after
+    `gradient_accumulation_steps` micro-steps have been averaged, as with Keras's own
+    `global_clipnorm`. Updates that a `LossScaleOptimizer` skips do not count. If the wrapped
+    optimizer clips as well, it does so afterwards. If the norm is not finite, the gradients are not
     finite either. Under TensorFlow's strategies each replica clips its own share of the gradient,
     as with Keras's `global_clipnorm`.
 
-    It has no state of its own: which update it is, the wrapped optimizer counts. `learning_rate`,
+    It has no state of its own: the wrapped optimizer counts the updates. `learning_rate`,
     `iterations`, `variables` and the state in a saved model are the wrapped optimizer's. It takes
-    that optimizer over: do not use the same object elsewhere. In front of or behind a
-    `LossScaleOptimizer`, its place makes no difference, also to `compile` under `mixed_float16`.
+    over that optimizer, so do not use the same object elsewhere. It works the same inside and
+    around a `LossScaleOptimizer`, including the one that `compile` adds under `mixed_float16`.
 
-    Differs from the paper's code (bigBatch), which clips every update, at 5; the paper itself says
+    Differs from the paper's code (bigBatch), which clips every update at 5. The paper itself says
     "for the first few iterations" and gives no threshold.
 
     Args:
         optimizer: The `keras.optimizers.Optimizer` to wrap. Not a `MultiOptimizer`, whose parts see
             only their own gradients: wrap the parts.
         global_clipnorm: The largest norm of all gradients together.
-        updates: How many updates are clipped; 0 is none.
+        updates: The number of updates to clip; 0 for none.
         name: The name of the optimizer.
 
     Raises:
-        ValueError: If an argument is not as above, or if the result is put into a second
+        ValueError: If an argument is not as above, or if the result is wrapped in a second
             `LossScaleOptimizer`.
 
     Example:
@@ -69,7 +69,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
     """
 
     def __new__(cls, optimizer: Any = None, *_: Any, **__: Any) -> Any:
-        # `compile` under mixed_float16 puts whatever is no `LossScaleOptimizer` into one.
+        # Under mixed_float16, `compile` wraps all but a `LossScaleOptimizer` in one.
         if cls is ClipFirstUpdates and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             cls = _ClipFirstUpdatesOfScaledLoss
         return super().__new__(cls)
@@ -90,10 +90,10 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
             innermost, "optimizers"
         ):
             raise ValueError(
-                "`optimizer` must be a Keras optimizer, and not a `MultiOptimizer`, whose parts "
+                "`optimizer` must be a Keras optimizer, but not a `MultiOptimizer`, whose parts "
                 f"can be wrapped one by one. Received: optimizer={optimizer!r}."
             )
-        # Not `super()`: beside a `LossScaleOptimizer` that would be the next class.
+        # Not `super()`: next to a `LossScaleOptimizer` that would be the next class.
         keras.optimizers.Optimizer.__init__(
             self, learning_rate=0.0, global_clipnorm=norm, name=name
         )
@@ -125,7 +125,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
 
     @property
     def learning_rate(self) -> keras.Variable | Tensor:
-        """The wrapped optimizer's; setting it sets that one's."""
+        """The wrapped optimizer's learning rate; setting it sets that one."""
         return self.optimizer.learning_rate
 
     @learning_rate.setter
@@ -134,17 +134,17 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
 
     @property
     def loss_scale_factor(self) -> float | None:
-        """The wrapped optimizer's."""
+        """The wrapped optimizer's loss scale factor."""
         return self.optimizer.loss_scale_factor
 
     @loss_scale_factor.setter
     def loss_scale_factor(self, factor: float | None) -> None:
-        # Keras sets it in every optimizer's `__init__`, and to None in one whose loss is scaled.
+        # Keras sets it in every optimizer's `__init__`, to None in one whose loss is scaled.
         if hasattr(self, "optimizer"):
             self.optimizer.loss_scale_factor = factor
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Makes the wrapped optimizer's variables."""
+        """Creates the wrapped optimizer's variables."""
         if not self.optimizer.built:
             self.optimizer.build(variables)
         self.built = True
@@ -152,7 +152,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
     def apply(
         self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None
     ) -> None:
-        """Updates the variables as the wrapped optimizer does, by clipped gradients at first."""
+        """Updates the variables as the wrapped optimizer does, with clipped gradients at first."""
         self.optimizer.apply(grads, trainable_variables)
         self.built = True
 
@@ -162,7 +162,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         grads: Sequence[Tensor],
         trainable_variables: Sequence[Tensor],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """As `apply`, on values instead of variables."""
+        """Does the same as `apply`, on values instead of variables."""
         return self.optimizer.stateless_apply(optimizer_variables, grads, trainable_variables)
 
     def scale_loss(self, loss: Tensor) -> Tensor:
@@ -170,14 +170,14 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         return self.optimizer.scale_loss(loss)
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
-        """Overwrites the weights by their averages where the wrapped optimizer keeps such."""
+        """Overwrites the weights with their averages if the wrapped optimizer keeps averages."""
         self.optimizer.finalize_variable_values(var_list)
 
     def set_weights(self, weights: Sequence[Tensor]) -> None:
         """Sets the wrapped optimizer's variables."""
         self.optimizer.set_weights(weights)
 
-    # The wrapped optimizer is saved as such.
+    # The wrapped optimizer saves its own.
     def save_own_variables(self, store: Any) -> None:
         """Saves nothing: there is no state of its own."""
 
@@ -202,17 +202,17 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
 
 @serializable
 class _ClipFirstUpdatesOfScaledLoss(ClipFirstUpdates, keras.optimizers.LossScaleOptimizer):
-    """What `ClipFirstUpdates` around a `LossScaleOptimizer` is, so that Keras sees both."""
+    """The class of a `ClipFirstUpdates` around a `LossScaleOptimizer`: Keras sees both."""
 
     @property
     def loss_scale_factor(self) -> float:
-        # Not None: on TensorFlow Keras sets nothing that is there already.
+        # Not None: on TensorFlow, Keras does not set a factor that is there already.
         return 1.0
 
     @loss_scale_factor.setter
     def loss_scale_factor(self, _: Any) -> None:
         if hasattr(self, "optimizer"):
             raise ValueError(
-                "The loss would be scaled twice: this `ClipFirstUpdates` is around a "
-                "`LossScaleOptimizer` already. Leave out the outer `LossScaleOptimizer`."
+                "The loss would be scaled twice: this `ClipFirstUpdates` already wraps a "
+                "`LossScaleOptimizer`. Leave out the outer `LossScaleOptimizer`."
             )

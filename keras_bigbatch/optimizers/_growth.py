@@ -6,9 +6,9 @@ from keras import ops
 from keras_bigbatch._rates.learning_rates import OptimizerLearningRate
 from keras_bigbatch._user_warnings import is_restored, warn_user
 
-# Without decay, weights that grow by e in fewer updates than these break a training down.
+# Without decay, weights that grow by a factor of e in fewer updates break a training down.
 _FAST_GROWTH = 1000
-# Where to look for a schedule's highest rate: behind warm-ups of any length, before the decay.
+# Where to look for a schedule's highest rate: after warm-ups of any length, before the decay.
 _LOOKS = (0, 10, 100, 1000, 10_000)
 
 
@@ -23,8 +23,8 @@ def warn_of_growth(
     if updates < _FAST_GROWTH and not is_restored():
         warn_user(
             f"{type(optimizer).__name__} without weight decay makes weights grow. At learning_rate "
-            f"* trust_coefficient = {relative:.3g} and momentum {optimizer.momentum:.3g} it can be "
-            f"a factor of e in about {updates:.0f} updates, and long trainings collapse. Pass "
+            f"* trust_coefficient = {relative:.3g} and momentum {optimizer.momentum:.3g} this can "
+            f"be a factor of e in about {updates:.0f} updates, and long trainings collapse. Pass "
             "`weight_decay` (0.0001 is enough) or a smaller rate.",
             about=optimizer,
         )

@@ -16,12 +16,12 @@ _DENOMINATORS: tuple[_Denominator, ...] = get_args(_Denominator)
 
 @serializable
 class LARS(LayerwiseOptimizer):
-    """Gives each layer a rate in proportion to the norm of its weights over that of its gradient.
+    """Sets each layer's rate in proportion to the norm of its weights over that of its gradient.
 
-    Use it in place of SGD with momentum at batches so large that SGD at a scaled rate diverges or
-    crawls, on networks with batch norm. A recipe of Adam moves with its own optimizer, see
-    `scale_optimizer`; Keras's own `keras.optimizers.Lamb` has this ratio over Adam's update. With
-    all norms over a whole variable, an update is
+    Use it in place of SGD with momentum, on networks with batch norm, at batches so large that SGD
+    at a scaled rate diverges or crawls. A recipe with Adam keeps Adam, see `scale_optimizer`;
+    `keras.optimizers.Lamb` applies this ratio to Adam's update. With all norms taken over a whole
+    variable, an update is
 
         u = g + weight_decay * w
         v = momentum * v - learning_rate * trust_coefficient * norm(w) / denominator * u
@@ -33,13 +33,14 @@ class LARS(LayerwiseOptimizer):
     | `"gradient"` | `norm(g)` | Gao and Zhong, equation 23 |
     | `"decayed_gradient"` | `norm(g + weight_decay * w)` | optax, TensorFlow's model garden |
 
-    `learning_rate * trust_coefficient` is the relative step of an update, 0.0003 at the defaults;
+    `learning_rate * trust_coefficient` is the relative step of an update, 0.0003 by default;
     momentum makes it up to 10 times that. Rates for SGD do not carry over. Biases, gamma and beta
     get SGD at `learning_rate` itself. Without weight decay (in the ratio, not Keras's decoupled
     one) the weights grow without bound in a long training; see `LayerwiseOptimizer`.
 
-    Differs from apex (ratios are not clipped) and timm (no epsilon is added): a zero norm gives the
-    ratio 1. A weight that starts at zero so leaps at first: see `LayerwiseOptimizer`.
+    Differs from apex, as it does not clip ratios, and from timm, as it adds no epsilon: a zero norm
+    gives a ratio of 1. So a weight that starts at zero takes a large first step; see
+    `LayerwiseOptimizer`.
 
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
@@ -47,9 +48,9 @@ class LARS(LayerwiseOptimizer):
         trust_coefficient: The relative step at rate 1. The paper's is 0.001, with rates of 1 to 30.
         weight_decay: The coupled decay, 0 or more.
         nesterov: Whether to use Nesterov's rule.
-        exclude: Regular expressions, searched in the paths of variables that are not to adapt.
-        denominator: One of the table. Without decay they are the same.
-        rate_in_momentum: Whether the velocity has the rate in it: True as in the paper and optax.
+        exclude: Regular expressions. Variables whose path contains a match do not adapt.
+        denominator: One from the table. Without decay they are all the same.
+        rate_in_momentum: Whether the velocity includes the rate; True, as in the paper and optax.
         **kwargs: As for `LayerwiseOptimizer`.
 
     Raises:
@@ -95,7 +96,7 @@ class LARS(LayerwiseOptimizer):
         self.denominator = one_of("denominator", denominator, _DENOMINATORS)
 
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
-        """`norm(weight)` over the denominator; no finite, positive number where one is 0."""
+        """Returns `norm(weight)` over the denominator; if one is 0, not finite and positive."""
         norm = _backend.active().optimizer.norm
         size = norm(weight)
         if weight_decay and self.denominator == "decayed_gradient":

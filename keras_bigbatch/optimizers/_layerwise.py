@@ -18,9 +18,9 @@ from keras_bigbatch.optimizers._zero_start import warn_of_zero_start
 
 
 class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
-    """Base of optimizers whose step in each variable is relative to the variable's own size.
+    """Base class of optimizers whose step in each variable is relative to the variable's size.
 
-    Subclass it to try a rule of your own: `trust_ratio` is the only method to write. `LARS`,
+    Subclass it to try your own rule: `trust_ratio` is the only method to write. `LARS`,
     `PercentDelta`, `MCLR` and `CBLR` are such subclasses. For a variable with weight `w` and
     gradient `g`, an update is
 
@@ -28,29 +28,29 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         v = momentum * v - learning_rate * trust_coefficient * trust_ratio(w, g) * u
         w = w + v
 
-    *Weight decay* is coupled: part of `u`, inside the ratio and the momentum. Keras's own, which
-    takes `learning_rate * weight_decay * w` off the weights besides, is switched off.
+    *Weight decay* is coupled: part of `u`, inside the ratio and the momentum. Keras's own decay,
+    which also subtracts `learning_rate * weight_decay * w` from the weights, is switched off.
 
     *Variables that match `exclude`* get plain SGD with momentum at `learning_rate` itself, and no
-    decay. Those of `exclude_from_weight_decay` adapt without decay. *Zeros*: where the ratio is not
-    a positive, finite number, it and `trust_coefficient` count as 1. For a weight that starts at
-    zero that is a step `1 / trust_coefficient` times a usual one, and building the optimizer warns.
-    *Growth*: without decay the weights grow without bound; a rate at which they grow by a factor of
-    e in under 1000 updates warns at construction. *For logging*: `trust_ratios` has the factors of
-    the last update. In a callback read `self.model.optimizer.trust_ratios`.
+    decay. Those of `exclude_from_weight_decay` adapt without decay. *Zeros*: if the ratio is not
+    positive and finite, it and `trust_coefficient` count as 1. For a weight that starts at zero,
+    that step is `1 / trust_coefficient` times a usual one, and building the optimizer warns.
+    *Growth*: without decay the weights grow without bound. The constructor warns of a rate at which
+    they grow by a factor of e in under 1000 updates. *Logging*: `trust_ratios` has the factors of
+    the last update. In a callback, read `self.model.optimizer.trust_ratios`.
 
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
         momentum: At least 0 and less than 1. 0 keeps no velocity.
-        trust_coefficient: What the ratio is multiplied by. With the rate it is the relative step:
-            0.0003 of a weight's norm an update at the defaults.
+        trust_coefficient: The factor on the ratio. Multiplied by the rate, it is the relative step:
+            0.0003 of a weight's norm per update by default.
         weight_decay: The coupled decay, 0 or more. None is 0.
         nesterov: Whether to look ahead by Nesterov's rule, as `keras.optimizers.SGD` does.
         exclude: Regular expressions, searched in a variable's path (`"dense_1/kernel"`): `"bias"`
-            also matches a layer named `"unbiased"`, `"/bias$"` only the name. Case counts.
-        rate_in_momentum: True as above: a rate that drops acts on new gradients only. False leaves
-            the rate out of `v` and multiplies by it last: a drop acts on all at once.
-        **kwargs: Of `keras.optimizers.Optimizer`: those of clipping, EMA and accumulation,
+            also matches a layer named `"unbiased"`, `"/bias$"` only the name. Case matters.
+        rate_in_momentum: True as above: a drop in the rate affects new gradients only. False leaves
+            the rate out of `v` and multiplies by it last: a drop affects all at once.
+        **kwargs: Arguments of `keras.optimizers.Optimizer` for clipping, EMA and accumulation,
             `loss_scale_factor` and `name`.
 
     Raises:
@@ -89,7 +89,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             zero_allowed=True,
         )
         super().__init__(learning_rate=learning_rate, weight_decay=decay, **kwargs)
-        self.momentum = positive_number("momentum", momentum, "0 is none.", zero_allowed=True)
+        self.momentum = positive_number("momentum", momentum, "0 for none.", zero_allowed=True)
         if self.momentum >= 1:
             raise ValueError(f"`momentum` must be less than 1. Received: momentum={momentum!r}.")
         self.trust_coefficient = positive_number(
@@ -103,7 +103,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
 
     @abstractmethod
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor | float:
-        """The factor on the rate of one variable, before `trust_coefficient`.
+        """Returns the factor on the rate of one variable, before `trust_coefficient`.
 
         Args:
             weight: The variable's value, in float32 or float64.
@@ -111,15 +111,15 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             weight_decay: The decay of this variable.
 
         Returns:
-            A number or scalar, or a tensor like `weight` with a factor for each element, taken as
-            it is. Its precision may be another.
+            A number or scalar, or a tensor like `weight` with a factor for each element, which is
+            not checked. Its precision may differ.
         """
 
     @property
     def trust_ratios(self) -> dict[str, float]:
-        """Of each variable that adapts, by its path: what multiplied the rate in the last update.
+        """The factor on the rate in the last update, by path, for each variable that adapts.
 
-        `trust_coefficient` is in it; before the first update it is 1. Where the ratio differs from
+        It includes `trust_coefficient`. Before the first update it is 1. If the ratio differs from
         element to element, it is the norm of the scaled `u` over the norm of `u`.
         """
         if not self.built:
@@ -133,7 +133,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         return dict(zip(kept, values.tolist(), strict=True))
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Makes a velocity for each variable, and room for the ratios of those that adapt."""
+        """Creates a velocity for each variable, and a ratio for each variable that adapts."""
         if self.built:
             return
         super().build(variables)
@@ -142,7 +142,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             self._velocities = self.add_optimizer_variables(variables, "momentum")
         self._paths = [getattr(variable, "path", variable.name) for variable in variables]
         distribution = keras.distribution.distribution()
-        # Said outright, since a layout map's pattern may match a name that has a weight's in it.
+        # Explicit, since a layout map's pattern may match a name that contains a weight's name.
         layout = distribution and keras.distribution.TensorLayout([], distribution.device_mesh)
         self._ratios = [
             None
@@ -156,12 +156,12 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
     def _velocity_and_ratio(
         self, variable: keras.Variable
     ) -> tuple[keras.Variable | None, keras.Variable | None]:
-        """What keeps the variable's velocity (None: no momentum) and ratio (None: excluded)."""
+        """Returns the variable's velocity (None: no momentum) and ratio (None: excluded)."""
         index = variable_index(self, variable)
         return self._velocities[index] if self._velocities else None, self._ratios[index]
 
     def _keeps(self, *methods: str) -> bool:
-        """Whether nobody has replaced these methods, so that a faster way may stand for them."""
+        """Returns whether these methods are not overridden, so that faster code may stand in."""
         return all(
             name not in vars(self)
             and getattr(type(self), name) is getattr(LayerwiseOptimizer, name)
@@ -171,12 +171,12 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
     def _factor(
         self, variable: keras.Variable, weight: Tensor, gradient: Tensor
     ) -> tuple[Tensor, Tensor, float]:
-        """The factor on the rate, the scalar that stands for it in `trust_ratios`, the decay."""
+        """Returns the factor on the rate, the scalar for it in `trust_ratios`, and the decay."""
         decay = self.weight_decay
         if decay and not uses_weight_decay(self, variable):
             decay = 0.0
         ratio: Any = self.trust_ratio(weight, gradient, decay)
-        # Looked at first, since torch comes here in each step, for each variable.
+        # Checked first, since torch gets here in each step for each variable.
         if getattr(ratio, "dtype", None) != weight.dtype:
             ratio = ops.cast(ratio, weight.dtype)
         if len(ratio.shape) == 0:
@@ -190,7 +190,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
     ) -> None:
-        """One variable's update, as in the class's description."""
+        """Updates one variable, as described for the class."""
         wide = keras.backend.result_type(variable.dtype, "float32")
         rate = ops.cast(learning_rate, wide)
         update = ops.cast(_backend.active().optimizer.dense(gradient), wide)
@@ -204,8 +204,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
         step = _backend.active().optimizer.momentum_step
         step(self, variable, velocity, factor, rate, update)
 
-    # The two overrides below are of methods that Keras does not promise: `_private_api` says
-    # what happens if they go.
+    # The two overrides below are of methods that Keras does not promise to keep: `_private_api`
+    # says what happens if they go.
     def _backend_update_step(
         self,
         grads: Sequence[Tensor],
@@ -218,7 +218,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
-        """Keras's decoupled decay: not here."""
+        """Does nothing, which switches off Keras's decoupled decay."""
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -232,6 +232,6 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
 
 
 def size_over_slope(size: Tensor, slope: Tensor, weight_decay: float) -> Tensor:
-    """`size / (slope + weight_decay * size)`; no finite, positive number where one is 0."""
-    # The decay alone is no slope to go by: 0 where that of the loss is 0.
+    """Returns `size / (slope + weight_decay * size)`; if one is 0, not finite and positive."""
+    # The decay alone is not enough: the result is 0 where the slope of the loss is 0.
     return ops.sign(slope) * size / (slope + weight_decay * size)

@@ -8,29 +8,29 @@ from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer, size_over_s
 
 @serializable
 class MCLR(LayerwiseOptimizer):
-    """Gives each layer a rate in proportion to its median weight over its median gradient.
+    """Sets each layer's rate in proportion to its median weight over its median gradient.
 
-    Use it to compare with `LARS`, which it equals on layers of Gaussian weights and gradients; it
-    differs where a few elements carry a layer's norm, which medians do not see. An update is
+    Use it to compare with `LARS`. The two are equal on layers with Gaussian weights and gradients.
+    They differ where a few elements make up a layer's norm, which medians do not see. An update is
 
         u = g + weight_decay * w
         ratio = median(abs(w)) / (median(abs(g)) + weight_decay * median(abs(w)))
         v = momentum * v - learning_rate * trust_coefficient * ratio * u;  w = w + v
 
-    Where a variable has more zeros than other values (in its weight, or in its gradient, such as an
+    If a variable has more zeros than other values (in its weight, or in its gradient, such as an
     embedding's), the median is 0 and the variable moves with ratio 1: some `1 / trust_coefficient`
-    times a usual step. One that starts at zero warns when the optimizer is built.
-    `LayerwiseOptimizer` says what weight decay (coupled, not Keras's), `exclude`, `trust_ratios`
-    and growth mean.
+    times a usual step. Building the optimizer warns of variables that start at zero. See
+    `LayerwiseOptimizer` for weight decay (coupled, not Keras's), `exclude`, `trust_ratios` and
+    growth.
 
-    Differs from the paper, whose medians are of the signed values: those are noise around zero. The
+    Differs from the paper, whose medians are of the signed values, which are noise around zero. The
     authors do not recommend the method above batches of about 8192.
 
     A median takes several times longer than a norm. A variable without values, or with a NaN, has
     no median.
 
     Args:
-        **kwargs: This and all other arguments are as for `LayerwiseOptimizer`.
+        **kwargs: All arguments are as for `LayerwiseOptimizer`.
 
     Raises:
         ValueError: If an argument is not as above.
@@ -52,7 +52,7 @@ class MCLR(LayerwiseOptimizer):
     """
 
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
-        """The ratio of the medians; no finite, positive number where one is 0."""
+        """Returns the ratio of the medians; if one is 0, not finite and positive."""
         median = _backend.active().optimizer.median_magnitude
         size, slope = median(weight), median(gradient)
         return size_over_slope(size, slope, weight_decay)

@@ -1,4 +1,4 @@
-"""What an optimizer is made of, kept apart from the object: for new ones of the same class."""
+"""An optimizer's class and config, apart from the object, to make new ones of the same class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from keras_bigbatch._rates.regime_stretch import RegimeStretch
 from keras_bigbatch._user_warnings import without_warnings
 from keras_bigbatch.optimizers._clip_first_updates import ClipFirstUpdates
 
-# Of an optimizer, by place: what its config shall say instead.
+# From an optimizer's recipe to the config entries to replace.
 Changed = Callable[["OptimizerRecipe"], Mapping[str, Any]]
 
 
@@ -38,12 +38,12 @@ class OptimizerRecipe:
 
     Args:
         kind: The class.
-        config: The config, less the rate and what is inside.
+        config: The config, without the rate and the optimizers inside.
         learning_rate: The rate, a float or a schedule; a function as Keras serializes it; None
-            where only those inside have rates.
+            if only the optimizers inside have rates.
         parts: The recipes of the optimizers inside a wrapper.
-        patterns: Of a `MultiOptimizer` the pattern of each part's variables, None for the default.
-        exclusions: What `exclude_from_weight_decay` was told, which a config leaves out.
+        patterns: For a `MultiOptimizer`, the pattern of each part's variables, None by default.
+        exclusions: What was passed to `exclude_from_weight_decay`, which a config leaves out.
     """
 
     kind: Any
@@ -60,7 +60,7 @@ class OptimizerRecipe:
 
     @property
     def leading(self) -> OptimizerRecipe:
-        """The one whose rate is shown: of a `MultiOptimizer` the default."""
+        """The recipe whose rate is shown; for a `MultiOptimizer`, the default's."""
         return self.updating[-1]
 
     @property
@@ -69,7 +69,7 @@ class OptimizerRecipe:
         return self.leading.config.get("gradient_accumulation_steps") or 1
 
     def patterns_of(self, recipe: OptimizerRecipe) -> str:
-        """Which variables a part of a `MultiOptimizer` has, in words; "" without one."""
+        """Says which variables a part of a `MultiOptimizer` has; "" if there is none."""
         inside = next((part.patterns_of(recipe) for part in self.parts if part.patterns), "")
         held = [
             "the others" if pattern is None else repr(pattern)
@@ -82,8 +82,8 @@ class OptimizerRecipe:
         """Makes a new optimizer.
 
         Args:
-            changed: Of the recipe of an optimizer that makes updates, the entries of its config
-                that are to be others. It has the rate in any case.
+            changed: Takes the recipe of an optimizer that makes updates and returns the config
+                entries to replace, which always include the rate.
         """
         if self.patterns:
             # Several patterns may share an optimizer.
@@ -120,16 +120,16 @@ class OptimizerRecipe:
 
 
 def recipe_of(optimizer: Any) -> OptimizerRecipe:
-    """The recipe of an optimizer, which is left as it is.
+    """Returns the recipe of an optimizer, which is not changed.
 
-    Raises a `ValueError` if it is none, or if its class and config do not say all that it is.
+    Raises a `ValueError` if it is not one, or if its class and config do not fully describe it.
     """
     if isinstance(optimizer, OptimizerRecipe):
         return optimizer
     if isinstance(optimizer, type) or not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ValueError(
             "`optimizer` must be a Keras optimizer. Received: "
-            f"optimizer={optimizer!r}. Make one: `keras.optimizers.AdamW(3e-4)`."
+            f"optimizer={optimizer!r}. Pass one, such as `keras.optimizers.AdamW(3e-4)`."
         )
     kind = type(optimizer)
     for wrapper, inside in _WRAPPERS.items():
@@ -144,7 +144,7 @@ def recipe_of(optimizer: Any) -> OptimizerRecipe:
     return recipe
 
 
-# The wrappers of one optimizer, and where they have it.
+# The wrappers of one optimizer, and the attribute that holds it.
 _WRAPPERS = {
     ClipFirstUpdates: "optimizer",
     keras.optimizers.LossScaleOptimizer: "inner_optimizer",
@@ -155,11 +155,11 @@ def _of_several(optimizer: Any) -> OptimizerRecipe:
     mapped = optimizer_map(optimizer)
     if not hasattr(mapped, "default_optimizer"):
         raise ValueError(
-            "A `MultiOptimizer` must have an `OptimizerMap`, to be made anew for another batch. "
+            "A `MultiOptimizer` must have an `OptimizerMap`, to be recreated for another batch. "
             f"Received: one with the function {mapped!r}. Write it as "
             "`keras.optimizers.OptimizerMap(default, {pattern: optimizer})`."
         )
-    # The default comes last: the rate that is shown is its.
+    # The default comes last, since its rate is the one that is shown.
     held = {**dict(mapped.items()), None: mapped.default_optimizer}
     inside = list({id(each): each for each in held.values() if each is not held[None]}.values())
     inside.append(held[None])
@@ -177,7 +177,7 @@ def _config(optimizer: Any, without: str) -> dict[str, Any]:
         config = dict(optimizer.get_config())
     except Exception as error:
         raise ValueError(
-            "The optimizer must have a config, to be made anew for another batch. Received: "
+            "The optimizer must have a config, to be recreated for another batch. Received: "
             f"{type(optimizer).__name__}, whose `get_config` raises {error!r}. Give it, or the "
             "schedule in it, a `get_config`."
         ) from error
@@ -200,13 +200,13 @@ def _rate(optimizer: Any) -> Any:
 
 
 def _as_written(rate: keras.Variable) -> float:
-    """0.001, where a float32 variable has 0.0010000000474974513."""
+    """Returns 0.001 where a float32 variable has 0.0010000000474974513."""
     number = keras.ops.convert_to_numpy(rate)
     return float(str(number)) if number.dtype == np.float32 else float(number)
 
 
 def _check_complete(optimizer: Any, recipe: OptimizerRecipe) -> None:
-    """Raises if a copy by class and config differs in what can be compared."""
+    """Raises if a copy made from class and config differs in what can be compared."""
     rate = recipe.learning_rate
     with without_warnings():
         # A function comes back as Keras serialized it, or not at all.
@@ -215,9 +215,9 @@ def _check_complete(optimizer: Any, recipe: OptimizerRecipe) -> None:
     lost = sorted(name for name in own if own[name] != copied.get(name))
     if lost:
         raise ValueError(
-            "The optimizer's config must say all that it is, to make it anew for another batch. "
+            "The optimizer's config must describe it fully, to recreate it for another batch. "
             f"Received: {recipe.kind.__name__}, whose config leaves out {', '.join(lost)}. Add it "
-            "in `get_config`, and take it in `__init__`."
+            "in `get_config`, and accept it in `__init__`."
         )
 
 
@@ -232,13 +232,13 @@ def _plain_attributes(optimizer: Any) -> dict[str, Any]:
 
 
 def rate_in_updates(recipe: OptimizerRecipe) -> LearningRate:
-    """The rate, checked, a schedule in updates where the optimizer calls it in micro-steps."""
+    """Returns the rate, checked; a schedule that the optimizer calls in micro-steps, in updates."""
     rate: Any = recipe.learning_rate
     if isinstance(rate, dict):
         raise ValueError(
             "The learning rate must be a number or a schedule, to be moved to another batch. "
             f"Received: {recipe.kind.__name__} with a function. Write it as the `__call__` of a "
-            "`LearningRateSchedule`, or give a `Regime` its `learning_rate` beside the optimizer."
+            "`LearningRateSchedule`, or pass `learning_rate` to `Regime` besides the optimizer."
         )
     rate, steps = checked_learning_rate(rate), recipe.accumulation_steps
     if steps > 1 and isinstance(rate, LearningRateSchedule):

@@ -1,4 +1,4 @@
-"""A new optimizer for a larger batch: all of a recipe that depends on the batch, moved."""
+"""A new optimizer for a larger batch, with all that depends on the batch adjusted."""
 
 from fractions import Fraction
 
@@ -33,42 +33,43 @@ def scale_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Returns a new optimizer of the same class for a large batch, from one tuned at a small batch.
 
-    Use it where the sizes of a training are your own business; with them, `Regime(optimizer=)`
-    makes the same optimizer, counts exactly and prints what it changed. With `k = large_batch /
-    small_batch` and the rate times `f`:
+    Use it if you manage the sizes of a training yourself. If you give them to a `Regime`,
+    `Regime(optimizer=)` makes the same optimizer, counts exactly and prints what it changed. With
+    `k = large_batch / small_batch` and the rate multiplied by `f`:
 
-    | | is | for |
+    | | becomes | for |
     |---|---|---|
     | rate | `* sqrt(k)` | Adam, AdamW, Adamax, Nadam, RMSprop, Lamb, SGD (or `"linear"`) |
-    | | left | Adagrad; LARS and its kin |
-    | | refused without a `rule` | Lion, Adadelta, Ftrl, Muon, Adafactor, other classes |
-    | betas, rho | left | Adam's family |
+    | | unchanged | Adagrad; LARS and the like |
+    | | error without a `rule` | Lion, Adadelta, Ftrl, Muon, Adafactor, other classes |
+    | betas, rho | unchanged | Adam's family |
     | | `** k` | RMSprop; all with `betas="samples"` |
     | epsilon | `/ sqrt(k)` | Adam's family and Lamb, which do not have it inside the root |
     | | `/ k`, `/ k**2` | RMSprop, Adagrad (its first accumulator too): inside the root |
-    | weight decay | `* k / f`; `"training"`: also `/ stretch` | decoupled: all but LARS and kin |
+    | weight decay | `* k / f`; `"training"`: also `/ stretch` | decoupled: all but LARS etc. |
     | EMA | momentum `** k` of micro-batches, overwritten `k` times as often | all |
-    | momentum, clipping | left | all |
+    | momentum, clipping | unchanged | all |
 
-    Wrappers, as `LossScaleOptimizer`, are made anew around it. State does not come along.
+    Wrappers such as `LossScaleOptimizer` are recreated around it. State is not copied.
 
     Args:
-        optimizer: A Keras optimizer; it stays as it is. A schedule in it counts updates.
-        small_batch: Samples in one optimizer update of the recipe that was tuned.
+        optimizer: A Keras optimizer, which is not changed. A schedule in it counts updates.
+        small_batch: Samples in one optimizer update of the tuned recipe.
         large_batch: Samples in one optimizer update now, all micro-batches together.
         rule: As for `scale_learning_rate`; None for the table's.
-        stretch: What the epochs are multiplied by, for schedules; None for as many updates.
+        stretch: The factor on the epochs, for schedules; None keeps the number of updates.
         betas: `"samples"` or `"keep"` for all; None for the table's.
-        decay: Whether a decay's time, `1 / (rate * decay)` updates, stays as many `"samples"` or
-            the same part of the `"training"`.
+        decay: Whether a decay's time, `1 / (rate * decay)` updates, stays the same number of
+            `"samples"` or the same part of the `"training"`.
         accumulation_steps: The new optimizer's `gradient_accumulation_steps`, or 1.
-        schedule_warmup: What the warm-up of a `CosineDecay` keeps its length in: `"samples"` as
-            the rest of the schedule, so that it never takes over the training; or `"updates"`.
+        schedule_warmup: The unit in which the warm-up of a `CosineDecay` keeps its length:
+            `"samples"`, as for the rest of the schedule, so that it never takes over the training;
+            or `"updates"`.
 
     Raises:
         ValueError: If an argument is out of range, or the optimizer has no rule.
 
-    Warns where a rule is named that is not the optimizer's, or a beta falls below 0.1.
+    Warns if `rule` is not the optimizer's own, or a beta falls below 0.1.
 
     Example:
 
@@ -92,7 +93,7 @@ def scale_optimizer(
     if stretch is not None:
         pace = plain_fraction(positive_number("stretch", stretch, hint)) * small / large
     steps = positive_integer(
-        "accumulation_steps", accumulation_steps, "Micro-batches in one optimizer update."
+        "accumulation_steps", accumulation_steps, "It counts micro-batches in one update."
     )
     recipe = recipe_of(optimizer)
     move = BatchMove(small, large, pace, rule, betas, decay, steps, schedule_warmup)

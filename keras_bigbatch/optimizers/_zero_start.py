@@ -15,13 +15,13 @@ _NAMED = 4
 
 
 def warn_of_zero_start(optimizer: Any, variables: Sequence[keras.Variable]) -> None:
-    """Warns of variables of zeros, by what the optimizer's rule makes of them.
+    """Warns of variables of zeros, according to what the optimizer's rule does with them.
 
     Args:
         optimizer: A `LayerwiseOptimizer`.
-        variables: Those of its variables that adapt.
+        variables: Its variables that adapt.
     """
-    # Keras makes a saved model's optimizer before it loads the weights.
+    # Keras creates a saved model's optimizer before it loads the weights.
     if is_restored():
         return
     leaping, stuck = [], []
@@ -41,9 +41,9 @@ def warn_of_zero_start(optimizer: Any, variables: Sequence[keras.Variable]) -> N
     if leaping and optimizer.trust_coefficient < 1:
         times = 1 / optimizer.trust_coefficient
         warn_user(
-            f"{name} on variables that start at zero: {_named(leaping)}. Zeros have no size that "
-            "a step could be a share of. The first is that of plain SGD at `learning_rate`, about "
-            f"1 / trust_coefficient = {times:.0f} times a usual one, and may break the training. "
+            f"{name} on variables that start at zero: {_named(leaping)}. A step relative to zero "
+            "would be no step, so the first is that of plain SGD at `learning_rate`: about "
+            f"1 / trust_coefficient = {times:.0f} times a usual one, which may break the training. "
             "Start them from small random values; or, if plain SGD at this rate suits them, "
             f"exclude them: exclude={_excluding(optimizer, leaping)}.",
             about=optimizer,
@@ -75,7 +75,7 @@ def _named(variables: Sequence[keras.Variable]) -> str:
 
 
 def _excluding(optimizer: Any, variables: Sequence[keras.Variable]) -> str:
-    # Of the path the layer's name and the variable's: a model's may be a number of Keras's.
+    # From the path, the names of layer and variable: a model's name may have Keras's number.
     ends = ("/".join(_path(variable).split("/")[-2:]) for variable in variables[:_NAMED])
     patterns = [re.escape(end) for end in ends]
     entries = [repr(pattern) for pattern in (*optimizer.exclude, *patterns)]

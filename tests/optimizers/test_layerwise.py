@@ -160,7 +160,7 @@ def test_half_precision_weights_are_stepped_in_float32():
         ({"nesterov": 1}, "`nesterov` must be True or False"),
         ({"rate_in_momentum": "yes"}, "`rate_in_momentum` must be True or False"),
         ({"exclude": "bias"}, r"exclude=\('bias',\)"),
-        ({"exclude": ("(",)}, "no regular expression"),
+        ({"exclude": ("(",)}, r"regular expressions, but .* is invalid"),
         ({"decoupled": True}, "decoupled"),
     ],
 )

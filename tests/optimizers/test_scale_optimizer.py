@@ -246,7 +246,7 @@ class Tuned(O.Adam):
 
 
 def test_a_class_of_ones_own_needs_a_rule_and_a_whole_config():
-    with pytest.raises(ValueError, match=r"Tuned .* somebody's own subclass of Adam"):
+    with pytest.raises(ValueError, match=r"Tuned .* a custom subclass of Adam"):
         scale_optimizer(Tuned(), 8, 32)
     large = scale_optimizer(Tuned(epsilon=1e-4), 8, 32, rule="sqrt")
     assert type(large) is Tuned

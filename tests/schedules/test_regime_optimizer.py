@@ -182,7 +182,7 @@ def test_mixed_precision_keeps_its_wrapper():
     [
         ({}, "needs a `learning_rate`, or an `optimizer`"),
         ({"optimizer": "adamw"}, "`optimizer` must be a Keras optimizer"),
-        ({"optimizer": O.AdamW}, r"Make one: `keras\.optimizers\.AdamW"),
+        ({"optimizer": O.AdamW}, r"Pass one, such as `keras\.optimizers\.AdamW"),
     ],
 )
 def test_what_is_no_recipe_is_refused(arguments, message):
