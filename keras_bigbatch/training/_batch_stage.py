@@ -1,4 +1,4 @@
-"""One stage of a training: a batch size, and for how long."""
+"""One stage of a training: a batch size and its duration."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from keras_bigbatch._rates.learning_rates import LearningRate, checked_learning_
 class BatchStage:
     """A batch size in samples, the epochs that it lasts, and its learning rate.
 
-    Use it to tell `fit_stages` what comes after what: a small batch at the start and a large one
-    later, or the other way round. `warm_start`, `small_first_epoch` and `increase_on_plateau` make
-    the stages of the papers. No rule couples a stage's rate to its batch:
-    `schedules.scale_learning_rate` has the usual ones.
+    Use it to tell `fit_stages` the order of the stages: a small batch first and a large one later,
+    or the other way round. `warm_start`, `small_first_epoch` and `increase_on_plateau` return the
+    stages of the papers. No rule couples a stage's rate to its batch; for the usual rules, see
+    `schedules.scale_learning_rate`.
 
-    An epoch of a stage has `ceil(samples / batch)` steps with arrays, as in `fit`, or
-    `steps_per_epoch`. A stage with `patience` ends when `monitor` has not improved for so many
-    epochs, as `keras.callbacks.EarlyStopping` would end a training; the epochs that it has left go
-    to the stage after it, so that the training has the same number of epochs in all.
+    With arrays, an epoch of a stage has `ceil(samples / batch)` steps, as in `fit`, or
+    `steps_per_epoch`. A stage with `patience` ends when `monitor` has not improved for that many
+    epochs, as `keras.callbacks.EarlyStopping` would end a training. Its remaining epochs go to the
+    next stage, so the total number of epochs stays the same.
 
     Args:
         batch: Samples in one step of `fit`, its `batch_size`: all replicas together. With
@@ -26,12 +26,12 @@ class BatchStage:
         epochs: Epochs of this stage.
         learning_rate: A positive float; a `LearningRateSchedule`, which counts updates from the
             beginning of this stage (under accumulation micro-steps, unless it knows
-            `accumulation_steps`); or None to go on with what the optimizer has.
-        patience: End the stage after so many epochs without improvement, or None for never.
+            `accumulation_steps`); or None to keep the optimizer's rate.
+        patience: End the stage after this many epochs without improvement, or None for never.
         monitor: What must improve: `"loss"`, the name of one of Keras's metrics, or either
             with `"val_"`.
         steps_per_epoch: Steps in one epoch, or None for as many as the data have. A data set that
-            repeats for ever needs it.
+            repeats forever needs it.
 
     Raises:
         ValueError: If an argument is not as above.
@@ -78,5 +78,5 @@ class BatchStage:
         if not isinstance(self.monitor, str) or not self.monitor:
             raise ValueError(
                 f"`monitor` must be the name of a metric. Received: monitor={self.monitor!r}. "
-                "Pass 'loss', 'val_loss' or what `compile` has in `metrics`."
+                "Pass 'loss', 'val_loss' or a name from the `metrics` of `compile`."
             )

@@ -36,21 +36,21 @@ def fit_stages(
     initial_epoch: int = 0,
     verbose: Verbose = "auto",
 ) -> keras.callbacks.History:
-    """Trains a compiled model in stages, each with a batch size and a learning rate of its own.
+    """Trains a compiled model in stages, each with its own batch size and learning rate.
 
-    Use it to begin with small batches and go on with large ones, or to increase the batch where a
-    recipe would decrease the rate. Each stage is one call of `model.fit`, but the training is one:
-    one `History` with continuous epochs, one optimizer state and count of updates, and callbacks
-    that begin and end once. An epoch of a stage has `ceil(samples / batch)` steps with arrays.
+    Use it to begin with small batches and continue with large ones, or to increase the batch where
+    a recipe would decrease the rate. Each stage is one call of `model.fit`, but all of them are one
+    training: one `History` with continuous epochs, one optimizer state and count of updates, and
+    callbacks that begin and end once. With arrays, an epoch has `ceil(samples / batch)` steps.
 
     If the rates of the optimizer and of all stages are floats, a stage sets the optimizer's rate
-    once, when it begins; callbacks may change it. With a schedule among them, callbacks that set
+    once, when it begins; callbacks may change it. If one of them is a schedule, callbacks that set
     the rate are refused. A stage's schedule counts updates from the stage's beginning.
-    `BackupAndRestore` and `initial_epoch` go on within the right stage, at its rate.
+    `BackupAndRestore` and `initial_epoch` resume within the right stage, at its rate.
 
     Args:
         model: A compiled model.
-        x: Arrays as in `fit`; or a function of the batch size that returns a data set with it.
+        x: Arrays as in `fit`, or a function of the batch size that returns a data set with it.
         y: Arrays as in `fit`. None if `x` is a function.
         stages: The stages, in order.
         validation_data: As in `fit`.
@@ -63,15 +63,15 @@ def fit_stages(
         validation_freq: As in `fit`; epochs are counted from the beginning of the training.
         shuffle: As in `fit`.
         seed: Makes the order of the samples depend on seed and epoch alone. Arrays only.
-        initial_epoch: The epoch to start with, to go on with a training.
+        initial_epoch: The epoch to start at, to resume a training.
         verbose: As in `fit`.
 
     Returns:
-        The `History` of all stages, which is `model.history` too.
+        The `History` of all stages, which is also `model.history`.
 
     Raises:
         ValueError: If the model is not compiled, a batch is larger than the data, an argument does
-            not go with the kind of data, or a stage with `patience` is resumed or lacks validation.
+            not fit the kind of data, or a stage with `patience` is resumed or lacks validation.
 
     Example:
 
@@ -126,7 +126,7 @@ def fit_stages(
                 validation_freq=validation_freq,
             )
             if not started and not restored and stage_callbacks.restored_epoch is not None:
-                # That `fit` has only begun the training: it starts where the backup is.
+                # That `fit` has only begun the training, which starts at the backup's epoch.
                 _private_api.set_restored_epoch(model, None)
                 epoch, index, restored = stage_callbacks.restored_epoch, 0, True
                 continue
@@ -157,11 +157,11 @@ def _check(
         )
     if any(isinstance(each, PlanCheck) for each in keras.tree.flatten(callbacks)):
         raise ValueError(
-            "A plan's callback is for `fit`, whose batch is one and the same. Received: "
+            "A plan's callback is for `fit`, whose batch does not change. Received: "
             "`plan.callback()` in `callbacks` of `fit_stages`. Leave it out."
         )
     epochs = sum(stage.epochs for stage in stages)
-    hint = "It is the epoch to start with."
+    hint = "It is the epoch to start at."
     if positive_integer("initial_epoch", initial_epoch, hint, zero_allowed=True) >= epochs:
         raise ValueError(
             f"`initial_epoch` must be less than the {epochs} epochs of all stages. Received: "
@@ -180,6 +180,6 @@ def _check(
         if initial_epoch or resumes:
             raise ValueError(
                 "A training with a stage that ends on a plateau cannot be resumed, since no backup "
-                f"says when the stage ended. Received: {stage} with initial_epoch="
+                f"records when it ended. Received: {stage} with initial_epoch="
                 f"{initial_epoch} or a `BackupAndRestore`. Leave those out, or `patience`."
             )

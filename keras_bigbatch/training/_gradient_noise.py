@@ -15,9 +15,9 @@ _STATE = "state"
 class GradientNoise(keras.layers.Layer):
     """Draws a weight for each sample of a batch, from `N(1, variance)`.
 
-    It is a layer because Keras finds and saves layers: the state of the draws is in the files of
-    a model, beside the weights, so that a training that goes on from one draws as if it had never
-    stopped. In `get_weights()` it is not.
+    It is a layer because Keras finds and saves layers: a model's files hold the state of the draws
+    beside the weights, so that a resumed training draws as if it had never stopped. The state is
+    not in `get_weights()`.
 
     Args:
         variance: sigma^2.
@@ -31,9 +31,9 @@ class GradientNoise(keras.layers.Layer):
         self.built = True
 
     def draw(self, batch: Tensor) -> Tensor:
-        """The weights of the next batch, [B]."""
+        """Draws the weights of the next batch, [B]."""
         replica, replicas = _backend.active().replicas.rank_and_count()
-        # Replicas have the same random state, so all of them draw for all and take their own row.
+        # Replicas have the same random state, so each draws for all and takes its own row.
         shape = (replicas, batch)
         draws = keras.random.normal(shape, seed=self.seed_generator, dtype="float32")
         return 1.0 + math.sqrt(self.variance) * ops.take(draws, replica, axis=0)

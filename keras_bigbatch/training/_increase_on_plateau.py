@@ -1,4 +1,4 @@
-"""The stages of a training that increases its batch where others decrease their rate."""
+"""The stages of a training that increases the batch where others decrease the rate."""
 
 from keras_bigbatch._arguments import positive_integer, positive_number
 from keras_bigbatch.training._batch_stage import BatchStage
@@ -14,25 +14,25 @@ def increase_on_plateau(
 ) -> tuple[BatchStage, ...]:
     """Returns stages for `fit_stages` whose batch grows when a metric has stopped improving.
 
-    Use it in place of `ReduceLROnPlateau(factor=1 / factor)`: for SGD the noise of the training is
-    about `learning_rate * samples / batch`, so that `factor` times the batch calms it as `1 /
-    factor` of the rate would, with fewer updates. The rate stays what the optimizer has; with
-    `gradient_accumulation_steps=k` all sizes are micro-batches. The sizes are `batch * factor**i`,
-    rounded, and at last `max_batch`, which the training keeps to its end.
+    Use it in place of `ReduceLROnPlateau(factor=1 / factor)`. For SGD, the noise of the training is
+    about `learning_rate * samples / batch`. So `factor` times the batch reduces it as `1 / factor`
+    of the rate would, with fewer updates. The optimizer's rate does not change. With
+    `gradient_accumulation_steps=k`, all sizes are micro-batches. The sizes are `batch * factor**i`,
+    rounded, and finally `max_batch`, which the training keeps to the end.
 
-    The training has `epochs` epochs. If no plateau comes, the larger sizes get one epoch each at
-    its end. A plateau in the last stage does nothing; there, the rate has to be decreased.
+    The training has `epochs` epochs. If there is no plateau, the larger sizes get one epoch each at
+    the end. A plateau in the last stage does nothing; there, the rate has to be decreased.
 
-    Differs from Smith et al., who increase the batch at epochs fixed beforehand (write such stages
-    down as `BatchStage(batch, epochs)`), and decrease the rate where the batch can grow no further.
+    Differs from Smith et al., who increase the batch at fixed epochs (for that, write stages as
+    `BatchStage(batch, epochs)`), and decrease the rate when the batch cannot grow further.
 
     Args:
-        batch: Samples in a step at first.
-        max_batch: Samples in a step at last; more than `batch`, and no more than there are.
-        epochs: Epochs in all, at least one for each size.
-        factor: What a batch is multiplied by, more than 1.
+        batch: Samples per step at the start.
+        max_batch: Samples per step at the end; more than `batch`, and no more than there are.
+        epochs: Epochs in total, at least one for each size.
+        factor: The factor by which the batch grows, more than 1.
         patience: Epochs without improvement after which the batch grows.
-        monitor: What must improve, see `BatchStage`.
+        monitor: What must improve; see `BatchStage`.
 
     Returns:
         The stages.
@@ -56,10 +56,10 @@ def increase_on_plateau(
     samples = "It counts the samples of one step."
     batch = positive_integer("batch", batch, samples)
     max_batch = positive_integer("max_batch", max_batch, samples)
-    factor = positive_number("factor", factor, "It multiplies the batch: 2, 5 or 10.")
+    factor = positive_number("factor", factor, "It multiplies the batch, for example by 5.")
     if factor <= 1 or max_batch <= batch:
         raise ValueError(
-            "The batch must grow: `factor` above 1 and `max_batch` above `batch`. Received: "
+            "The batch must grow: pass `factor` above 1, `max_batch` above `batch`. Received: "
             f"factor={factor}, batch={batch}, max_batch={max_batch}."
         )
     sizes = [batch]

@@ -1,4 +1,4 @@
-"""A model whose training loss has the noise of a small batch, or only its larger losses."""
+"""A model whose training loss has a small batch's noise, or keeps only the larger losses."""
 
 import math
 from typing import Any, Self
@@ -18,33 +18,33 @@ from keras_bigbatch.training._sample_losses import SampleLosses
 class LargeBatchModel(keras.Model):
     """A functional model that weights the samples of a training batch.
 
-    Use it to try two remedies of the papers inside `compile` and `fit`. Both multiply sample n's
-    part of the training loss by a weight, of a batch of M samples:
+    Use it to try two remedies from the papers with `compile` and `fit`. Both multiply each sample's
+    part of the training loss by a weight. For a batch of M samples:
 
     - `gradient_noise` gives a large batch the gradient noise of a small one, at an unchanged rate:
       the weights are drawn from `N(1, sigma^2)`, and with `sigma^2 = B_L / B_S - 1` the gradient
       has the covariance of a batch of B_S. It cannot replace the updates that a large batch does
       not make.
     - `discard_small_loss` leaves out the `floor(fraction * M)` samples with the smallest losses of
-      each batch, and the loss is the mean over the others. Batch norm has still seen all of them.
+      each batch. The loss is the mean over the others. Batch norm still sees all of them.
 
     With both, the kept samples have noise. `evaluate`, `validation_data`, `predict` and the metrics
-    are those of the plain model; only the `loss` that `fit` reports is the weighted one. The
-    layers are shared with the model that they come from, which is trained along.
+    are those of the plain model; only the `loss` that `fit` reports is weighted. The layers are
+    shared with the original model, which is therefore trained too.
 
-    Regularization losses are never weighted. Sample and class weights multiply. With several
-    outputs a sample's loss is the sum of its losses, each times the output's loss weight.
+    Regularization losses are never weighted. Sample and class weights are multiplied in. With
+    several outputs, a sample's loss is the sum of its losses, each times the output's loss weight.
 
     Args:
         inputs: Input tensors of a functional model, for instance `model.inputs`.
         outputs: Its output tensors, for instance `model.outputs`.
         gradient_noise: sigma^2, 0 for no noise; `large_batch / small_batch - 1` for the noise of
             `small_batch`.
-        discard_small_loss: Fraction of the samples to leave out, at least 0 and less than 1; under
-            accumulation of each micro-batch.
-        discard_updates: Discard in this many first optimizer updates only, or None for always. The
+        discard_small_loss: Fraction of the samples to leave out, at least 0 and less than 1; of
+            each micro-batch under accumulation.
+        discard_updates: The number of first optimizer updates that discard, or None for all. The
             counter is a weight of the model, first in `get_weights()`.
-        seed: Seed of the noise. Its state is saved with the weights, so a resume is exact.
+        seed: Seed of the noise. Its state is saved with the weights, so resuming is exact.
         name: Name of the model.
         trainable: Whether the weights are trainable.
 
@@ -101,7 +101,7 @@ class LargeBatchModel(keras.Model):
             discard_updates = positive_integer(
                 "discard_updates",
                 discard_updates,
-                "It is the number of the first updates that discard; None for all.",
+                "It is the number of first updates that discard; None for all.",
             )
             if not discard_small_loss:
                 raise ValueError(
@@ -129,7 +129,7 @@ class LargeBatchModel(keras.Model):
         loss_weights: Any = None,
         **kwargs: Any,
     ) -> None:
-        """As `keras.Model.compile`; the `loss` must have a value for each sample."""
+        """Compiles as `keras.Model.compile` does; `loss` must have a value for each sample."""
         outputs = self.output
         # Dictionaries are flattened by their sorted keys.
         names = sorted(outputs) if isinstance(outputs, dict) else self.output_names
@@ -137,7 +137,7 @@ class LargeBatchModel(keras.Model):
         super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model. Keras leaves that to a class with a `compile` of its own."""
+        """Compiles a loaded model. Keras leaves that to a class with its own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
@@ -149,7 +149,7 @@ class LargeBatchModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """The loss of a batch; with `training` the weighted one."""
+        """Returns the loss of a batch, weighted if `training`."""
         if training and (self.gradient_noise or self.discard_small_loss):
             batch = ops.shape(keras.tree.flatten(y_pred)[0])[0]
             weight = ops.ones((batch,), "float32")
@@ -164,7 +164,7 @@ class LargeBatchModel(keras.Model):
         return super().compute_loss(x, y, y_pred, sample_weight, training=training)
 
     def _kept_weight(self, losses: Tensor, batch: Tensor) -> Tensor:
-        """For each sample 0, or the batch size over the number of samples that are kept."""
+        """Returns for each sample 0, or the batch size over the number of samples kept."""
         if isinstance(batch, int):
             discarded = math.floor(self.discard_small_loss * batch)
             factor = batch / (batch - discarded)
@@ -184,7 +184,7 @@ class LargeBatchModel(keras.Model):
         return ops.where(discards, weight, ops.ones_like(weight))
 
     def get_config(self) -> dict[str, Any]:
-        """The layers as those of a plain functional model, and the arguments."""
+        """Returns the config of a plain functional model with the layers, and the arguments."""
         functional = keras.Model(self.input, self.output, name=self.name)
         return {
             "model": keras.saving.serialize_keras_object(functional),
@@ -198,7 +198,7 @@ class LargeBatchModel(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """The model that `get_config` described."""
+        """Returns the model that `get_config` described."""
         config = dict(config)
         functional = keras.saving.deserialize_keras_object(
             config.pop("model"), custom_objects=custom_objects
@@ -207,5 +207,5 @@ class LargeBatchModel(keras.Model):
 
 
 def _single(tensors: Tensor) -> Tensor:
-    """A list of one tensor, as `model.inputs` is, as that tensor: `fit` is then given an array."""
+    """Unwraps a list of one tensor, such as `model.inputs`, so that `fit` takes an array."""
     return tensors[0] if isinstance(tensors, list | tuple) and len(tensors) == 1 else tensors

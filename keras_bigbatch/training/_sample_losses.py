@@ -18,23 +18,23 @@ class SampleLosses:
     Args:
         loss: As in `compile`: one, or a list or dictionary with one or None for each output.
         loss_weights: As in `compile`.
-        output_names: The names of the model's outputs in the order of the flat outputs.
+        output_names: The names of the model's outputs, in the order of the flat outputs.
     """
 
     def __init__(self, loss: Any, loss_weights: Any, output_names: list[str]) -> None:
         self._names = output_names
         losses = [keras.losses.get(each) for each in self._by_output(loss)]
-        # Keras's reduction decides how the several values of one sample are put together.
+        # Keras's reduction decides how several values of one sample are combined.
         self._is_sum = [getattr(each, "reduction", None) == "sum" for each in losses]
         if all(each is None for each in losses):
             raise ValueError(
-                "`LargeBatchModel` weighs the loss of each sample, so `compile` needs a `loss`. "
+                "`LargeBatchModel` weights the loss of each sample, so `compile` needs a `loss`. "
                 f"Received: loss={loss!r}. A loss from `add_loss` alone has no samples."
             )
         for each in losses:
             if getattr(each, "reduction", None) == "mean_with_sample_weight":
                 raise ValueError(
-                    "`LargeBatchModel` does its work through sample weights, and "
+                    "`LargeBatchModel` works through sample weights, but "
                     "reduction='mean_with_sample_weight' divides by their sum, which undoes it. "
                     f"Received: loss={loss!r}. Use reduction='sum_over_batch_size'."
                 )
@@ -43,7 +43,7 @@ class SampleLosses:
         self._weights = [1.0 if weight is None else weight for weight in weights]
 
     def values(self, y: Any, y_pred: Any) -> list[Tensor | None]:
-        """For each output its loss before the reduction, [B, ...]; None where there is none."""
+        """Returns the loss of each output before the reduction, [B, ...]; None if it has none."""
         values: list[Tensor | None] = []
         predictions = self._by_output(y_pred)
         for loss, true, predicted in zip(
@@ -55,18 +55,18 @@ class SampleLosses:
             value = loss(true, predicted)
             if len(value.shape) == 0:
                 raise ValueError(
-                    "`LargeBatchModel` weighs the loss of each sample, but a `loss` given to "
-                    "`compile` returns one number for the whole batch. Return one a sample."
+                    "`LargeBatchModel` weights the loss of each sample, but a `loss` given to "
+                    "`compile` returns one number for the whole batch. Return one per sample."
                 )
             values.append(value)
         return values
 
     def of_samples(self, values: list[Tensor | None], sample_weight: Any) -> Tensor:
-        """Each sample's part of the training loss, [B], up to a common factor.
+        """Returns each sample's part of the training loss, [B], up to a common factor.
 
         Args:
             values: What `values` returned.
-            sample_weight: As Keras gives it to `compute_loss`.
+            sample_weight: As Keras passes it to `compute_loss`.
         """
         total: Tensor = 0.0
         given = self._by_output(sample_weight)
@@ -86,11 +86,11 @@ class SampleLosses:
     def weights(
         self, values: list[Tensor | None], sample_weight: Any, factor: Tensor
     ) -> list[Tensor]:
-        """`sample_weight` times `factor` [B]: a weight for each output.
+        """Returns `sample_weight` times `factor` [B], for each output.
 
         Args:
             values: What `values` returned.
-            sample_weight: As Keras gives it to `compute_loss`.
+            sample_weight: As Keras passes it to `compute_loss`.
             factor: A factor for each sample.
         """
         weights = []
@@ -100,7 +100,7 @@ class SampleLosses:
                 weights.append(factor)
                 continue
             rank = len(value.shape)
-            # Of the value's own shape: Keras multiplies the mask into it in place.
+            # In the value's own shape, since Keras multiplies the mask into it in place.
             weight = _with_rank(factor, rank) * ops.ones_like(value, dtype=factor.dtype)
             if samples is not None:
                 weight = weight * _with_rank(ops.cast(samples, factor.dtype), rank)
@@ -108,21 +108,21 @@ class SampleLosses:
         return weights
 
     def _by_output(self, structure: Any) -> list[Any]:
-        """One entry for each output, from what Keras takes: one for all, a list or a dictionary."""
+        """Returns an entry per output, from what Keras takes: one for all, a list or a dict."""
         if isinstance(structure, dict):
             return [structure.get(name) for name in self._names]
         if isinstance(structure, list | tuple):
             if len(structure) != len(self._names):
                 raise ValueError(
                     f"The model has the {len(self._names)} outputs {self._names}. Received: "
-                    f"{len(structure)} entries. Give one an output, None for an output without."
+                    f"{len(structure)} entries. Pass one per output, None for an output without."
                 )
             return list(structure)
         return [structure] * len(self._names)
 
 
 def _unreduced(loss: keras.losses.Loss | _LossFunction) -> keras.losses.Loss:
-    """A loss that returns its values, masked as Keras masks them, but not reduced."""
+    """Returns a loss that returns its values, masked as Keras masks them, but not reduced."""
     if isinstance(loss, keras.losses.Loss):
         loss = copy.copy(loss)
         loss.reduction = "none"
@@ -144,7 +144,7 @@ class _FunctionLoss(keras.losses.Loss):
 
 
 def _with_rank(weight: Tensor, rank: int) -> Tensor:
-    """`weight` with 1 for the axes that it lacks, or without a last axis of 1 that is too much."""
+    """Returns `weight` with axes of size 1 added at the end, or without one that is too many."""
     given = len(weight.shape)
     if given < rank:
         return ops.expand_dims(weight, tuple(range(given, rank)))

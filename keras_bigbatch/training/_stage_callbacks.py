@@ -1,4 +1,4 @@
-"""The callbacks of a training whose stages are one `fit` each: they see one training."""
+"""The callbacks of a training in stages: they see one training, though each stage is a `fit`."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Logs: TypeAlias = dict[str, float] | None
 
 
 class StageCallbacks(keras.callbacks.CallbackList):
-    """Begins and ends once, and ends a stage on a plateau.
+    """Begins and ends callbacks once for all stages, and ends a stage on a plateau.
 
     Args:
         callbacks: As in `fit`.
@@ -26,8 +26,8 @@ class StageCallbacks(keras.callbacks.CallbackList):
         verbose: As in `fit`.
 
     Attributes:
-        next_epoch: The epoch that comes after those that were trained.
-        restored_epoch: Where a `BackupAndRestore` wants to go on, or None.
+        next_epoch: The epoch after the last one that was trained.
+        restored_epoch: The epoch at which a `BackupAndRestore` wants to resume, or None.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class StageCallbacks(keras.callbacks.CallbackList):
     ) -> None:
         self._plateau = _Plateau()
         super().__init__(
-            # Last, to see what the others have put into the logs.
+            # Last, to see what the others put into the logs.
             [*keras.tree.flatten(callbacks or []), self._plateau],
             add_history=True,
             add_progbar=verbose != 0,
@@ -67,12 +67,12 @@ class StageCallbacks(keras.callbacks.CallbackList):
         if self._begun:
             return
         self._begun = True
-        # `BackupAndRestore` has no other way to say where `fit` is to go on.
+        # `BackupAndRestore` has no other way to say where `fit` should resume.
         _private_api.set_restored_epoch(self.model, None)
         super().on_train_begin(logs)
         self.restored_epoch = _private_api.restored_epoch(self.model)
         if self.restored_epoch is not None:
-            # It may be in another stage: this `fit` is to do nothing.
+            # It may be in another stage, so this `fit` must do nothing.
             _private_api.set_restored_epoch(self.model, sys.maxsize)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
@@ -85,10 +85,10 @@ class StageCallbacks(keras.callbacks.CallbackList):
         self.next_epoch, self._logs = epoch + 1, logs
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Nothing: the end of a stage is not the end of the training."""
+        """Does nothing: the end of a stage is not the end of the training."""
 
     def finish(self) -> None:
-        """The end of the training."""
+        """Ends the training."""
         super().on_train_end(self._logs)
 
 

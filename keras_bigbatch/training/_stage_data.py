@@ -1,4 +1,4 @@
-"""What the `fit` of each stage gets as its data."""
+"""The data for the `fit` of each stage."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from keras_bigbatch._measuring.batches import number_of_batches
 from keras_bigbatch.training._batch_stage import BatchStage
 
 _FUNCTION = (
-    "For other data pass a function of the batch size that returns what `fit` takes: `lambda "
+    "For other data, pass a function of the batch size that returns what `fit` takes: `lambda "
     "batch: dataset.batch(batch)` for a `tf.data.Dataset` of single samples, `lambda batch: "
     "DataLoader(dataset, batch_size=batch)`, or a function that makes a `PyDataset`."
 )
@@ -54,19 +54,19 @@ class StageData:
                 f"Received: x of type {type(x).__name__}. {_FUNCTION}"
             )
         samples = int(leaves[0].shape[0])
-        # Keras takes the last samples for the validation, and rounds like this.
+        # Keras takes the last samples for validation, and rounds like this.
         self._samples = math.floor(samples * (1.0 - validation_split))
         for stage in stages:
             if stage.batch > self._samples:
                 raise ValueError(
                     "A batch cannot be larger than the data set. Received: a stage with batch="
                     f"{stage.batch}, and {self._samples} samples to train with. Choose a smaller "
-                    "one; the stage's learning rate is for a batch that never comes."
+                    "one: the stage's learning rate is for a batch that never occurs."
                 )
         if seed is not None:
             if shuffle is not True or any(stage.steps_per_epoch for stage in stages):
                 raise ValueError(
-                    "`seed` is for the order of whole epochs: it needs shuffle=True, and stages "
+                    "`seed` sets the order of whole epochs: it needs shuffle=True, and stages "
                     f"without `steps_per_epoch`. Received: seed={seed}, shuffle={shuffle!r}."
                 )
             self._arrays = keras.tree.map_structure(_as_numpy, self._arrays)
@@ -82,21 +82,21 @@ class StageData:
             if value is not None:
                 raise ValueError(
                     f"`{name}` needs arrays. Received: `{name}` with a function as `x`. The data "
-                    "sets that it returns have targets, weights and an order of their own; the "
-                    "validation data go to `validation_data`."
+                    "sets that it returns have their own targets, weights and order; pass "
+                    "validation data as `validation_data`."
                 )
 
     def of(self, stage: BatchStage) -> tuple[dict[str, Any], int | None]:
-        """The arguments of the stage's `fit`, and its steps in an epoch if they are known."""
+        """Returns the arguments of the stage's `fit`, and its steps per epoch if known."""
         if self._is_function:
             data = self._arrays[0](stage.batch)
             if data is None or isinstance(data, tuple | list | dict) or hasattr(data, "shape"):
                 raise ValueError(
                     "The function passed as `x` must return a data set whose elements are batches. "
-                    f"Received: {type(data).__name__} for a batch of {stage.batch}. Pass arrays as "
-                    "`x` and `y` themselves."
+                    f"Received: {type(data).__name__} for a batch of {stage.batch}. Pass arrays "
+                    "directly as `x` and `y`."
                 )
-            # Keras warns of `shuffle`, which is its default, where it has no effect.
+            # Keras warns of `shuffle`, even of its default, where it has no effect.
             shuffle = self._shuffle if isinstance(data, keras.utils.PyDataset) else False
             arguments = {"x": data, "shuffle": shuffle}
             length = number_of_batches(data)
@@ -113,7 +113,7 @@ class StageData:
         return arguments, stage.steps_per_epoch or length
 
     def validation(self) -> Any:
-        """The validation data that `fit` does not split off itself, or None."""
+        """Returns the validation data that `fit` does not split off itself, or None."""
         if self._seed is None or not self._split:
             return None
         rest = keras.tree.map_structure(
@@ -123,7 +123,7 @@ class StageData:
 
 
 class _SeededBatches(keras.utils.PyDataset):
-    """Batches of arrays whose order in an epoch depends on the seed and the epoch alone."""
+    """Batches of arrays, in an order that depends only on the seed and the epoch."""
 
     def __init__(self, arrays: Any, samples: int, batch: int, seed: int) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class _SeededBatches(keras.utils.PyDataset):
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Sets the order: a `PyDataset` is not told its epoch, and Keras begins too many."""
+        """Sets the order. A `PyDataset` is not told its epoch, and Keras begins too many."""
         order = np.random.default_rng([self._seed, epoch])
         self._order = order.permutation(self._samples)
 
@@ -162,7 +162,7 @@ def _as_numpy(array: Any) -> Any:
     dense = keras.ops.convert_to_numpy(array) if keras.ops.is_tensor(array) else np.asarray(array)
     if dense.shape != tuple(array.shape):
         raise ValueError(
-            f"`seed` orders dense arrays. Received: a {type(array).__name__}. Leave `seed` out, or "
+            f"`seed` needs dense arrays. Received: a {type(array).__name__}. Leave out `seed`, or "
             "pass a function of the batch size as `x`."
         )
     return dense

@@ -1,4 +1,4 @@
-"""The learning rates of the stages, put into the optimizer."""
+"""Sets the learning rates of the stages in the optimizer."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -54,7 +54,7 @@ class StageRates:
     Args:
         model: The compiled model.
         stages: All stages.
-        steps: The steps in an epoch of a stage, by its index; None where that is unknown.
+        steps: Returns the steps per epoch of a stage, by its index; None if unknown.
     """
 
     def __init__(
@@ -75,20 +75,20 @@ class StageRates:
             rate = next(rate for rate in self._rates if rate is not None)
             raise ValueError(
                 "A stage cannot set the learning rate of a `MultiOptimizer`, which has several. "
-                f"Received: a stage with learning_rate={rate!r}. Leave it out, and give the parts "
-                "schedules of their own."
+                f"Received: a stage with learning_rate={rate!r}. Leave it out, and give each part "
+                "its own schedule."
             )
         self._compiled = _private_api.learning_rate_source(innermost)
         if any(isinstance(rate, LearningRateSchedule) for rate in [*self._rates, self._compiled]):
-            # What a schedule is called with: micro-steps under accumulation.
+            # The counter that a schedule is called with: micro-steps under accumulation.
             self._counter = _private_api.step_counter(innermost)
             if not isinstance(self._compiled, LearningRateSchedule):
                 self._compiled = StageSchedule(float(model.optimizer.learning_rate))
 
     def start(self, index: int, done: int, restored: bool) -> None:
-        """The training starts in stage `index`, of which `done` epochs are behind it.
+        """Starts the training in stage `index`, with `done` epochs of it already trained.
 
-        `restored` says that a callback has restored the optimizer, a float rate included.
+        `restored` says that a callback has restored the optimizer, including a float rate.
         """
         given = [i for i in range(index + 1) if self._rates[i] is not None]
         source = given[-1] if given else None
@@ -98,12 +98,12 @@ class StageRates:
             self._model.optimizer.learning_rate = self._rates[source]
 
     def enter(self, index: int) -> None:
-        """The training goes on with stage `index`."""
+        """Continues the training with stage `index`."""
         if self._rates[index] is not None:
             self.start(index, 0, restored=True)
 
     def _schedule(self, source: int, index: int, done: int) -> StageSchedule:
-        """The rate of stage `source`, which began before `done` epochs of stage `index`."""
+        """Returns the rate of stage `source`, which began before `done` epochs of stage `index`."""
         rate = self._rates[source]
         if not isinstance(rate, LearningRateSchedule):
             return StageSchedule(rate)
@@ -112,7 +112,7 @@ class StageRates:
             steps = self._steps(stage) if epochs else 0
             if steps is None:
                 raise ValueError(
-                    "To go on within a stage whose `learning_rate` is a schedule, its updates so "
+                    "To resume within a stage whose `learning_rate` is a schedule, its updates so "
                     "far must be known, but the data set does not tell its length. Give the "
                     "stages `steps_per_epoch`."
                 )

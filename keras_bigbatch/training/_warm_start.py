@@ -14,21 +14,21 @@ def warm_start(
 ) -> tuple[BatchStage, BatchStage]:
     """Returns two stages for `fit_stages`: some epochs at a small batch, then a large one.
 
-    Use it to find out after how many small-batch epochs a large batch loses nothing any more: train
-    with `small_epochs` 1, 2, 5, 10, ... and compare. One or two may change nothing; after enough of
-    them the large batch ends at the small batch's accuracy. What is compared has different numbers
-    of updates, so the gain is in part that of more training.
+    Use it to find out after how many small-batch epochs a large batch no longer loses accuracy:
+    train with `small_epochs` 1, 2, 5, 10, ... and compare. One or two may change nothing; after
+    enough of them the large batch ends at the small batch's accuracy. The trainings have different
+    numbers of updates, so part of the gain comes from more training.
 
     Differs from Keskar et al., who load the small batch's weights into a new training: here the
-    optimizer goes on with its momenta and its count of updates.
+    optimizer keeps its momenta and its count of updates.
 
     Args:
-        small_batch: Samples in a step at first.
-        large_batch: Samples in a step afterwards; more than `small_batch`.
+        small_batch: Samples per step at the start.
+        large_batch: Samples per step afterwards; more than `small_batch`.
         small_epochs: Epochs at the small batch.
         large_epochs: Epochs at the large batch.
         learning_rate: A float, a `LearningRateSchedule`, or None for the optimizer's.
-        large_learning_rate: The same for the large batch; None goes on with what is there.
+        large_learning_rate: The same for the large batch; None keeps the current rate.
 
     Returns:
         The two stages.
@@ -54,6 +54,6 @@ def warm_start(
     if first.batch >= second.batch:
         raise ValueError(
             "`large_batch` must be larger than `small_batch`. Received: small_batch="
-            f"{small_batch}, large_batch={large_batch}. Any order goes with a list of `BatchStage`."
+            f"{small_batch}, large_batch={large_batch}. For any order, list `BatchStage`s yourself."
         )
     return first, second
