@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line, however deep below it they are given."""
+"""Warnings that point at the user's line, however deep below it they are raised."""
 
 import contextlib
 import functools
@@ -10,26 +10,26 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-# Whose frames are nobody's own code: between a call of `fit` and a layer there are dozens.
+# Their frames are not the user's: between a call of `fit` and a layer there are dozens.
 _LIBRARIES = ("keras_bigbatch", "keras", "jax", "tensorflow", "torch", "wrapt")
 _STANDARD = (contextlib.__file__, functools.__file__, threading.__file__)
 
-# Keras's functions that make an object of a saved one, or its copy.
+# Keras's functions that restore a saved object or copy one.
 _RESTORING = ("deserialize_keras_object", "clone_model", "compile_from_config")
 
-# What `once` has given already: the message, and the file and line it pointed at.
+# The warnings that `once` has given: the message, and the file and line it pointed at.
 _given: set[tuple[str, str, int]] = set()
 
 
 def warn_user(message: str, *, about: object = None, once: bool = False) -> None:
-    """Warns at the innermost line that is the user's.
+    """Warns at the innermost line of the user's code.
 
     Args:
-        message: What is wrong, and how to mend it.
-        about: An object whose own methods are passed over, such as the constructor of somebody's
-            subclass: the line that made the object is the one to look at.
-        once: Whether to say the same only once at a line, whatever the filters are. Layers share
-            a message, and the line that trains their model.
+        message: What is wrong, and how to fix it.
+        about: An object whose own methods are skipped, such as the constructor of a user's
+            subclass: the line that created the object is the one to look at.
+        once: Whether to give the same message only once per line, whatever the filters are. Layers
+            share a message, and the line that trains their model.
     """
     level, found = 2, sys._getframe(1)
     for depth, frame in enumerate(_frames(found), start=2):
@@ -46,14 +46,14 @@ def warn_user(message: str, *, about: object = None, once: bool = False) -> None
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """For an object that is made to be compared with another, about which all is said."""
+    """Silences warnings, for an object that is only compared with one that has given them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def is_restored() -> bool:
-    """Whether Keras makes a saved object or a copy: what it is was said when it was made first."""
+    """Returns whether Keras restores or copies an object, whose first creation has warned."""
     frames = _frames(sys._getframe(1))
     return any(_is_library(frame) for frame in frames if frame.f_code.co_name in _RESTORING)
 
@@ -66,7 +66,7 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 def _is_library(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    # TensorFlow runs a copy of what it traces, from a file that is gone afterwards.
+    # TensorFlow runs a copy of what it traces, from a file that is deleted afterwards.
     if file in _STANDARD or "__autograph_generated_file" in file:
         return True
     modules = (sys.modules.get(name) for name in _LIBRARIES)

@@ -35,39 +35,40 @@ def to_ghost(
 ) -> keras.Model:
     """Returns a model with ghost batch norm in place of every batch norm.
 
-    Use it to train a model that you already have, of `keras.applications`, of KerasHub or of your
-    own code, at a larger batch. By default it is a copy, with the original's weights, names, flags
-    and whatever its layers hold; it predicts the same, and the original is left alone. Batch norms
-    inside nested models, wrappers and custom layers are converted as well, and shared layers stay
-    shared. A layer that is a ghost batch norm already gets the new size.
+    Use it to train an existing model, from `keras.applications`, KerasHub or your own code, at a
+    larger batch. By default the result is a copy with the original's weights, names, flags and
+    layer state. It makes the same predictions, and the original is not changed. Batch norms
+    inside nested models, wrappers and custom layers are converted too, and shared layers stay
+    shared. A layer that is already a ghost batch norm gets the new size.
 
-    A batch norm becomes a ghost one by its class, which is `GhostBatchNormalization` or, where the
-    model's own code makes the layer, a subclass of it under Keras's name, so that files of weights
-    fit. `isinstance(layer, GhostBatchNormalization)` holds for all. `.keras` files come back with
-    the ghost batches. `keras.models.clone_model` makes plain layers of those again.
+    A converted layer has the class `GhostBatchNormalization`. If the model's own code creates the
+    layer, it has a subclass with Keras's name instead, so that weight files still fit.
+    `isinstance(layer, GhostBatchNormalization)` is true for both. `.keras` files restore the
+    ghost batches. `keras.models.clone_model` turns layers of that subclass into plain ones again.
 
-    A copy is not compiled: an optimizer's momenta belong to the original's variables. With
-    `in_place=True` a compiled model stays so, and a training goes on with its optimizer.
+    A copy is not compiled, since an optimizer's momenta belong to the original's variables. With
+    `in_place=True` a compiled model stays compiled, and training continues with its optimizer.
 
     Args:
-        model: Any model, built.
+        model: Any built model.
         virtual_batch: Samples in a ghost batch.
-        momentum: Of the moving statistics; None keeps the layers' own. Some of `keras.applications`
-            have 0.999: a training of fewer than some thousand groups needs a smaller one.
+        momentum: Momentum of the moving statistics; None keeps each layer's own. Some of
+            `keras.applications` have 0.999: training for fewer than some thousand groups needs a
+            smaller one.
         statistics: As for `GhostBatchNormalization`; None is its default, or the layer's own.
-        only: Regular expressions; only layers in whose path one is found are converted.
-        skip: Regular expressions; layers in whose path one is found are not.
+        only: Regular expressions. Only layers whose path contains a match are converted.
+        skip: Regular expressions. Layers whose path contains a match are not converted.
         in_place: Whether to convert the model itself.
 
     Returns:
-        The copy, or with `in_place` the model.
+        The copy, or the model itself with `in_place`.
 
-    Warns where there is nothing to convert.
+    Warns if there is nothing to convert.
 
     Raises:
         ValueError: If an argument is out of range, the model is not built, a batch norm uses
-            `renorm` or `synchronized`, or the config does not make the model again, which
-            `in_place=True` does not need. Nothing is changed then.
+            `renorm` or `synchronized`, or the config does not recreate the model (which
+            `in_place=True` does not need). Nothing is changed in that case.
 
     Example:
 
@@ -86,7 +87,7 @@ def to_ghost(
     virtual_batch = positive_integer(
         "virtual_batch", virtual_batch, "It is the number of samples in a ghost batch."
     )
-    hint = "a layer is looked for by its path, as `ghost_summary` prints it."
+    hint = "patterns are searched for in a layer's path, as `ghost_summary` prints it."
     only, skip = patterns("only", only, hint), patterns("skip", skip, hint)
     _check(model, in_place)
     chosen = [
@@ -95,7 +96,7 @@ def to_ghost(
         if (not only or _found(only, layer)) and not _found(skip, layer)
     ]
     _warn_of_what_is_left(model, chosen, only, skip)
-    # All are checked before any is changed.
+    # Check all layers before changing any.
     ghosts = [
         ghost_of(layer, virtual_batch, momentum=momentum, statistics=statistics) for layer in chosen
     ]
@@ -104,7 +105,7 @@ def to_ghost(
     layers = convertible(converted)
     for layer, ghost in zip(chosen, ghosts, strict=True):
         become_ghost(layers[places[id(layer)]], ghost)
-    # From the outside in: a model inside, as a task's backbone, may be taken out and saved alone.
+    # From the outside in: an inner model, such as a task's backbone, may be saved on its own.
     for part in models(converted):
         for layer in made_in_code(part):
             layer.__class__ = MadeAgain
@@ -116,18 +117,18 @@ def to_ghost(
 def to_plain(model: keras.Model, in_place: bool = False) -> keras.Model:
     """Returns a model with Keras's own batch norm in place of every ghost batch norm.
 
-    Use it to hand a trained model to people or tools that do not have this package: in inference
-    the two are the same. Everything that `to_ghost` keeps is kept here too.
+    Use it to give a trained model to people or tools that do not have this package. In inference
+    the two models are the same. Everything that `to_ghost` keeps is kept here too.
 
     Args:
-        model: Any model, built.
-        in_place: Whether to convert the model itself, and not a copy.
+        model: Any built model.
+        in_place: Whether to convert the model itself instead of a copy.
 
     Returns:
-        The copy, not compiled; with `in_place` the model.
+        The copy, not compiled, or the model itself with `in_place`.
 
     Raises:
-        ValueError: As `to_ghost`, for a model that cannot be copied.
+        ValueError: If the model is not built or cannot be copied, as for `to_ghost`.
 
     Example:
 
@@ -168,18 +169,18 @@ def _found(expressions: Sequence[str], layer: Any) -> bool:
 def _warn_of_what_is_left(
     model: keras.Model, chosen: Sequence[Any], only: Sequence[str], skip: Sequence[str]
 ) -> None:
-    """Warns of batch norms that are somebody's own, and where there is nothing to convert."""
+    """Warns of custom batch norms, and if there is nothing to convert."""
     norms = batch_norms(model)
     for part in norms:
         if type(part) not in CONVERTIBLE:
             warn_user(
                 f"The layer {part.name!r} is of class {type(part).__name__}, a subclass of "
-                "BatchNormalization whose meaning only its author knows. It is left as it is."
+                "BatchNormalization, which may behave differently. It is not converted."
             )
     if not norms:
         warn_user(
             f"The model {model.name!r} has no batch norm, so there is nothing to convert: it "
-            "trains as it did. Ghost batches are for `BatchNormalization` only; other norm layers "
+            "trains as before. Ghost batches are for `BatchNormalization` only; other norm layers "
             "do not depend on the batch."
         )
     elif not chosen and (only or skip):

@@ -19,10 +19,10 @@ from keras_bigbatch.layers._moving_statistics import Statistics, moving_update
 _REFUSED = {
     "renorm": "batch renormalization ties a batch to the moving statistics, which is the opposite "
     "of what ghost batches are for. Use `keras.layers.BatchNormalization(renorm=True)` instead.",
-    "synchronized": "ghost statistics are those of a few samples by design, and need no other "
+    "synchronized": "ghost statistics come from a few samples by design, and need no other "
     "device. Use `keras.layers.BatchNormalization(synchronized=True)` for statistics of all.",
 }
-# What the size is called elsewhere: in Keras 2 and in Composer.
+# The name of this argument elsewhere: in Keras 2 and in Composer.
 _OTHER_NAMES = ("virtual_batch_size", "ghost_batch_size")
 
 
@@ -31,40 +31,41 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization with the statistics of small, "ghost" batches inside a large batch.
 
     Use it in place of `keras.layers.BatchNormalization` when the batch is larger than the one the
-    recipe was tuned at, with that small batch's size or less as `virtual_batch`: the large batch
-    then keeps the noise of small-batch statistics, the lack of which is a part of what it loses in
-    test accuracy. In training every group of `virtual_batch` samples is normalized by its moments:
+    recipe was tuned at. Set `virtual_batch` to that small batch's size or less. The large batch
+    then keeps the noise of small-batch statistics, whose absence is one reason why it loses test
+    accuracy. In training, each group of `virtual_batch` samples is normalized by its own moments:
 
     `y = gamma * (x - mean(group)) / sqrt(variance(group) + epsilon) + beta`
 
-    Groups are contiguous along axis 0 and share `gamma` and `beta`. A tail of fewer samples joins
-    the last group; a smaller batch is one group. Moments are taken over the group's samples and all
-    positions, in float32 also under mixed precision (in float64 for float64 input on TensorFlow).
+    Groups are contiguous along axis 0 and share `gamma` and `beta`. A remainder joins the last
+    group; a smaller batch is one group. Moments are taken over the group's samples and all
+    positions, in float32 even under mixed precision (float64 for float64 input on TensorFlow).
     In inference, or with `trainable=False`, it is plain batch norm with the moving statistics.
-    Weights have the names and shapes of plain batch norm. On many devices, replicas cut groups from
-    their own part of the batch, on JAX from all of it, and share the moving statistics.
+    Weights have the names and shapes of plain batch norm. On many devices, replicas form groups
+    from their own part of the batch, on JAX from all of it, and share the moving statistics.
 
-    A `mask` leaves positions out of the statistics. It is given a last axis and broadcast, as Keras
-    does wherever the channels are; if it does not fit so, the axis it is given is the channels'.
-    A group that is masked throughout, or whose moments are not finite, contributes nothing to the
-    moving statistics: its outputs and the loss are NaN, but later batches do not suffer. A feature
-    that is constant in its group gives `beta` exactly.
+    A `mask` leaves positions out of the statistics. As in Keras, it gets a last axis and is
+    broadcast, wherever the channels are; if that does not fit, it gets the channel axis instead.
+    A group that is fully masked, or whose moments are not finite, does not contribute to the
+    moving statistics. In the second case the outputs and the loss are NaN, but later batches do
+    not suffer. A fully masked group has mean and variance 0, as in Keras, which gives
+    `gamma * x / sqrt(epsilon) + beta`. A feature constant in its group gives `beta` exactly.
 
     Args:
-        virtual_batch: Samples in a ghost batch, an integer of 1 or more. On feature vectors 1 makes
-            the output constant; on images it is instance normalization.
-        axis: The channels' axis; not 0, which is the batch.
-        momentum: Share of the moving statistics that one step of their average keeps, 0 to 1.
-        statistics: How a training step moves the moving statistics. `"sequential"`: one step of the
-            average a group, newest last (Algorithm 1), so that they settle after as many ghost
-            batches, not large batches, as the momentum asks for. `"mean"`: one step with the plain
-            mean over the groups. `"batch"`: one step with the moments of the whole batch (exact, by
-            the law of total variance), if they are finite.
+        virtual_batch: Samples in a ghost batch, an integer of 1 or more. 1 makes the output
+            constant for feature vectors; for images it is instance normalization.
+        axis: The channel axis; not 0, which is the batch axis.
+        momentum: Fraction of the moving statistics that one step of the average keeps, 0 to 1.
+        statistics: How a training step updates the moving statistics. `"sequential"`: one step of
+            the average per group, newest last (Algorithm 1), so that they settle after as many
+            ghost batches, not large batches, as the momentum implies. `"mean"`: one step with the
+            plain mean over the groups. `"batch"`: one step with the moments of the whole batch
+            (exact, by the law of total variance), if they are finite.
         **kwargs: All other arguments, here and in the signature, are those of Keras's layer.
 
     Raises:
         ValueError: If `virtual_batch` is not a positive integer, `momentum` is not in [0, 1],
-            `statistics` is unknown, the axis is the batch's, or `renorm` or `synchronized` is true.
+            `statistics` is unknown, `axis` is the batch's, or `renorm` or `synchronized` is true.
 
     Example:
 
@@ -107,11 +108,11 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         for name in _OTHER_NAMES:
             if name in kwargs:
                 raise ValueError(
-                    f"GhostBatchNormalization does not take `{name}`: the samples in a ghost batch "
-                    f"are `virtual_batch`. Received: {name}={kwargs[name]!r}. Write "
-                    "`virtual_batch=` in its place."
+                    f"GhostBatchNormalization does not take `{name}`: its argument for the size of "
+                    f"a ghost batch is `virtual_batch`. Received: {name}={kwargs[name]!r}. Use "
+                    "`virtual_batch=` instead."
                 )
-        # Arguments of renormalization without it mean nothing, in Keras as here.
+        # Without `renorm` these have no effect, in Keras as here.
         kwargs.pop("renorm_clipping", None)
         kwargs.pop("renorm_momentum", None)
         virtual_batch = positive_integer(
@@ -120,12 +121,12 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         one_of("statistics", statistics, get_args(Statistics))
         if not 0 <= momentum <= 1:
             raise ValueError(
-                "`momentum` must be in [0, 1]: it is the share of the moving statistics that one "
-                f"step keeps. Received: momentum={momentum!r}."
+                "`momentum` must be in [0, 1]: it is the fraction of the moving statistics that "
+                f"one step keeps. Received: momentum={momentum!r}."
             )
         if axis == 0:
             raise ValueError(
-                "`axis` must be the channels' axis, and axis 0 is the batch. Received: axis=0. "
+                "`axis` must be the channel axis, but axis 0 is the batch. Received: axis=0. "
                 "Use axis=-1 for channels last, axis=1 for channels first."
             )
         super().__init__(
@@ -152,7 +153,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         rank = len(input_shape)
         if not -rank < self.axis < rank:
             raise ValueError(
-                f"`axis` must be the channels' axis of an input of rank {rank}, from 1 to "
+                f"`axis` must be the channel axis of an input of rank {rank}, from 1 to "
                 f"{rank - 1} or from {1 - rank} to -1; axis 0 is the batch. Received: "
                 f"axis={self.axis}, input_shape={tuple(input_shape)}."
             )
@@ -166,10 +167,10 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         """Normalizes `inputs`.
 
         Args:
-            inputs: Tensor of any rank from 2, the batch on axis 0.
-            training: True normalizes by ghost statistics and moves the moving ones; False, or None
-                outside `fit`, normalizes by the moving statistics.
-            mask: Boolean tensor, array or nested list, as in the class's description, or None.
+            inputs: Tensor of rank 2 or more, with the batch on axis 0.
+            training: True normalizes by ghost statistics and updates the moving ones; False, or
+                None outside `fit`, normalizes by the moving statistics.
+            mask: Boolean tensor, array or nested list, as described for the class, or None.
 
         Returns:
             A tensor of the input's shape in the layer's compute dtype.
@@ -201,7 +202,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     def _normalized_by_groups(
         self, inputs: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, GhostMoments]:
-        """The output and the groups' moments; the mask is of the input's rank."""
+        """Returns the output and the groups' moments. The mask has the input's rank."""
         precision = keras.backend.result_type(inputs.dtype, "float32")
         return _backend.active().ghost_norm.ghost_normalize(
             inputs,
@@ -214,7 +215,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         )
 
     def compute_mask(self, inputs: Tensor, previous_mask: Any) -> Tensor | None:  # noqa: ARG002
-        # Keras would take the entries of a nested list for the masks of several outputs.
+        # Keras would treat the entries of a nested list as masks of several outputs.
         nested = isinstance(previous_mask, list | tuple)
         return ops.convert_to_tensor(previous_mask) if nested else previous_mask
 
@@ -222,14 +223,14 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         if self.variables and not len(store.keys()):
             raise ValueError(
                 f"The file has no weights for the ghost batch norm {self.name!r}. A `.weights.h5` "
-                "names them after the class, and may be of a model with plain batch norm: load it "
-                "into that model, and convert it by `keras_bigbatch.layers.to_ghost`."
+                "names them after the class, so it may come from a model with plain batch norm. "
+                "Load it into that model, then convert with `keras_bigbatch.layers.to_ghost`."
             )
         super().load_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        # Refused here and unknown to older versions of Keras, which can then load the file.
+        # Refused here, and unknown to older versions of Keras, which can thus load the file.
         for name in ("renorm", "renorm_clipping", "renorm_momentum", "synchronized"):
             config.pop(name, None)
         return {**config, "virtual_batch": self.virtual_batch, "statistics": self.statistics}

@@ -1,4 +1,4 @@
-"""A model whose config says which of its batch norms are ghost ones, where its code does not."""
+"""Models whose config records which batch norms are ghost ones, where their code does not."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from keras_bigbatch.layers._class_change import (
 )
 from keras_bigbatch.layers._ghost_summary import ghost_summary
 
-# By the class of a model whose code makes batch norms: the class with ghost ones; and back.
+# From the class of a model whose code creates batch norms to its ghost class, and back.
 _GHOST_CLASSES: dict[Any, Any] = {}
 _PLAIN_CLASSES: dict[Any, Any] = {}
 
 
 def ghost_class(plain: Any) -> Any:
-    """The class of a model, with files that say which of its batch norms are ghost ones."""
+    """Returns the model class whose files record which batch norms are ghost ones."""
     if plain in _PLAIN_CLASSES:
         return plain
     if plain not in _GHOST_CLASSES:
@@ -34,13 +34,13 @@ def ghost_class(plain: Any) -> Any:
 
 
 def plain_class(ghost: Any) -> Any:
-    """The class that `ghost_class` was made of; another stays what it is."""
+    """Returns the class that `ghost_class` was given; any other class is returned unchanged."""
     return _PLAIN_CLASSES.get(ghost, ghost)
 
 
 def _made(plain: Any) -> Any:
     class GhostModel(plain):
-        """As the class that it is of; its batch norms are ghost ones after loading too."""
+        """The class that it extends, but its batch norms stay ghost ones after loading."""
 
         def get_config(self) -> dict[str, Any]:
             registered = keras.saving.get_registered_name(plain)
@@ -53,7 +53,7 @@ def _made(plain: Any) -> Any:
                     "module": plain.__module__,
                     "class_name": plain.__name__,
                     "config": config,
-                    # As Keras writes it: an unregistered class is found by it in `custom_objects`.
+                    # As Keras writes it, to find an unregistered class in `custom_objects`.
                     "registered_name": None if is_keras(plain) else registered,
                 },
                 "ghosts": ghosts,
@@ -70,14 +70,14 @@ def _made(plain: Any) -> Any:
             return model
 
         def summary(self, *args: Any, **kwargs: Any) -> Any:
-            """As Keras's, which shows the layers as what they were made as, and the ghost ones."""
+            """Prints Keras's summary, with the original layer classes, then the ghost ones."""
             super().summary(*args, **kwargs)
             ghost_summary(self, kwargs.get("print_fn") or print)
 
     if hasattr(plain, "save_to_preset"):
 
         def save_to_preset(self: Any, preset_dir: str, **options: Any) -> None:
-            """Writes the plain model: presets are read by the name of the class."""
+            """Saves the plain model, since presets are loaded by class name."""
             with _plain_for_now(self):
                 self.save_to_preset(preset_dir, **options)
 
@@ -106,7 +106,7 @@ def _of_class(model: Any, cls: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_for_now(model: Any) -> Iterator[None]:
-    """Lets a model, those inside it and their batch norms be plain ones."""
+    """Makes a model, its submodels and their batch norms plain for the time being."""
     ghosts = [layer for layer in convertible(model) if is_ghost(layer)]
     held = [(type(each), ghost_of(each, each.virtual_batch)) for each in ghosts]
     try:
@@ -121,5 +121,5 @@ def _plain_for_now(model: Any) -> Iterator[None]:
             become_ghost(layer, ghost, kind)
 
 
-# So that a file is read where no model has been converted yet.
+# So that files can be loaded before any model has been converted.
 ghost_class(keras.Model)

@@ -1,4 +1,4 @@
-"""Which batch norms of a model are ghost ones."""
+"""A summary of a model's ghost batch norms."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +11,12 @@ from keras_bigbatch.layers._class_change import batch_norms, is_ghost
 def ghost_summary(model: keras.Model, print_fn: Callable[[str], Any] = print) -> None:
     """Prints the ghost batch norms of a model: their paths, channels and groups.
 
-    Use it after `to_ghost`, to see what was converted. `model.summary()` shows the layers that a
-    model's own code makes under the class that the code names.
+    Use it after `to_ghost` to see what was converted. `model.summary()` shows layers that a
+    model's own code creates under the class that the code names.
 
     Args:
         model: Any model.
-        print_fn: Takes each line.
+        print_fn: Called with each line.
 
     Example:
 

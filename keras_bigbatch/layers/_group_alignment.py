@@ -9,27 +9,27 @@ from keras_bigbatch._user_warnings import warn_user
 
 
 def check_alignment(batch: int | None, virtual_batch: int) -> None:
-    """Warns once where `keras.distribution` cuts ghost batches apart, with sizes that would fit.
+    """Warns once if `keras.distribution` splits ghost batches, and names sizes that would fit.
 
     Args:
-        batch: Samples in the batch of all devices, None if unknown.
+        batch: Samples in the batch of all devices; None if unknown.
         virtual_batch: Samples in a ghost batch.
     """
-    # On the other backends a layer sees its own replica's part of the batch, never a split one.
+    # On the other backends a layer sees only its own replica's part of the batch.
     if batch is None or keras.backend.backend() != "jax":
         return
     replicas = active().replicas.parts_of_a_batch(None)
-    # A batch that the replicas do not divide is refused by JAX, in its own words.
+    # JAX itself refuses a batch that the number of replicas does not divide.
     if replicas > 1 and batch % replicas == 0 and not _fits(batch, replicas, virtual_batch):
         _warn(batch, replicas, virtual_batch)
 
 
 def _fits(batch: int, replicas: int, virtual_batch: int) -> bool:
-    """Whether the groups follow the devices' parts, so that no activations are moved."""
+    """Returns whether groups line up with the devices' parts, so that no activations move."""
     part = batch // replicas
     if part % virtual_batch == 0 or batch < 2 * virtual_batch:
         return True  # Complete groups on each device, or one group: plain batch norm.
-    # Groups of complete parts cost a few small sums; a tail would have to be moved.
+    # Groups of complete parts cost a few small sums; a remainder would have to move.
     return virtual_batch % part == 0 and batch % virtual_batch == 0
 
 

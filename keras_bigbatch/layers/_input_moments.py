@@ -1,4 +1,4 @@
-"""The moments of what batch norms normalize by their batch, watched as a training pass goes by."""
+"""Records the moments of what batch norms normalize by their batch, during a training pass."""
 
 import contextlib
 import math
@@ -18,11 +18,11 @@ from keras_bigbatch.layers._mask import kept_positions
 def watched_inputs(
     norms: Sequence[keras.layers.BatchNormalization],
 ) -> Iterator[list[list[Tensor]]]:
-    """Yields a list for each layer, to which every call adds the moments of what it normalizes.
+    """Yields one list per layer, to which each call adds the moments of what it normalizes.
 
-    Watched is the method that takes the moments of a batch, not `call`: a layer that normalizes by
-    its moving statistics, for whatever reason, does not get there, and what a subclass makes of
-    its input before is in.
+    It watches the method that computes the moments of a batch, not `call`. A layer that
+    normalizes by its moving statistics, for whatever reason, does not call it, and changes that a
+    subclass makes to its input beforehand are included.
     """
     found: list[list[Tensor]] = [[] for _ in norms]
     with contextlib.ExitStack() as watches:
@@ -43,7 +43,7 @@ def _watched(norm: keras.layers.BatchNormalization, found: list[Tensor]) -> Iter
         found.append(_input_moments(inputs, kept, axis))
         return method(inputs, mask)
 
-    # Past `__setattr__`, which looks for variables, and locks a layer that is built.
+    # Bypasses `__setattr__`, which looks for variables and is locked in a built layer.
     attributes = vars(norm)
     before = attributes.get(name)
     attributes[name] = watching
@@ -56,11 +56,11 @@ def _watched(norm: keras.layers.BatchNormalization, found: list[Tensor]) -> Iter
 
 
 def _input_moments(inputs: Tensor, kept: Tensor | None, axis: int) -> Tensor:
-    """Elements, a value near the mean, the mean less that value, and the variance: [4, C].
+    """Returns the count, a value near the mean, the mean minus it, and the variance: [4, C].
 
-    The mean is in two parts, as together they have more digits than the type; the variance is taken
-    about the first, and set right by the second. Keras's own moments are not good enough: on JAX
-    they are the mean of the squares less the square of the mean.
+    The mean has two parts, which together have more digits than the type. The variance is taken
+    about the first and corrected by the second. Keras's own moments are not accurate enough: on
+    JAX they are the mean of the squares minus the square of the mean.
     """
     values = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
     axes = [i for i in range(len(values.shape)) if i != axis]

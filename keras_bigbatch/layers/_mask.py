@@ -1,4 +1,4 @@
-"""Which positions a mask leaves in, read as Keras's batch norm reads it."""
+"""The positions that a mask keeps, read as Keras's batch norm reads it."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,17 @@ _Shape = Sequence[int | None]
 
 
 def kept_positions(mask: Tensor, inputs: Tensor, axis: int) -> Tensor:
-    """The mask as a boolean of the input's shape, but of size 1 along channels that share it.
+    """Returns the mask as a boolean of the input's shape, of size 1 along channels that share it.
 
-    Keras adds a last axis to the mask and broadcasts it to the input, wherever the channels are:
-    after a `Masking` layer the first axis beside the batch is masked, which with `axis=1` is that
-    of the channels, and each of them then has a mask of its own. Where a mask does not fit in this
-    way, the axis that is added is the channels'.
+    Keras adds a last axis to the mask and broadcasts it to the input, wherever the channels are.
+    A `Masking` layer masks the first axis after the batch; with `axis=1` that is the channel axis,
+    and each channel has its own mask. If a mask does not fit this way, the channel axis is added
+    instead.
 
     Args:
-        mask: A tensor of any type, of one axis less than the input.
+        mask: A tensor of any type, with one axis less than the input.
         inputs: The layer's input.
-        axis: The channels' axis, positive.
+        axis: The channel axis, positive.
     """
     added = _added_axis(tuple(mask.shape), tuple(inputs.shape), axis)
     mask = ops.expand_dims(ops.cast(mask, "bool"), added)
@@ -31,7 +31,7 @@ def kept_positions(mask: Tensor, inputs: Tensor, axis: int) -> Tensor:
 
 
 def _added_axis(mask: _Shape, inputs: _Shape, axis: int) -> int:
-    """The axis that a mask of this shape lacks."""
+    """Returns the axis that a mask of this shape lacks."""
     last = len(inputs) - 1
     if len(mask) == last:
         for unknown_fits in (False, True):

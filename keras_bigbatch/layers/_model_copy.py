@@ -1,4 +1,4 @@
-"""A copy of any model by its config, with all that its layers hold, or the reason why not."""
+"""Copies any model through its config, with all state of its layers, or says why it cannot."""
 
 import copy
 import functools
@@ -19,19 +19,19 @@ from keras_bigbatch._private_api import (
 from keras_bigbatch._serialization import is_keras
 from keras_bigbatch.layers._ghost_batch_normalization import GhostBatchNormalization
 
-_IN_PLACE = "Convert it where it stands, by `in_place=True`, which copies nothing."
+_IN_PLACE = "Convert the model itself with `in_place=True`, which copies nothing."
 
 
 def copied(model: keras.Model) -> keras.Model:
-    """A new model with the same layers, flags, weights and other state; not compiled.
+    """Returns a new model with the same layers, flags, weights and other state; not compiled.
 
     Raises:
-        ValueError: If the config does not make the same model again, with the layer that differs.
+        ValueError: If the config does not recreate the same model. The message says what differs.
     """
     made = _made_again(model)
     pairs = _pairs(model, made)
     for layer, other in pairs:  # from the outside in: setting a model's flag sets its layers'
-        other.name = layer.name  # that a constructor has numbered anew
+        other.name = layer.name  # a constructor may have renumbered it
         set_path(other, layer.path)
         if other.trainable != layer.trainable:
             other.trainable = layer.trainable
@@ -41,13 +41,13 @@ def copied(model: keras.Model) -> keras.Model:
             _copy_state(layer, other)
         except Exception as error:
             raise ValueError(
-                f"The layer {layer.name!r} of class {type(layer).__name__} does not give its state "
+                f"The layer {layer.name!r} of class {type(layer).__name__} cannot pass its state "
                 f"to a copy: {_first_line(error)} {_IN_PLACE}"
             ) from error
     for layer, other in pairs:
         _copy_attributes(layer, other)
-        # Keras builds a subclass from its config by a call, and does not say so. Other layers
-        # without variables may still have to be built.
+        # Keras builds a subclass from its config by a call, but does not mark it as built. Other
+        # layers without variables may still have to be built.
         if isinstance(layer, keras.Model):
             other.built = layer.built
             restore_input_structure(other, layer)
@@ -55,10 +55,10 @@ def copied(model: keras.Model) -> keras.Model:
 
 
 def made_in_code(model: keras.Model) -> list[Any]:
-    """The ghost batch norms that the model's code makes, as plain ones, when it is made again.
+    """Returns the ghost batch norms that the model's own code recreates as plain ones.
 
     Args:
-        model: A model whose batch norms are converted already.
+        model: A model whose batch norms are already converted.
     """
     ghosts = [part for part in flatten_layers(model) if isinstance(part, GhostBatchNormalization)]
     if not ghosts:
@@ -66,7 +66,7 @@ def made_in_code(model: keras.Model) -> list[Any]:
     try:
         with uncompiled(models(model)):
             written = _count(model.get_config())
-    except Exception:  # whatever its author's `get_config` does: there is no config to be made of
+    except Exception:  # a custom `get_config` may raise anything: no config to recreate it from
         return ghosts
     if written == len(ghosts):
         return []
@@ -78,7 +78,7 @@ def made_in_code(model: keras.Model) -> list[Any]:
 
 
 def _count(config: Any) -> int:
-    """The ghost batch norms that a config writes down."""
+    """Returns the number of ghost batch norms in a config."""
     if isinstance(config, list | tuple):
         return sum(map(_count, config))
     if not isinstance(config, dict):
@@ -89,7 +89,7 @@ def _count(config: Any) -> int:
 
 def _made_again(model: Any) -> Any:
     parts = flatten_layers(model)
-    # Unregistered classes of this session, which Keras could not find by their name.
+    # Unregistered classes of this session, which Keras could not find by name.
     known = {type(part).__name__: type(part) for part in parts if _is_nobodys(type(part))}
     try:
         with uncompiled(models(model)), keras.saving.custom_object_scope(known):
@@ -101,12 +101,12 @@ def _made_again(model: Any) -> Any:
         hint = ""
         if lambdas:
             hint = (
-                f"The layer {lambdas[0]!r} is a `Lambda`, whose function Keras does not take out "
-                "of a config: write it as a `keras.ops` call or a layer of your own. "
+                f"The layer {lambdas[0]!r} is a `Lambda`, whose function Keras does not load from "
+                "a config: write it as a `keras.ops` call or a custom layer. "
             )
         raise ValueError(
-            f"Keras cannot copy the model {model.name!r} of class {type(model).__name__}: making "
-            f"it again from its config raises {type(error).__name__}, {_first_line(error)!r}. "
+            f"Keras cannot copy the model {model.name!r} of class {type(model).__name__}: creating "
+            f"it from its config raises {type(error).__name__}, {_first_line(error)!r}. "
             f"{hint}{_IN_PLACE}"
         ) from error
     return made
@@ -117,15 +117,16 @@ def _first_line(error: Exception) -> str:
 
 
 def _is_nobodys(kind: type) -> bool:
-    """Whether a class is neither Keras's nor registered with it."""
+    """Returns whether a class is neither Keras's own nor registered with it."""
     return not is_keras(kind) and ">" not in keras.saving.get_registered_name(kind)
 
 
 def _pairs(model: keras.Model, made: keras.Model) -> list[tuple[Any, Any]]:
-    """Layers of the model and of its copy, by their place: automatic names have other numbers.
+    """Pairs the layers of the model and of its copy by place, since automatic names differ.
 
-    By every place: a constructor may make two where the model shares one, as a detector of KerasHub
-    does with what makes its anchors. Of a layer with variables the copy has more of these then.
+    Every place counts: a constructor may create two layers where the model shares one, as a
+    KerasHub detector does with its anchor generator. If such a layer has variables, the copy has
+    more of them.
     """
     layers, others = places(model), places(made)
     kinds, other_kinds = ([type(each).__name__ for each in side] for side in (layers, others))
@@ -137,11 +138,11 @@ def _pairs(model: keras.Model, made: keras.Model) -> list[tuple[Any, Any]]:
     pairs = list(zip(layers, others, strict=True))
     for layer, other in pairs:
         if isinstance(layer, keras.layers.InputLayer):
-            continue  # its policy, which is the global one of the moment, does nothing
+            continue  # its policy, the global one at the time, has no effect
         if layer.dtype_policy.name != other.dtype_policy.name:
             raise _differs(
                 model,
-                f"{layer.name!r} as {other.dtype_policy.name} and not {layer.dtype_policy.name}",
+                f"{layer.name!r} as {other.dtype_policy.name}, not {layer.dtype_policy.name}",
             )
     return pairs
 
@@ -149,22 +150,22 @@ def _pairs(model: keras.Model, made: keras.Model) -> list[tuple[Any, Any]]:
 def _copy_variables(model: keras.Model, made: keras.Model) -> None:
     ours, theirs = model.variables, made.variables
     if len(ours) != len(theirs):
-        raise _differs(model, f"{len(theirs)} variables and not {len(ours)}")
+        raise _differs(model, f"{len(theirs)} variables instead of {len(ours)}")
     for variable, other in zip(ours, theirs, strict=True):
         if (variable.shape, variable.dtype) != (other.shape, other.dtype):
             raise _differs(
                 model,
-                f"{variable.path!r} with shape {other.shape} and type {other.dtype}, and not "
+                f"{variable.path!r} with shape {other.shape} and type {other.dtype} instead of "
                 f"{variable.shape} and {variable.dtype}",
             )
     for variable, other in zip(ours, theirs, strict=True):
-        # A copy: on JAX the two would share an array that training one of them donates.
+        # A copy: on JAX the two would share an array, which training one of them donates.
         other.assign(keras.ops.copy(variable))
         set_path(other, variable.path)
 
 
 def _copy_state(layer: Any, other: Any) -> None:
-    """What a layer saves in ways of its own, as Keras's adapted layers do."""
+    """Copies the state that a layer saves in its own way, as Keras's adapted layers do."""
     if _overrides(layer, "save_own_variables") or _overrides(layer, "load_own_variables"):
         store: dict[str, Any] = {}
         layer.save_own_variables(store)
@@ -181,7 +182,7 @@ def _overrides(layer: Any, method: str) -> bool:
 
 
 def _copy_attributes(layer: Any, other: Any) -> None:
-    """What a layer holds in plain attributes, as a table that somebody has set."""
+    """Copies what a layer holds in plain attributes, such as a table that the user has set."""
     theirs = _values(other)
     for name, value in _values(layer).items():
         if name not in theirs or not _equal(value, theirs[name]):
@@ -189,9 +190,10 @@ def _copy_attributes(layer: Any, other: Any) -> None:
 
 
 def _values(layer: Any) -> dict[str, Any]:
-    """The attributes that are numbers, texts or arrays, or made of such.
+    """Returns the attributes that are numbers, strings or arrays, or structures of these.
 
-    Less what Keras makes up. Of private ones the arrays of classes that are not Keras's.
+    Attributes that Keras gives all layers are left out. Of the private attributes, only arrays of
+    classes that are not Keras's are included.
     """
     private = not is_keras(type(layer))
     return {
@@ -237,6 +239,6 @@ def _on_host(value: Any) -> Any:
 
 def _differs(model: keras.Model, what: str) -> ValueError:
     return ValueError(
-        f"The config of the model {model.name!r} of class {type(model).__name__} does not make the "
-        f"same model again: it makes {what}. {_IN_PLACE}"
+        f"The config of the model {model.name!r} of class {type(model).__name__} does not recreate "
+        f"the same model: it makes {what}. {_IN_PLACE}"
     )

@@ -1,4 +1,4 @@
-"""Batch norm's moving statistics, computed anew over given data."""
+"""Recomputes the moving statistics of batch norms from given data."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -29,39 +29,39 @@ _DEFAULT_SIZE = 256
 def renew_statistics(
     model: keras.Model, x: Any, batch_size: int | None = None, verbose: Verbose = "auto"
 ) -> None:
-    """Computes the moving statistics of all batch norms anew over the data, in one pass.
+    """Recomputes the moving statistics of all batch norms from the data, in one pass.
 
-    Use it where the moving averages do not fit the weights: after a large-batch training or a
-    conversion, whose few updates leave them behind; for averaged weights (SWA, EMA, a checkpoint
-    soup), at which nobody has trained. Inference then normalizes by the moments of the data:
+    Use it where the moving averages do not fit the weights: after large-batch training or a
+    conversion, whose few updates leave them behind, or for averaged weights (SWA, EMA, a checkpoint
+    soup), which were never trained with. Inference then normalizes by the moments of the data:
 
     `moving_mean = mean(x_l)`, `moving_variance = mean((x_l - moving_mean)**2)`
 
     over all elements of a channel that layer l normalizes in the pass: all samples, positions and
-    calls (of a shared layer), without what a mask leaves out. They are pooled exactly, in float64.
-    The pass is one of training: each layer before l normalizes by its own batch, ghost batch norms
-    by their groups, and Dropout draws. So pass training data, augmented as in training, in batches
-    of the training's size, or of complete groups; a small last batch normalizes by itself.
+    calls (of a shared layer), except masked ones. They are pooled exactly, in float64. The pass
+    runs in training mode: each layer before l normalizes by its own batch, ghost batch norms by
+    their groups, and Dropout is active. So pass training data, augmented as in training, in batches
+    of the training size or of complete groups. A small last batch is normalized by itself.
 
-    Old statistics and momenta do not count. Nothing else changes: weights, optimizer, metrics and
-    seeds stay, and the statistics too until the pass is over: if it fails, they are as they were.
-    Layers that normalize by their moving statistics in training as well (`trainable=False`, or
-    called with `training=False`) keep them.
+    The old statistics and the momentum have no effect. Nothing else changes: weights, optimizer,
+    metrics and seeds stay. If the pass fails, the statistics stay too. Layers that normalize by
+    their moving statistics even in training (`trainable=False`, or called with `training=False`)
+    keep them.
 
-    On several devices: JAX shares the batches of a `keras.distribution` out. A model of a
-    `tf.distribute` strategy is passed through on one replica, outside `strategy.run`, and all get
-    the result. With `DistributedDataParallel` pass the inner model and the same data on each rank.
+    On several devices: JAX distributes the batches as `keras.distribution` says. A model of a
+    `tf.distribute` strategy runs on one replica, outside `strategy.run`, and all get the result.
+    With `DistributedDataParallel`, pass the inner model, and the same data on each rank.
 
-    Differs from `torch.optim.swa_utils.update_bn`, which averages the variances of the batches:
-    that leaves out how far their means are apart, counts a small last batch as much as a whole one,
-    and with ghost batch norm would take the moments of groups. Keras has nothing of the kind.
+    Differs from `torch.optim.swa_utils.update_bn`, which averages the variances of the batches.
+    That leaves out the spread of their means, counts a small last batch as much as a full one, and
+    with ghost batch norm would take the moments of groups. Keras has no such function.
 
     Args:
-        model: The model, built; it need not be compiled. Any kind, with its batch norms anywhere.
-        x: Inputs as for `fit`: arrays, a structure of them, or a data set, of whose batches `x` is
-            taken: tf.data, DataLoader, PyDataset, or a generator that ends.
-        batch_size: Samples a batch, with arrays only. None: about 256, in complete ghost batches.
-        verbose: 1 for a progress bar; 0 for none. `"auto"`: in a terminal.
+        model: Any built model, with batch norms anywhere in it. It need not be compiled.
+        x: Inputs as for `fit`: arrays, a structure of them, or a data set, whose batches' `x` is
+            used: tf.data, DataLoader, PyDataset or a finite generator.
+        batch_size: Samples per batch, for arrays only. None: about 256, in complete ghost batches.
+        verbose: 1 for a progress bar, 0 for none, `"auto"` for one in a terminal.
 
     Raises:
         ValueError: If the model is not built or has batch norms with `renorm`, if the data are
@@ -101,17 +101,17 @@ def renew_statistics(
         _assign(norm.moving_variance, moments.variance, moments.count)
     if left:
         warn_user(
-            "These batch norms have normalized nothing by their batch, so their statistics stay as "
-            f"they were: {', '.join(left)}. The model does not call them with `training=True`, "
-            "their mask leaves nothing, or a `call` of their own does not go through Keras's."
+            "These batch norms did not normalize by any batch, so their statistics stay as they "
+            f"were: {', '.join(left)}. The model does not call them with `training=True`, their "
+            "mask leaves nothing, or their own `call` does not go through Keras's."
         )
 
 
 def _checked_norms(model: keras.Model) -> list[_Norm]:
-    """The model's batch norms, checked."""
+    """Returns the model's batch norms after checking them."""
     if not isinstance(model, keras.Model):
         raise ValueError(
-            "`model` must be a `keras.Model`; of a DistributedDataParallel module pass its "
+            "`model` must be a `keras.Model`; for a DistributedDataParallel module, pass its "
             f"`.module`. Received: an object of type {type(model).__name__}."
         )
     norms = batch_norms(model)
@@ -119,7 +119,7 @@ def _checked_norms(model: keras.Model) -> list[_Norm]:
     if unbuilt or not model.built:
         what = f"a model whose batch norms {', '.join(unbuilt)} are" if unbuilt else "one that is"
         raise ValueError(
-            f"The model must be built: its statistics are not there yet. Received: {what} not "
+            f"The model must be built: it has no statistics yet. Received: {what} not "
             "built. Call the model on a batch first, `model(x[:1])`."
         )
     renormalized = [
@@ -128,14 +128,14 @@ def _checked_norms(model: keras.Model) -> list[_Norm]:
     if renormalized:
         raise ValueError(
             "Batch norms with `renorm=True` normalize by their moving statistics in training too, "
-            f"so that there are none without the old ones. Received: {', '.join(renormalized)}. Go "
-            "on training for some epochs at a learning rate of 0 instead."
+            f"so new ones would depend on the old. Received: {', '.join(renormalized)}. Instead, "
+            "train for some more epochs at a learning rate of 0."
         )
     return norms
 
 
 def _whole_groups(norms: Sequence[_Norm]) -> int:
-    """About the default size of a batch, in complete groups of the largest ghost batch norm."""
+    """Returns about the default batch size, in complete groups of the largest ghost batch norm."""
     largest = max((getattr(norm, "virtual_batch", 1) for norm in norms), default=1)
     return largest * max(_DEFAULT_SIZE // largest, 1)
 
@@ -143,7 +143,7 @@ def _whole_groups(norms: Sequence[_Norm]) -> int:
 def _pooled(
     model: keras.Model, norms: Sequence[_Norm], batches: Batches, progress: Progress
 ) -> list[PooledMoments]:
-    """What each layer normalizes in one pass over the data."""
+    """Pools the moments of what each layer normalizes in one pass over the data."""
     backend = _backend.active()
     step = backend.gradients.compiled(_training_step(model, norms), model, draws_anew=True)
     values, state = (
@@ -180,7 +180,7 @@ def _pooled(
 def _training_step(model: keras.Model, norms: Sequence[_Norm]) -> _Step:
     """Returns `step(values, state, x)`: the moments of each call of each layer, and the next seeds.
 
-    Dropout so draws anew for each batch.
+    The seeds make Dropout draw new masks for each batch.
     """
     update = stateless_update(model)
     weights = {id(weight) for weight in model.weights}
@@ -211,16 +211,16 @@ def _raising(error: Exception) -> Callable[[], NoReturn]:
 
 
 def _check_finite(norm: _Norm, moments: PooledMoments) -> None:
-    # About a mean that is not finite, the variance is not finite either.
+    # If the mean is not finite, neither is the variance.
     if not np.isfinite(moments.variance).all():
         raise ValueError(
             f"The inputs of the batch norm {norm.name!r} are not all finite, or too large for "
-            "float32, so their moments are not numbers. All statistics are as they were. Look for "
-            "NaN in the data and in the weights, which a training that diverged leaves behind."
+            "float32, so their moments are not finite. All statistics are as they were. Look for "
+            "NaN in the data, and in the weights, where a diverged training leaves it."
         )
 
 
 def _assign(variable: keras.Variable, value: Array, count: Array) -> None:
-    """Assigns the value to the channels that had any elements."""
+    """Assigns the value to the channels that have any elements."""
     (old,) = _backend.active().weights.snapshot([variable.value])
     variable.assign(ops.where(count > 0, ops.cast(value, variable.dtype), old))

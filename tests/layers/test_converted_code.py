@@ -155,7 +155,7 @@ def test_files_of_weights_go_both_ways(tmp_path):
 def test_a_file_of_plain_weights_says_the_way_round(tmp_path):
     plain = keras.Sequential([keras.Input((3,)), PLAIN(name="norm")])
     plain.save_weights(tmp_path / "a.weights.h5")
-    with pytest.raises(ValueError, match="plain batch norm: load it into that model, and convert"):
+    with pytest.raises(ValueError, match=r"plain batch norm\. Load it into that model, then"):
         to_ghost(plain, 2).load_weights(tmp_path / "a.weights.h5")
 
 

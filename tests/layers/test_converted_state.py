@@ -159,5 +159,5 @@ class Rounded(keras.Model):
 def test_another_precision_is_refused():
     model = Rounded("mixed_bfloat16")
     model(X)
-    with pytest.raises(ValueError, match=r"as float32 and not mixed_bfloat16\. .*`in_place=True`"):
+    with pytest.raises(ValueError, match=r"as float32, not mixed_bfloat16\. .*`in_place=True`"):
         to_ghost(model, 2)
