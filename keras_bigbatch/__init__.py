@@ -39,11 +39,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> _NoReturn:
-    """Says in which namespace a name is that is not here."""
+    """Names the namespace of a name that is missing here."""
     namespaces = (callbacks, diagnostics, distribution, layers, optimizers, schedules, training)
     where = [each.__name__ for each in namespaces if name in each.__all__]
     hint = f". It is `{where[0]}.{name}`." if where else ""
-    # Of the module Python looks for a name that is nearly the same.
+    # Given the module, Python suggests a similar name.
     module = None if hint else _sys.modules[__name__]
     message = f"module {__name__!r} has no attribute {name!r}{hint}"
     raise AttributeError(message, name=name, obj=module)

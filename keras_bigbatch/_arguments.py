@@ -1,4 +1,4 @@
-"""Argument checks that say what was passed, what is allowed and how to mend it."""
+"""Argument checks that say what was passed, what is allowed and how to fix it."""
 
 import math
 import numbers
@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 _Choice = TypeVar("_Choice", bound=str)
 
 _cut = reprlib.Repr()
-_cut.maxlevel = 1  # of lists in a list only that they are there
+_cut.maxlevel = 1  # a list inside a list is only hinted at
 
 
 def shown(value: Any) -> str:
-    """What a message says was received: the value, but of an array or the like only what it is."""
+    """Returns a received value as a message shows it; of an array, only its type and shape."""
     shape = None if isinstance(value, type) else getattr(value, "shape", None)
     if shape is not None and tuple(shape) != ():
         return f"{type(value).__name__} of shape {tuple(shape)}"
@@ -27,9 +27,9 @@ def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = F
 
     Args:
         name: The argument's name.
-        value: What the caller passed. NumPy integers are taken, booleans and floats are not.
-        hint: What the argument means or how to mend it; the end of the message.
-        zero_allowed: Whether 0 is a value too.
+        value: What the caller passed. NumPy integers are accepted, booleans and floats are not.
+        hint: What the argument means or how to fix it; the end of the message.
+        zero_allowed: Whether 0 is allowed too.
     """
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         integer = int(value)
@@ -40,7 +40,7 @@ def positive_integer(name: str, value: Any, hint: str, *, zero_allowed: bool = F
 
 
 def at_least_two(name: str, value: Any, hint: str) -> int:
-    """The same for a number of draws, of which a single one tells no error."""
+    """Does the same for a number of draws, since a single draw says nothing about the error."""
     integer = positive_integer(name, value, hint)
     if integer < 2:
         raise ValueError(
@@ -79,18 +79,18 @@ def boolean(name: str, value: Any) -> bool:
 
 def patterns(name: str, value: Any, hint: str) -> tuple[str, ...]:
     """Returns a sequence of regular expressions as a tuple, or raises a `ValueError`."""
-    # One string alone would be taken for its letters.
+    # A single string would be read as a sequence of letters.
     if isinstance(value, str) or not all(isinstance(each, str) for each in value):
         raise ValueError(
             f"`{name}` must be a sequence of regular expressions. Received: {name}={shown(value)}. "
-            f"For a single one write `{name}=('bias',)`; {hint}"
+            f"For a single one, write `{name}=('bias',)`; {hint}"
         )
     for pattern in value:
         try:
             re.compile(pattern)
         except re.error as error:
             raise ValueError(
-                f"`{name}` has a pattern that is no regular expression: {pattern!r} ({error}). "
+                f"`{name}` must be regular expressions, but {pattern!r} is invalid ({error}). "
                 "Escape special characters with `re.escape`."
             ) from error
     return tuple(value)

@@ -1,6 +1,6 @@
-"""What the package needs of Keras and Keras does not promise: one function for each name.
+"""What the package needs from Keras that Keras does not promise: one function for each name.
 
-`tests/private_api` holds Keras to what is said here, on the newest version and the oldest.
+`tests/private_api` checks what is said here on the newest and on the oldest version.
 """
 
 import contextlib
@@ -10,23 +10,23 @@ from typing import Any
 
 import keras
 
-# Methods of `keras.optimizers.Optimizer` that `LayerwiseOptimizer` overrides. Under another name
+# Methods of `keras.optimizers.Optimizer` that `LayerwiseOptimizer` overrides. If they were renamed,
 # Keras would call its own, without an error:
 # - `_apply_weight_decay`: its decoupled weight decay would come on top of the coupled one;
 # - `_backend_update_step`: variables would be updated one by one, which is slower on torch.
 OVERRIDDEN = ("_apply_weight_decay", "_backend_update_step")
 
-# Method of `keras.layers.BatchNormalization` that takes the moments of a batch, with the input and
-# the mask as its arguments, and is called in training only. `renew_statistics` watches it; under
-# another name it would see no plain batch norm, and warn that it has left them as they are.
+# Method of `keras.layers.BatchNormalization` that computes the moments of a batch from the input
+# and the mask, and is called only in training. `renew_statistics` watches it. If it were renamed,
+# plain batch norms would be missed, with a warning that their statistics stay as they were.
 BATCH_MOMENTS = "_moments"
 
 
 def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layer and all layers inside it, in the order of their making: `Layer._flatten_layers`.
+    """Returns the layer and all layers in it, in order of creation: `Layer._flatten_layers`.
 
     `Model.layers` does not look into layers that are not models. There is no replacement. Keras
-    itself would look into a layer from its last part to its first.
+    itself would go through a layer from its last part to its first.
     """
     found = {id(layer): layer}
 
@@ -41,17 +41,17 @@ def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 
 
 def models(layer: keras.layers.Layer) -> list[keras.Model]:
-    """The models among the layer and those inside it, the outermost first."""
+    """Returns the models among the layer and all layers in it, the outermost first."""
     return [part for part in flatten_layers(layer) if isinstance(part, keras.Model)]
 
 
 def places(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """As `flatten_layers`, but a layer that is held at several places is there for each of them."""
+    """Does the same as `flatten_layers`, but repeats a layer for each place that holds it."""
     found = [layer]
 
     def look_into(part: keras.layers.Layer, above: tuple[int, ...]) -> None:
         for each in part._flatten_layers(include_self=False, recursive=False):
-            if id(each) not in above:  # a part may hold its whole
+            if id(each) not in above:  # a part may hold the layer that it is in
                 found.append(each)
                 look_into(each, (*above, id(each)))
 
@@ -60,19 +60,19 @@ def places(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 
 
 def only_shapes_are_wanted() -> bool:
-    """Whether Keras calls layers to learn the shapes of their outputs: `in_symbolic_scope`.
+    """Returns whether Keras only wants the shapes of layers' outputs: `in_symbolic_scope`.
 
-    It stands in the module of `keras.SymbolicScope`. The size of the batch is then unknown, or one
-    that Keras has made up.
+    It is in the module of `keras.SymbolicScope`. The batch size is then unknown, or made up by
+    Keras.
     """
     return bool(sys.modules[keras.SymbolicScope.__module__].in_symbolic_scope())
 
 
 def trainer_state(model: Any) -> dict[str, Any] | None:
-    """What JAX's trainer holds in the middle of an epoch, by kind: `Trainer._jax_state`.
+    """Returns what JAX's trainer holds in the middle of an epoch, by kind: `Trainer._jax_state`.
 
-    None if the variables have their values; also if Keras has none of the names, and then the
-    caller falls back to `jax_state_sync`, which is slower.
+    None if the variables have their values, or if Keras has none of the names. The caller then
+    falls back to `jax_state_sync`, which is slower.
     """
     if getattr(model, "_jax_state_synced", True):
         return None
@@ -80,33 +80,33 @@ def trainer_state(model: Any) -> dict[str, Any] | None:
 
 
 def restored_epoch(model: keras.Model) -> int | None:
-    """Where a `BackupAndRestore` wants `fit` to go on: `Trainer._initial_epoch`."""
+    """Returns the epoch at which a `BackupAndRestore` resumes `fit`: `Trainer._initial_epoch`."""
     return model._initial_epoch
 
 
 def set_restored_epoch(model: keras.Model, epoch: int | None) -> None:
-    """Lets a running or the next `fit` start at `epoch`, or with None where its caller says.
+    """Makes a running or the next `fit` start at `epoch`, or with None where its caller says.
 
-    Keras itself never takes back what a `BackupAndRestore` has set.
+    Keras itself never resets what a `BackupAndRestore` has set.
     """
-    # Read first: under another name Keras would start at 0 without an error.
+    # Read first: if it were renamed, Keras would start at 0 without an error.
     restored_epoch(model)
     model._initial_epoch = epoch
 
 
 def forget_training_step(model: keras.Model) -> None:
-    """Makes the next `fit` compile its step anew, by `Trainer.train_function = None`.
+    """Makes the next `fit` recompile its step, by `Trainer.train_function = None`.
 
-    A compiled step holds the schedule that was the learning rate then. `Model.compile` does the
-    same, and forgets the optimizer and the metrics too.
+    A compiled step holds the schedule that was then the learning rate. `Model.compile` does the
+    same, but also forgets the optimizer and the metrics.
     """
     model.train_function = None
 
 
 def restore_input_structure(copy: keras.Model, model: keras.Model) -> None:
-    """Gives a Functional model made of a config its inputs' structure: `Functional._inputs_struct`.
+    """Restores the inputs' structure of a model from a config: `Functional._inputs_struct`.
 
-    Keras 3.10 makes a list of a single input, and warns of it in each call.
+    Keras 3.10 turns a single input into a list, and warns of it in each call.
     """
     structure = getattr(model, "_inputs_struct", None)
     if structure is not None:
@@ -115,24 +115,24 @@ def restore_input_structure(copy: keras.Model, model: keras.Model) -> None:
 
 
 def forget_functions(model: keras.Model) -> None:
-    """Makes `fit`, `evaluate` and `predict` compile anew, by `Trainer.train_function = None` etc.
+    """Makes `fit`, `evaluate` and `predict` recompile, by `Trainer.train_function = None` etc.
 
-    They hold the code of the layers as it was then.
+    Compiled, they hold the code of the layers as it was then.
     """
     model.train_function = model.test_function = model.predict_function = None
 
 
 def set_path(named: Any, path: str) -> None:
-    """Names a layer or variable as it is named elsewhere: `_path`, behind `path`.
+    """Gives a layer or variable the path that it has elsewhere: `_path`, behind `path`.
 
-    Under another name the copy of a model has paths with other prefixes and numbers.
+    If it were renamed, the copy of a model would have paths with other prefixes and numbers.
     """
     named._path = path
 
 
 @contextlib.contextmanager
 def uncompiled(models: Sequence[keras.Model]) -> Iterator[None]:
-    """Lets Keras take the models for not compiled, by `Trainer.compiled = False`.
+    """Makes Keras treat the models as not compiled, by `Trainer.compiled = False`.
 
     `clone_model` compiles the copy of a compiled model, which fails for a loss that is not
     registered. Keras has no option for it.
@@ -151,7 +151,7 @@ def uncompiled(models: Sequence[keras.Model]) -> Iterator[None]:
 def averages_held_back(optimizer: Any) -> Iterator[None]:
     """Keeps the end of a `fit` from replacing the weights by their averages (`use_ema`).
 
-    The method `finalize_variable_values` is public, that `fit` calls it is not. If `fit` no longer
+    The method `finalize_variable_values` is public, but not that `fit` calls it. If `fit` no longer
     does, the averages come too early.
     """
     optimizer.finalize_variable_values = lambda _: None
@@ -164,7 +164,7 @@ def averages_held_back(optimizer: Any) -> Iterator[None]:
 def replace_clipping(optimizer: Any, clip: Callable[..., Any]) -> Callable[..., Any]:
     """Makes `clip` the optimizer's `_clip_gradients`, and returns the one before.
 
-    It is the one place where gradients are unscaled and averaged already: an optimizer's `apply`
+    It is the only place where gradients are already unscaled and averaged: an optimizer's `apply`
     sees micro-steps and scaled gradients.
     """
     before: Callable[..., Any] = optimizer._clip_gradients
@@ -173,15 +173,15 @@ def replace_clipping(optimizer: Any, clip: Callable[..., Any]) -> Callable[..., 
 
 
 def learning_rate_source(optimizer: Any) -> Any:
-    """The variable, schedule or function behind the rate: `Optimizer._learning_rate`.
+    """Returns the variable, schedule or function behind the rate: `Optimizer._learning_rate`.
 
-    `Optimizer.learning_rate` is a schedule's present value.
+    `Optimizer.learning_rate` is a schedule's current value.
     """
     return optimizer._learning_rate
 
 
 def step_counter(optimizer: Any) -> Any:
-    """What a schedule is called with, micro-steps under accumulation: `Optimizer._iterations`.
+    """Returns the counter for schedules, micro-steps under accumulation: `Optimizer._iterations`.
 
     `Optimizer.iterations` counts updates.
     """
@@ -189,7 +189,7 @@ def step_counter(optimizer: Any) -> Any:
 
 
 def variable_index(optimizer: Any, variable: Any) -> int:
-    """The variable's place among those the optimizer was built for: `_get_variable_index`.
+    """Returns the variable's place among the optimizer's variables: `_get_variable_index`.
 
     Keras's own documentation tells authors of optimizers to use it.
     """
@@ -197,15 +197,15 @@ def variable_index(optimizer: Any, variable: Any) -> int:
 
 
 def uses_weight_decay(optimizer: Any, variable: Any) -> bool:
-    """Whether `exclude_from_weight_decay` has left the variable in: `_use_weight_decay`."""
+    """Returns whether the variable gets weight decay: `_use_weight_decay`."""
     return bool(optimizer._use_weight_decay(variable))
 
 
 def decay_exclusions(optimizer: Any) -> tuple[frozenset[Any], Any] | None:
-    """What `exclude_from_weight_decay` was told: `_exclude_from_weight_decay` and its pattern.
+    """Returns `_exclude_from_weight_decay` and its pattern: what the public method was given.
 
-    The keys of variables, which live as long as their model, and a pattern for names; None if it
-    was not called. No config has them.
+    These are keys of variables, which live as long as their model, and a pattern for names; None
+    if the method was not called. No config has them.
     """
     keys = getattr(optimizer, "_exclude_from_weight_decay", None)
     pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
@@ -213,7 +213,7 @@ def decay_exclusions(optimizer: Any) -> tuple[frozenset[Any], Any] | None:
 
 
 def set_decay_exclusions(optimizer: Any, exclusions: tuple[frozenset[Any], Any] | None) -> None:
-    """Tells a new optimizer what `decay_exclusions` found in another."""
+    """Gives a new optimizer what `decay_exclusions` found in another."""
     if exclusions is not None:
         optimizer.exclude_from_weight_decay()
         keys, pattern = exclusions
@@ -222,5 +222,5 @@ def set_decay_exclusions(optimizer: Any, exclusions: tuple[frozenset[Any], Any] 
 
 
 def optimizer_map(optimizer: Any) -> Any:
-    """Which of a `MultiOptimizer`'s parts a variable has: `MultiOptimizer._optimizer_map`."""
+    """Returns the map from variables to the parts: `MultiOptimizer._optimizer_map`."""
     return optimizer._optimizer_map

@@ -12,7 +12,7 @@ Mode: TypeAlias = Literal["inference", "training"]
 # The same where weights are mixed; "estimated" stands for statistics estimated at the mixture.
 MixtureMode: TypeAlias = Literal["inference", "estimated", "training"]
 
-# At which optimizer updates a callback measures; a number is every so many updates.
+# At which optimizer updates a callback measures; a number n means every n updates.
 Frequency: TypeAlias = Literal["log", "epoch"] | int
 
 # How much `fit` and a measurement show of their progress.

@@ -4,18 +4,18 @@ from typing import Any
 
 
 def inner_optimizer(optimizer: Any) -> Any:
-    """The optimizer that makes the update, inside any `LossScaleOptimizer` and the like."""
+    """Returns the optimizer that makes the update, inside any `LossScaleOptimizer` and the like."""
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
     return optimizer
 
 
 def steps_an_update(optimizer: Any) -> int:
-    """The `gradient_accumulation_steps`, or 1."""
+    """Returns the `gradient_accumulation_steps`, or 1."""
     return getattr(inner_optimizer(optimizer), "gradient_accumulation_steps", None) or 1
 
 
 def updates_made(optimizer: Any) -> int:
-    """Updates, which under accumulation or skipped steps are fewer than steps."""
-    # The sum is a tensor; `int` refuses TensorFlow's variables that have replicas.
+    """Returns the number of updates: fewer than steps with accumulation or skipped steps."""
+    # The sum is a tensor; `int` refuses TensorFlow's variables with replicas.
     return int(optimizer.iterations + 0)

@@ -1,7 +1,7 @@
 """The only place that imports jax, tensorflow or torch.
 
-A folder a backend, all with the same modules; `active()` is the one of the backend that Keras runs
-on. Importing this package loads none of them. `_protocol` has the contracts.
+One folder per backend, all with the same modules; `active()` returns the folder of the backend that
+Keras runs on. Importing this package loads none of them. `_protocol` has the contracts.
 """
 
 import keras
@@ -12,7 +12,7 @@ __all__ = ["Backend", "GhostMoments", "MomentumOptimizer", "active"]
 
 
 def active() -> Backend:
-    """The running backend's modules."""
+    """Returns the running backend's modules."""
     # Import statements and not importlib, which torch's compiler cannot trace.
     backend = keras.backend.backend()
     if backend == "jax":
@@ -28,6 +28,6 @@ def active() -> Backend:
 
         return torch
     raise RuntimeError(
-        "keras_bigbatch trains on the backends jax, tensorflow and torch. Running: "
+        "keras_bigbatch trains on the backends jax, tensorflow and torch. Received: "
         f"{backend!r}. Set the environment variable KERAS_BACKEND before importing keras."
     )

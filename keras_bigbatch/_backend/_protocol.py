@@ -1,6 +1,6 @@
-"""What every backend has: five modules of the same names, whose contracts stand here.
+"""The contracts of the five modules that every backend has, under the same names.
 
-A backend's module says only what is special to it.
+A backend's module documents only what is special to it.
 """
 
 from collections.abc import Callable, Hashable, Sequence

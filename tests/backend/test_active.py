@@ -12,5 +12,5 @@ def test_it_is_the_package_of_the_running_backend():
 
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "openvino")
-    with pytest.raises(RuntimeError, match=r"jax, tensorflow and torch. Running: 'openvino'"):
+    with pytest.raises(RuntimeError, match=r"jax, tensorflow and torch. Received: 'openvino'"):
         _backend.active()

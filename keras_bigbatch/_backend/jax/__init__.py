@@ -1,4 +1,4 @@
-"""JAX's own forms."""
+"""The forms specific to JAX."""
 
 from keras_bigbatch._backend.jax import ghost_norm, gradients, optimizer, replicas, weights
 

@@ -1,4 +1,4 @@
-"""What layer-wise optimizers need of a whole tensor, on JAX: medians without a sort."""
+"""What layer-wise optimizers compute from a whole tensor, on JAX: medians without a sort."""
 
 from functools import partial
 

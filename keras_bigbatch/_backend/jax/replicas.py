@@ -1,4 +1,4 @@
-"""JAX has no replicas to speak of: a traced program sees the whole batch of all devices."""
+"""JAX has no separate replicas: a traced program sees the whole batch of all devices."""
 
 from collections.abc import Sequence
 

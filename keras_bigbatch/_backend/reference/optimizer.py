@@ -1,4 +1,4 @@
-"""What layer-wise optimizers need of a whole tensor, in `keras.ops`: the reference."""
+"""What layer-wise optimizers compute from a whole tensor, in `keras.ops`: the reference."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext

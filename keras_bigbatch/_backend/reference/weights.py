@@ -1,4 +1,4 @@
-"""What every backend's `WeightMeter` has."""
+"""What every backend's `WeightMeter` shares."""
 
 from collections.abc import Sequence
 

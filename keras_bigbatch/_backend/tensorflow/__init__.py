@@ -1,4 +1,4 @@
-"""TensorFlow's own forms."""
+"""The forms specific to TensorFlow."""
 
 from keras_bigbatch._backend.tensorflow import ghost_norm, gradients, optimizer, replicas, weights
 

@@ -1,4 +1,4 @@
-"""What layer-wise optimizers need of a whole tensor, on TensorFlow, and a step in one pass."""
+"""What layer-wise optimizers compute from a whole tensor, on TensorFlow, and a step in one pass."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What is not public in TensorFlow. Where a name is gone, the answer is that of the slower path."""
+"""What is not public in TensorFlow. If a name is gone, the slower path is taken."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""PyTorch's own forms."""
+"""The forms specific to PyTorch."""
 
 from keras_bigbatch._backend.torch import ghost_norm, gradients, optimizer, replicas, weights
 

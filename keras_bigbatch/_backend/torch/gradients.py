@@ -82,7 +82,7 @@ def check_differentiable(model: keras.Model) -> None:
         if isinstance(layer, keras.layers.TorchModuleWrapper):
             raise ValueError(
                 f"The layer {layer.name!r} is a `TorchModuleWrapper`, whose weights can only be "
-                "changed in place, and a measurement changes no model. Use Keras layers instead."
+                "changed in place, but a measurement changes no model. Use Keras layers instead."
             )
 
 

@@ -1,4 +1,4 @@
-"""What layer-wise optimizers need of a whole tensor, on PyTorch, and their update in place.
+"""What layer-wise optimizers compute from a whole tensor, on PyTorch, and their update in place.
 
 Nothing here waits for an accelerator: norms, ratios and rates stay tensors. Variables that adapt go
 one by one, so that on a CPU the update finds in the cache what the norms have just read; all the

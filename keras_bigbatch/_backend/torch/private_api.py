@@ -1,4 +1,4 @@
-"""What is not public in torch. Where a name is gone, the answer is that of the slower path."""
+"""What is not public in torch. If a name is gone, the slower path is taken."""
 
 import ctypes
 import mmap
@@ -55,7 +55,7 @@ def active_data_parallel_module() -> Any:
     active = getattr(DistributedDataParallel, "_get_active_ddp_module", None)
     if active is None:
         raise RuntimeError(
-            f"keras_bigbatch cannot see with torch {torch.__version__} whether a forward pass "
+            f"keras_bigbatch cannot tell with torch {torch.__version__} whether a forward pass "
             "through DistributedDataParallel runs. Use another version of torch, or train without "
             "a process group."
         )

@@ -1,4 +1,4 @@
-"""The ranks of torch's default process group, and those of the DDP forward that runs."""
+"""The ranks of torch's default process group, and those of the running DDP forward pass."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Ghost batch norm on JAX: what XLA fuses, and for feature vectors on TPU a kernel."""
+"""Ghost batch norm on JAX: code that XLA fuses, and a kernel for feature vectors on TPU."""
 
 from keras_bigbatch._backend._protocol import GhostMoments
 from keras_bigbatch._backend.jax.ghost_norm import dense, xla

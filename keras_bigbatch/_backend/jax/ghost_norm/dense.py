@@ -1,4 +1,4 @@
-"""Feature vectors on TPU: which of them the kernel takes, on one core or on each of a mesh."""
+"""Feature vectors on TPU: which ones the kernel takes, on one core or on each core of a mesh."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial

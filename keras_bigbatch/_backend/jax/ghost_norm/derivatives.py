@@ -1,4 +1,4 @@
-"""What two kernels compute on TPU, with all derivatives: the gradient by the second kernel.
+"""What two kernels compute on TPU, with all derivatives. The second one computes the gradient.
 
 Derivatives of higher orders are those of a formula, and so is all of it on other platforms.
 `jax.custom_vjp` would do for gradients, and refuse forward mode. So this is a `jax.custom_jvp`,

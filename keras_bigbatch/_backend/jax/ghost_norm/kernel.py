@@ -1,4 +1,4 @@
-"""The kernels for feature vectors on TPU: a pass over the input forward, and one backward.
+"""The kernels for feature vectors on TPU: one pass over the input forward, and one backward.
 
 XLA moves the reshape from [G, V, C] to [B, C] through the multiply-add and writes the groups'
 values out for each sample: several arrays of the input's size. A kernel holds a few groups in the

@@ -1,4 +1,4 @@
-"""Ghost batch norm as XLA fuses it: the reference, but for how a tail is cut off."""
+"""Ghost batch norm as XLA fuses it: the reference, except for how a tail is split off."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""The groups of a batch, by the operations that TensorFlow and XLA run fast on a CPU."""
+"""The groups of a batch, with operations that TensorFlow and XLA run fast on a CPU."""
 
 import math
 from collections.abc import Callable, Sequence

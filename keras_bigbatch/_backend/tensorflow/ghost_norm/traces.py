@@ -1,4 +1,4 @@
-"""Functions that are traced once, however often graphs call them.
+"""Functions that are traced only once, however often graphs call them.
 
 TensorFlow runs Python for each operation that it puts into a graph. A network of fifty
 normalization layers has about ten sizes of input, so most of what they trace has been traced.

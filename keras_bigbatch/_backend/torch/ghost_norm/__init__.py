@@ -129,7 +129,7 @@ def gpu_form(device: str) -> ModuleType | None:
         gpu.try_out(device)
     except Exception as error:  # whatever Triton lacks: it compiles, by a C compiler among others
         warn_user(
-            "Ghost batch norm runs as more than a hundred operations a step and not as eleven "
+            "Ghost batch norm runs as more than a hundred operations per step instead of eleven "
             f"kernels: Triton cannot compile those. {type(error).__name__}: {error}"
         )
         return None

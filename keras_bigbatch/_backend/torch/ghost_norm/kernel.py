@@ -1,4 +1,4 @@
-"""Ghost batch norm on PyTorch by torch's own batch norm kernel, on each group of its own.
+"""Ghost batch norm on PyTorch with torch's own batch norm kernel, called for each group.
 
 For large groups in half precision, which the kernel reads and writes as they are. The walk has to
 copy them to float32 and back, and takes up to twice as long. In float32 the kernel would gain a

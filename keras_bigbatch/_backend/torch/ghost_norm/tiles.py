@@ -1,4 +1,4 @@
-"""Ghost batch norm on PyTorch by a walk over tiles that fit in the cache."""
+"""Ghost batch norm on PyTorch, one tile at a time, where a tile fits in the cache."""
 
 import itertools
 from collections.abc import Iterator

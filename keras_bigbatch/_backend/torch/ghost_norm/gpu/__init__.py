@@ -1,4 +1,4 @@
-"""Ghost batch norm on PyTorch by kernels for GPUs, in Triton, which torch's builds for GPUs bring.
+"""Ghost batch norm on PyTorch with kernels for GPUs, in Triton, which torch's GPU builds include.
 
 A pass over the input is one kernel, whatever the groups' number and size: they are cut into parts,
 so that a few large groups keep a GPU busy too.

@@ -1,4 +1,4 @@
-"""Ghost batch norm backward as kernels for GPUs, in Triton: two passes over x and dy."""
+"""Ghost batch norm's backward pass as Triton kernels for GPUs: two passes over x and dy."""
 
 import triton
 import triton.language as tl

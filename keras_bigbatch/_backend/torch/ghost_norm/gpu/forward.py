@@ -1,4 +1,4 @@
-"""Ghost batch norm forward as kernels for GPUs, in Triton: two passes over the input."""
+"""Ghost batch norm's forward pass as Triton kernels for GPUs: two passes over the input."""
 
 import triton
 import triton.language as tl

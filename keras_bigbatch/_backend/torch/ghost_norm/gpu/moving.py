@@ -1,4 +1,4 @@
-"""The step of the moving statistics as a kernel for GPUs, in Triton."""
+"""The step of the moving statistics as a Triton kernel for GPUs."""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,4 @@
-"""What the kernels for GPUs share: the memory of the input as they see it, and sums over it.
+"""What the GPU kernels share: how they see the memory of the input, and sums over it.
 
 It is [outer, channels, inner]: channels last `outer` are the positions of all samples and `inner`
 is 1, channels first they are the samples and the positions of each. A group is `size` of `outer`,
