@@ -66,7 +66,7 @@ def test_against_the_oracle(shape, axis, mask_shape, statistics):
     layer = built(GhostBatchNormalization(8, axis, momentum=0.9, statistics=statistics), x)
     expected, expected_dx, moving = by_channel(x, mask, axis, layer, dy)
     y, dx, _ = layer_gradients(layer, x, dy, mask)
-    # What is masked throughout its group comes out as beta plus what is left of 1 / sqrt(epsilon).
+    # A fully masked group has mean and variance 0: its values are multiplied by 1 / sqrt(epsilon).
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
     assert relative(dx, expected_dx) < 1e-4
     np.testing.assert_allclose(layer.get_weights()[2:], moving, rtol=1e-5, atol=1e-5)
