@@ -161,19 +161,19 @@ PLACES = {
         },
     ),
 }
-# By the page of a method, its name among the remedies.
+# By the page of a method, its names among the remedies.
 CARDS = {
-    "ghost-batch-norm": "rate",
-    "square-root-rate": "+LR",
-    "regime-adaptation": "longer",
-    "gradient-noise": "noise",
-    "discarding-small-losses": "discard",
-    "lars": "LARS",
-    "lamb": "LAMB",
-    "percent-delta": "PercentDelta",
-    "mclr": "MCLR",
-    "cblr": "CBLR",
-    "batch-stages": "stages",
+    "ghost-batch-norm": ("rate",),
+    "square-root-rate": ("+LR",),
+    "regime-adaptation": ("longer",),
+    "gradient-noise": ("noise",),
+    "discarding-small-losses": ("discard",),
+    "lars": ("LARS",),
+    "lamb": ("LAMB",),
+    "percent-delta": ("PercentDelta",),
+    "mclr": ("MCLR",),
+    "cblr": ("CBLR",),
+    "batch-stages": ("stages", "batch follows"),
 }
 # Results that are shown elsewhere too.
 ALSO = (
@@ -184,10 +184,10 @@ ALSO = (
             remedies.NAME,
             Place(
                 f"docs/methods/{page}.md",
-                lambda content, _, name=name: remedies_report.card(content, name),
+                lambda content, _, names=names: remedies_report.card(content, *names),
                 mark=remedies.NAME,
             ),
         )
-        for page, name in CARDS.items()
+        for page, names in CARDS.items()
     ),
 )

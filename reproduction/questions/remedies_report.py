@@ -64,12 +64,12 @@ def tries_table(content):
     return f"{table}\n\nThe rate, and after a comma the remedy's strength. Bold: chosen."
 
 
-def card(content, name):
+def card(content, *names):
     """What a method's card says of it: its accuracies, below them those that it stands beside.
 
     Args:
         content: Of `results.json`.
-        name: The remedy's, or that of the tuned rate alone.
+        names: The remedies', or that of the tuned rate alone.
     """
     scores, chosen = by_arm(content["trainings"], "test_accuracy"), content["chosen"]
 
@@ -79,7 +79,7 @@ def card(content, name):
         return with_interval(scores[arm]) + at if arm in scores else ""
 
     beside = {PLAIN: "a tuned rate alone", SMALL_BATCH: "the small batch of 40"}
-    labels = dict.fromkeys((name,), f"**{name}**") | beside
+    labels = {name: f"**{name}**" for name in names} | beside
     rows = [[label, cell(arm), cell(arm + GHOSTS)] for arm, label in labels.items()]
     return (
         f"{markdown_table(['batch of 1000', 'alone', 'with ghosts of 8'], rows)}\n\n"

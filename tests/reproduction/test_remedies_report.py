@@ -40,8 +40,8 @@ def test_a_card_has_the_remedy_and_what_stands_beside_it():
     content = {"trainings": trainings, "seeds": [1, 2]}
     content["chosen"] = {"LARS": "0.1", "SAM by groups, ghosts": "0.4, 0.2"}
 
-    def rows(name):
-        lines = remedies_report.card(content, name).splitlines()[2:5]
+    def rows(*names):
+        lines = remedies_report.card(content, *names).split("\n\n")[0].splitlines()[2:]
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
     plain = ["a tuned rate alone", "90.00 ± 0.00", "94.00 ± 0.00"]
@@ -49,4 +49,8 @@ def test_a_card_has_the_remedy_and_what_stands_beside_it():
     assert rows("LARS") == [["**LARS**", "95.00 ± 0.00, rate 0.1", ""], plain, small]
     grouped = ["**SAM by groups**", "", "93.00 ± 0.00, rate 0.4"]
     assert rows("SAM by groups") == [grouped, plain, small]
-    assert rows("rate")[0] == plain
+    assert rows("rate") == [plain, small]
+    assert [cells[0] for cells in rows("LARS", "SAM by groups")[:2]] == [
+        "**LARS**",
+        "**SAM by groups**",
+    ]
