@@ -1,10 +1,10 @@
-"""Where a `.plot()` draws."""
+"""The axes that a `.plot()` draws on."""
 
 from typing import Any
 
 
 def axes_or_new(ax: Any) -> Any:
-    """The caller's axes, or those of a new figure."""
+    """Returns the caller's axes, or the axes of a new figure."""
     if ax is not None:
         return ax
     try:

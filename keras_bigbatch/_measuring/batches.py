@@ -17,22 +17,22 @@ _DEFAULT_SIZE = 256
 
 
 class Batches:
-    """Batches of `(x, y, sample_weight)`, from the first one again at each iteration.
+    """Batches of `(x, y, sample_weight)`. Each iteration starts again from the first batch.
 
     Args:
-        x: Arrays or tensors, or lists and dictionaries of them, with a sample a row. Or what
-            yields batches of `(x, y)` or `(x, y, sample_weight)` and can be read more than once:
-            a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, a list-like of
-            your own with `__iter__`.
-        y: Targets like `x`, with arrays only.
-        sample_weight: Weights of the samples like `y`, with arrays only.
-        batch_size: Samples a batch, with arrays only; 256 if None. The last batch may be smaller.
-        once: Whether what can be read only once, as a generator, will do.
+        x: Arrays or tensors, or lists and dictionaries of them, with one sample per row. Or an
+            object that yields batches of `(x, y)` or `(x, y, sample_weight)` and can be read more
+            than once: a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, or a
+            list-like class of your own with `__iter__`.
+        y: Targets, in the same form as `x`. Only if `x` is arrays.
+        sample_weight: Weights of the samples, like `y`. Only if `x` is arrays.
+        batch_size: Samples per batch if `x` is arrays; 256 if None. The last batch may be smaller.
+        once: Whether to accept data that can be read only once, such as a generator.
 
     Raises:
-        ValueError: If the arrays differ in length or are empty, if what is passed with a data
-            set belongs into it, or if the data can be read only once or never ends. While it is
-            read: if a batch is none, or has another structure than the first.
+        ValueError: If the arrays differ in length or are empty, if an argument is passed that a
+            data set itself provides, or if the data can be read only once or never end. While they
+            are read: if a batch is not valid, or its structure differs from that of the first.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Batches:
         self._is_arrays = is_arrays(x)
         if self._is_arrays:
             size = _DEFAULT_SIZE if batch_size is None else batch_size
-            self._size = positive_integer("batch_size", size, "It is the samples of a batch.")
+            self._size = positive_integer("batch_size", size, "It counts the samples of a batch.")
             self._data = keras.tree.map_structure(on_host, (x, y, sample_weight))
             self._samples = _samples(self._data)
         else:
@@ -78,23 +78,23 @@ class Batches:
         if structure is None:
             raise ValueError(
                 f"The data set has no batches. Received: x={self._data!r}. If it can be read only "
-                "once, pass what makes it, or arrays."
+                "once, pass what creates it, or arrays."
             )
 
     def first_samples(self, most: int) -> Batch:
-        """A batch of the first samples. It is no reading: later draws stay as they are."""
+        """Returns a batch of the first samples. It is not a reading: later draws stay the same."""
         with contextlib.closing(Batches.__iter__(self)) as batches:
             _, batch = next(batches)
         return self._map(lambda leaf: leaf[:most], batch)
 
     @property
     def is_arrays(self) -> bool:
-        """Whether the data are arrays, and no data set."""
+        """Whether the data are arrays rather than a data set."""
         return self._is_arrays
 
     @property
     def number(self) -> int | None:
-        """How many batches there are, None if that is not known."""
+        """The number of batches, or None if it is unknown."""
         if self._is_arrays:
             return -(-self._samples // self._size)
         return number_of_batches(self._data)
@@ -108,7 +108,7 @@ class Batches:
 
 
 def described(structure: Any) -> str:
-    """The structure with a shape for each array, whose first axis is the batch."""
+    """Describes the structure by the shape of each array, with None for the batch axis."""
 
     def shape(leaf: Any) -> Any:
         if leaf is None:
@@ -120,7 +120,7 @@ def described(structure: Any) -> str:
 
 
 def is_arrays(x: Any) -> bool:
-    """Whether these are arrays, or a structure of them, and no data set."""
+    """Whether `x` is arrays, or a structure of them, rather than a data set."""
     if isinstance(x, keras.utils.PyDataset):
         return False
     leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
@@ -128,7 +128,7 @@ def is_arrays(x: Any) -> bool:
 
 
 def number_of_batches(data: Any) -> int | None:
-    """The number of batches of a data set, if it knows that."""
+    """The number of batches of a data set, or None if the data set does not know it."""
     if isinstance(data, keras.utils.PyDataset):
         return data.num_batches
     try:
@@ -138,12 +138,12 @@ def number_of_batches(data: Any) -> int | None:
 
 
 def on_host(leaf: Any) -> Any:
-    """Tensors as arrays, to be cut on the host; what is read piece by piece stays as it is."""
+    """Converts tensors to arrays, to be cut on the host. What is read in pieces stays as it is."""
     return ops.convert_to_numpy(leaf) if ops.is_tensor(leaf) else leaf
 
 
 def _as_array(leaf: Any) -> Any:
-    """What the running backend takes, floats as `fit` passes them: in Keras's own precision."""
+    """Converts to what the backend takes. Floats get Keras's own precision, as in `fit`."""
     if ops.is_tensor(leaf):
         return leaf
     array = np.asarray(leaf)
@@ -154,12 +154,12 @@ def _samples(data: Batch) -> int:
     leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
     if not all(hasattr(leaf, "shape") for leaf in leaves):
         raise ValueError(
-            "`y` and `sample_weight` must be arrays as `x` is. Received types: "
+            "`y` and `sample_weight` must be arrays, as `x` is. Received types: "
             f"{sorted({type(leaf).__name__ for leaf in leaves})}. Convert them with `np.asarray`."
         )
     if not all(len(leaf.shape) for leaf in leaves):
         raise ValueError(
-            "`x`, `y` and `sample_weight` must have a sample a row. Received: a single number, "
+            "`x`, `y` and `sample_weight` must have one sample per row. Received: a single number, "
             "which has no rows."
         )
     lengths = sorted({int(leaf.shape[0]) for leaf in leaves})
@@ -178,7 +178,7 @@ def _check_stream(x: Any, y: Any, sample_weight: Any, batch_size: Any, once: boo
         "PyDataset."
     )
     if isinstance(x, str | bytes):
-        raise ValueError(f"{wanted} Received: x={x!r}. Load the data, and pass them.")
+        raise ValueError(f"{wanted} Received: x={x!r}. Load the data and pass them.")
     if isinstance(x, list | tuple | dict):
         leaves = sorted({type(leaf).__name__ for leaf in keras.tree.flatten(x)})
         raise ValueError(
@@ -191,7 +191,7 @@ def _check_stream(x: Any, y: Any, sample_weight: Any, batch_size: Any, once: boo
     for name, value in given.items():
         if value is not None:
             raise ValueError(
-                f"With a data set `{name}` must not be passed: its batches have it. "
+                f"`{name}` must not be passed with a data set, which provides it. "
                 f"Received: x of type {kind} and {name} of type {type(value).__name__}."
             )
     if hasattr(x, "__next__") and not once:
@@ -213,7 +213,7 @@ def _stream(data: Any) -> Iterator[Any]:
 
 
 def _unpacked(batch: Any) -> Batch:
-    """The batch as `(x, y, sample_weight)`, with None for what it lacks."""
+    """Returns the batch as `(x, y, sample_weight)`, with None for missing parts."""
     wanted = "A data set must yield batches of arrays: `x`, `(x, y)` or `(x, y, sample_weight)`."
     if isinstance(batch, list | tuple) and not 1 <= len(batch) <= 3:
         raise ValueError(f"{wanted} Received: a {type(batch).__name__} of {len(batch)} parts.")
@@ -221,7 +221,7 @@ def _unpacked(batch: Any) -> Batch:
     leaves = [leaf for leaf in keras.tree.flatten(parts[0]) if leaf is not None]
     if not leaves or not len(getattr(leaves[0], "shape", ())):
         kinds = sorted({type(leaf).__name__ for leaf in leaves}) or ["None"]
-        raise ValueError(f"{wanted} Received: x of {' and '.join(kinds)}, without a sample a row.")
+        raise ValueError(f"{wanted} Received: x of {' and '.join(kinds)}, which has no rows.")
     return parts
 
 

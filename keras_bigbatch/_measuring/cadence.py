@@ -21,16 +21,16 @@ def checked_frequency(frequency: Any) -> Frequency:
     return positive_integer(
         "frequency",
         frequency,
-        "Pass 'log' for about 10 measurements a decade of updates, 'epoch' for the epochs' ends "
-        "only, or a number of optimizer updates.",
+        "Pass 'log' for about 10 measurements per decade of updates, 'epoch' for the ends of "
+        "epochs only, or a number of optimizer updates.",
     )
 
 
 def next_measurement(frequency: Frequency, updates: int, origin: int = 0) -> int:
-    """The first update after `updates` to measure at; `NEVER` where only the epochs' ends count.
+    """Returns the first update after `updates` to measure at, or `NEVER` for epoch ends only.
 
-    `"log"` is 1, 2, ..., 10, 13, 16, 20, ..., from 10 on `10 ** (i / 10)` rounded, after `origin`.
-    An integer n is n, 2n, and so on, wherever that is.
+    `"log"` means 1, 2, ..., 10, 13, 16, 20, ... updates after `origin`: from 10 on,
+    `10 ** (i / 10)` rounded. An integer n means n, 2n, and so on, whatever `origin` is.
     """
     if frequency == "epoch":
         return NEVER

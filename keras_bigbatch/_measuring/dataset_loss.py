@@ -27,21 +27,21 @@ _TRIED = 5
 class DatasetLoss:
     """Loss, gradient and Hessian-vector products of a compiled model over a data set.
 
-    What every instrument stands on. Vectors go in and come out as flat NumPy arrays of all
-    trainable values in the order of `model.trainable_variables` (float32, or float64 for a model
-    of that). The model itself is never written to, so it is as it was after every call, an
-    exception or an interrupt; where a vector is left out, its present weights are taken.
+    Every instrument is built on this class. Vectors are passed and returned as flat NumPy arrays of
+    all trainable values, in the order of `model.trainable_variables` (float32, or float64 for a
+    float64 model). The model itself is never written to, so it is unchanged after every call,
+    exception or interrupt. Where a vector is left out, the model's current weights are used.
 
     The loss is what `model.evaluate` reports: `model.compute_loss` with the sample weights, the
-    regularizers and `add_loss`, as the mean over the batches, each times its samples. For the
-    reductions `"sum_over_batch_size"` (Keras's default) and `"mean"` that is exact whatever the
-    batch size; for `"sum"`, `"mean_with_sample_weight"` and masked losses it depends on it, as in
-    `evaluate`.
+    regularizers and `add_loss`, as the mean over the batches, weighted by their numbers of samples.
+    For the reductions `"sum_over_batch_size"` (Keras's default) and `"mean"` that is exact for any
+    batch size. For `"sum"`, `"mean_with_sample_weight"` and masked losses it depends on the batch
+    size, as in `evaluate`.
 
-    With `mode="inference"` layers do as in `evaluate`: batch norm takes its stored statistics and
-    Dropout nothing. With `mode="training"` batch norm takes the statistics of each batch, and
-    random layers draw the same numbers for every batch of a pass and in every pass: the loss stays
-    a function of the weights, if the data come in the same batches each time.
+    With `mode="inference"` layers behave as in `evaluate`: batch norm uses its stored statistics
+    and Dropout is off. With `mode="training"` batch norm uses the statistics of each batch, and
+    random layers draw the same numbers for every batch of every pass. The loss is then still a
+    function of the weights, if the data come in the same batches each time.
 
     Under `mixed_float16` no loss scale is applied. On a distributed model the passes run
     on one replica.
@@ -89,11 +89,11 @@ class DatasetLoss:
 
     @property
     def weights(self) -> Vector:
-        """The model's present trainable values, a copy."""
+        """A copy of the model's current trainable values."""
         return _parameters.flat([variable.value for variable in self.variables], self.dtype)
 
     def loss(self, weights: Vector | None = None, state: Weights | None = None) -> float:
-        """The loss at `weights`; `state` replaces the values of `non_trainable_variables`."""
+        """Returns the loss at `weights`; `state` replaces the `non_trainable_variables`."""
         values, state = self.tensors(weights), self.state_tensors(state)
         counts, losses = [], []
         with contextlib.closing(self.tensor_batches()) as batches:
@@ -103,7 +103,7 @@ class DatasetLoss:
         return _mean(counts, losses)
 
     def gradient(self, weights: Vector | None = None) -> tuple[float, Vector]:
-        """The loss and its gradient at `weights`, in one pass."""
+        """Returns the loss and its gradient at `weights`, in one pass."""
         values, state = self.tensors(weights), self.state_tensors()
         total = self._zeros()
         counts, losses = [], []
@@ -115,7 +115,7 @@ class DatasetLoss:
         return _mean(counts, losses), self._vector(total) / sum(counts)
 
     def batch_gradients(self, weights: Vector | None = None) -> Iterator[tuple[int, float, Vector]]:
-        """Yields for each batch its samples, its loss and the gradient of that, in one pass."""
+        """Yields each batch's number of samples, loss and gradient, in one pass."""
         values, state = self.tensors(weights), self.state_tensors()
         one, zeros = self._count(1), self._zeros()
         with contextlib.closing(self.tensor_batches()) as batches:
@@ -124,7 +124,7 @@ class DatasetLoss:
                 yield samples, _mean([1], [loss]), self._vector(total)
 
     def hessian_vector_product(self, vector: Vector, weights: Vector | None = None) -> Vector:
-        """The Hessian at `weights` times `vector`, in one pass; about two gradients' work."""
+        """Returns the Hessian at `weights` times `vector`, in one pass of about two gradients."""
         values, state = self.tensors(weights), self.state_tensors()
         direction = self.tensors(vector)
         total = self._zeros()
@@ -138,35 +138,35 @@ class DatasetLoss:
         return self._vector(total) / count
 
     def tensor_batches(self) -> Generator[tuple[int, Batch], None, None]:
-        """One reading of the data, as tensors on the device, each batch with its samples."""
+        """Yields one reading of the data as device tensors, with the samples counted per batch."""
         with _backend.active().gradients.random_state_kept():
             for samples, batch in self.batches:
                 prepared = preprocessed(self.model, batch)
                 yield samples, keras.tree.map_structure(_tensor, prepared)
 
     def tensors(self, vector: Vector | None = None) -> list[Tensor]:
-        """The parts of `vector` on the device, or copies of the present weights."""
+        """Returns the parts of `vector` on the device, or copies of the current weights."""
         values = [variable.value for variable in self.variables]
         if vector is None:
             values = _backend.active().weights.snapshot(values)
         else:
             parts = _parameters.split(np.asarray(vector, self.dtype), self.variables)
             values = _backend.active().weights.restored(parts, values)
-        # In the vector's type, in which derivatives then come: the scope casts to the variables'.
+        # In the vector's type, which derivatives then have too: the scope casts to the variables'.
         return [ops.cast(value, self.dtype.name) for value in values]
 
     def state_tensors(self, state: Weights | None = None) -> list[Tensor]:
-        """The arrays of `state` on the device, or copies of the present state."""
+        """Returns the arrays of `state` on the device, or copies of the current state."""
         values = [variable.value for variable in _parameters.state_variables(self.model)]
         if state is None:
             return _backend.active().weights.snapshot(values)
         return _backend.active().weights.restored([np.asarray(each) for each in state], values)
 
     def _trace(self, function: Callable[..., Any], sample: Batch) -> Any:
-        """Runs through the function once, and returns what it does.
+        """Traces the function once, and returns its result.
 
-        The first call of a model's loss makes its trackers: their variables must not come from a
-        function that is being compiled, and get their values where this scope ends.
+        The first call of a model's loss creates its trackers. Their variables must not be created
+        in a function that is being compiled, and get their values where this scope ends.
         """
         found = []
         batch = keras.tree.map_structure(_tensor, sample)
@@ -176,7 +176,7 @@ class DatasetLoss:
             found.append(function(*arguments))
             return found[0]
 
-        # Without a seed Dropout draws from torch's global state.
+        # Without a seed, Dropout draws from torch's global state.
         with keras.StatelessScope(), backend.random_state_kept():
             backend.trace(kept, self.tensors(), self.state_tensors(), batch)
         return found[0]
@@ -192,9 +192,9 @@ class DatasetLoss:
 
 
 def loss_before_training(model: keras.Model, batches: Batches, mode: Mode) -> DatasetLoss | None:
-    """The loss that a callback measures, which is tried on the data before the first update.
+    """Returns the loss that a callback measures, tried on the data before the first update.
 
-    None where Keras leaves it to the first batch to build the model, as on TensorFlow.
+    None where Keras builds the model only on the first batch, as on TensorFlow.
     """
     if not all(layer.built for layer in flatten_layers(model)):
         return None
@@ -221,7 +221,7 @@ def _add(total: Sequence[Tensor], samples: Tensor, tensors: Sequence[Tensor]) ->
 
 
 def _mean(counts: Sequence[int], losses: Sequence[Tensor]) -> float:
-    """The mean over samples; the losses stay on the device until all are computed."""
+    """Returns the mean over samples. Losses stay on the device until all are computed."""
     values = [float(ops.convert_to_numpy(loss)) for loss in losses]
     weighted = [count * value for count, value in zip(counts, values, strict=True)]
     return math.fsum(weighted) / sum(counts)

@@ -18,13 +18,13 @@ MIXTURE_MODES: tuple[MixtureMode, ...] = get_args(MixtureMode)
 
 
 class MixedWeights:
-    """The loss of a model over a data set at sums of given weights, each times its share.
+    """The loss of a model over a data set at weighted sums of given sets of weights.
 
     Args:
         model: A compiled model, which is not changed.
         sets: What `checked_sets` returned.
         batches: The data.
-        mode: Which statistics a mixture has, as `linear_path` describes.
+        mode: Which statistics a mixture uses, as `linear_path` describes.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class MixedWeights:
         self._estimate = ReestimatedStatistics(self._loss) if mode == "estimated" else None
 
     def __call__(self, shares: Sequence[float]) -> float:
-        """The loss where each set has its share; shares that sum to 1 lie on the sets' plane."""
+        """Returns the loss at given shares of the sets. Shares on the sets' plane sum to 1."""
         loss = self._loss
         mixed = {
             id(variable): _mixed(variable, parts, shares)
             for variable, *parts in zip(loss.model.weights, *self._sets, strict=True)
         }
         vector = _parameters.flat([mixed[id(v)] for v in loss.variables], loss.dtype)
-        # Seeds and the like are no weights: they stay.
+        # Seeds and the like are not weights: they stay.
         state: Weights = [mixed[id(v)] if id(v) in mixed else v.numpy() for v in self._state]
         if self._estimate is not None:
             state = self._estimate(vector, state)
@@ -56,22 +56,22 @@ class MixedWeights:
 
 
 def checked_points(name: str, points: npt.ArrayLike | None, default: Array) -> Array:
-    """A flat array of finite numbers, or a `ValueError`."""
+    """Returns a flat array of finite numbers, or raises a `ValueError`."""
     found = np.asarray(default if points is None else points, np.float64)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
         raise ValueError(
-            f"`{name}` must be a flat list of finite numbers, one or more. "
+            f"`{name}` must be a flat list of one or more finite numbers. "
             f"Received: {name}={points!r}."
         )
     return found
 
 
 def checked_sets(model: Any, **sets: Any) -> list[Weights]:
-    """The sets of weights, each as `get_weights()` returns it, or a `ValueError`.
+    """Returns the sets of weights as `get_weights()` does, or raises a `ValueError`.
 
     Args:
-        model: The model that they are for.
-        **sets: The sets, by the name of their argument.
+        model: The model that the weights belong to.
+        **sets: The sets, by argument name.
     """
     checked_model(model)
     return [_checked(name, weights, model) for name, weights in sets.items()]
@@ -80,7 +80,7 @@ def checked_sets(model: Any, **sets: Any) -> list[Weights]:
 def _checked(name: str, weights: Any, model: keras.Model) -> Weights:
     if isinstance(weights, keras.Model):
         raise ValueError(
-            f"`{name}` must be weights and not a model. Received: the model {weights.name!r}. Pass "
+            f"`{name}` must be weights, not a model. Received: the model {weights.name!r}. Pass "
             "what its `get_weights()` returns; only the first argument, `model`, is a model."
         )
     if isinstance(weights, str | bytes | dict) or not hasattr(weights, "__iter__"):
@@ -92,8 +92,8 @@ def _checked(name: str, weights: Any, model: keras.Model) -> Weights:
     shapes, wanted = [a.shape for a in arrays], [tuple(v.shape) for v in model.weights]
     if shapes != wanted:
         raise ValueError(
-            f"`{name}` must be weights of this model, as `model.get_weights()` returns them, of "
-            f"the shapes {wanted}. Received: {shapes}."
+            f"`{name}` must be weights of this model, as `model.get_weights()` returns them, "
+            f"with the shapes {wanted}. Received: {shapes}."
         )
     return arrays
 
@@ -104,6 +104,6 @@ def _mixed(variable: Any, parts: Weights, shares: Sequence[float]) -> npt.NDArra
         return first
     mixed = np.asarray(sum(share * part for share, part in zip(shares, parts, strict=True)))
     if variable.name == "moving_variance":
-        # Beyond the sets a share is negative, and a variance must not be.
+        # Beyond the sets a share is negative, but a variance must not be.
         mixed = np.maximum(mixed, np.minimum.reduce(parts))
     return mixed.astype(first.dtype)

@@ -15,20 +15,20 @@ from keras_bigbatch._typing import Array, Vector
 def two_batch_estimates(
     loss: DatasetLoss, batches: int, on_batch: Callable[[], None] | None = None
 ) -> Array:
-    """An estimate of the trace and one of the squared norm, a row each large batch.
+    """Estimates the trace and the squared norm, with one row per large batch.
 
-    A large batch is `batches` small ones that follow each other: its gradient is their mean. What
-    does not fill a large batch is left out.
+    A large batch is `batches` consecutive small ones, and its gradient is their mean. An incomplete
+    large batch is left out.
 
     Args:
-        loss: With batches of equal size.
+        loss: The loss, with batches of equal size.
         batches: Small batches in a large one, 2 or more.
         on_batch: Called after each small batch.
     """
     rows = []
     total, squares, count = np.zeros(loss.size, loss.dtype), 0.0, 0
     for samples, _, gradient in loss.batch_gradients():
-        # Where the weights have diverged there is no noise scale, and no need of a warning each.
+        # At diverged weights there is no noise scale, and no need for a warning per batch.
         with np.errstate(over="ignore", invalid="ignore"):
             total += gradient
         squares += _squared_norm(gradient)
@@ -47,7 +47,7 @@ def two_batch_estimates(
 
 
 def mean_and_covariance(estimates: Array) -> tuple[Array, Array]:
-    """The mean over the rows of `two_batch_estimates`, and the covariance of that mean."""
+    """Returns the mean over the rows of `two_batch_estimates`, and its covariance."""
     with np.errstate(invalid="ignore"):
         covariance = np.cov(estimates, rowvar=False) / len(estimates)
         return estimates.mean(axis=0), covariance
@@ -56,16 +56,16 @@ def mean_and_covariance(estimates: Array) -> tuple[Array, Array]:
 def ratio_and_interval(
     mean: Array, covariance: Array, freedom: int
 ) -> tuple[float, tuple[float, float]]:
-    """The ratio of two means with Fieller's 95 % interval; NaN where it cannot be told.
+    """Returns the ratio of two means and Fieller's 95 % interval; NaN where it cannot be told.
 
-    The interval holds every ratio r for which `mean_trace - r * mean_square` is within Student's
+    The interval contains every ratio r for which `mean_trace - r * mean_square` is within Student's
     bounds of zero. It is exact for normal means, and infinite where the denominator itself is
-    within the bounds of zero. No ratio should be named there; the delta method and the bootstrap
-    would name one.
+    within the bounds of zero. No ratio should be given there; the delta method and the bootstrap
+    would give one.
 
     Args:
-        mean: Of the estimates of the trace and the squared norm.
-        covariance: Of these means.
+        mean: The means of the estimates of the trace and the squared norm.
+        covariance: The covariance of these means.
         freedom: Degrees of freedom of the covariance.
     """
     trace, square = (float(each) for each in mean)
@@ -86,14 +86,14 @@ def ratio_and_interval(
 
 
 def checked_batches(small_batch: Any, large_batch: Any) -> tuple[int, int]:
-    """The two sizes, or a `ValueError`."""
-    small = positive_integer("small_batch", small_batch, "It is in samples.")
-    large = positive_integer("large_batch", large_batch, "It is in samples.")
+    """Returns the two sizes, or raises a `ValueError`."""
+    small = positive_integer("small_batch", small_batch, "It counts samples.")
+    large = positive_integer("large_batch", large_batch, "It counts samples.")
     if large % small or large == small:
         raise ValueError(
-            "`large_batch` must be `small_batch` times 2 or more, since it is made of small ones. "
-            f"Received: small_batch={small}, large_batch={large}. For example "
-            f"large_batch={max(large // small, 2) * small}."
+            "`large_batch` must be a multiple of `small_batch`, at least twice as large, as it "
+            f"consists of small ones. Received: small_batch={small}, large_batch={large}. For "
+            f"example large_batch={max(large // small, 2) * small}."
         )
     return small, large
 

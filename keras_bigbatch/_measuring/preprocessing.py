@@ -1,4 +1,4 @@
-"""What a model does to data in `fit` before it is called."""
+"""The preprocessing that a model applies to data in `fit`."""
 
 import keras
 
@@ -6,10 +6,10 @@ from keras_bigbatch._measuring.batches import Batch
 
 
 def preprocessed(model: keras.Model, batch: Batch) -> Batch:
-    """The batch as `fit` and `predict` hand it to the model.
+    """Returns the batch as `fit` and `predict` pass it to the model.
 
-    The tasks of KerasHub hold a preprocessor, which `model(x)` does not apply: raw pictures of
-    another size or scale would go through the network without an error.
+    KerasHub tasks have a preprocessor, which `model(x)` does not apply: raw images of another size
+    or scale would go through the network without an error.
     """
     prepare = getattr(model, "preprocess_samples", None)
     if prepare is None:

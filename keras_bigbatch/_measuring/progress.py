@@ -1,4 +1,4 @@
-"""What a measurement shows of its progress."""
+"""The progress bar of a measurement."""
 
 import sys
 from types import TracebackType
@@ -10,15 +10,15 @@ from keras_bigbatch._typing import Verbose
 
 
 class Progress:
-    """Keras's progress bar, with the time left, as a context whose end is the end of the line.
+    """Keras's progress bar, with the time left, as a context manager that ends its line.
 
-    A search may be over before it has made all the steps that it was allowed, or raise.
+    A search may raise, or end before it has used all its steps.
 
     Args:
-        steps: The steps, or the most that there may be: what the time left is counted to. None if
-            nobody knows.
-        verbose: `"auto"`, 0, 1 or 2, as in `fit`. `"auto"` is 1 where somebody looks on.
-        unit: What a step is, in one word.
+        steps: The number of steps, or its upper limit, for the estimate of the time left. None if
+            unknown.
+        verbose: `"auto"`, 0, 1 or 2, as in `fit`. `"auto"` is 1 in a terminal or a notebook.
+        unit: The name of a step, in one word.
     """
 
     def __init__(self, steps: int | None, verbose: Verbose, unit: str) -> None:
@@ -41,12 +41,12 @@ class Progress:
             self._bar.update(self._made, finalize=True)
 
     def update(self, made: int) -> None:
-        """Shows how many steps have been made."""
+        """Shows how many steps are done."""
         self._made = made
         self._bar.update(made, finalize=False)
 
     def add(self) -> None:
-        """Shows that one more step has been made."""
+        """Shows that one more step is done."""
         self.update(self._made + 1)
 
 
@@ -62,7 +62,7 @@ def checked_verbose(verbose: Any) -> Verbose:
 
 
 def _somebody_looks_on() -> bool:
-    """At a terminal, or at a notebook, whose output is not one; a log is left clean."""
+    """Whether output goes to a terminal or a notebook. Logs are left clean."""
     if not keras.config.is_interactive_logging_enabled():
         return False
     is_notebook = type(sys.stdout).__module__.startswith("ipykernel.")

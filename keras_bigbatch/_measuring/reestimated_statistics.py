@@ -1,4 +1,4 @@
-"""Batch norm's moving statistics, estimated anew at other weights; the model is not changed."""
+"""Batch norm's moving statistics, re-estimated at other weights without changing the model."""
 
 import contextlib
 from typing import Any
@@ -15,15 +15,15 @@ from keras_bigbatch._typing import Tensor, Vector, Weights
 
 
 class ReestimatedStatistics:
-    """Estimates the moving statistics that training at fixed weights would come to.
+    """Estimates the moving statistics at which training with fixed weights would settle.
 
-    A layer's statistic moves to `rho * old + rest` in a training step, whatever its momentum and
-    its groups are. Two steps on the same batch, the first from 0, tell both, and `rest / (1 - rho)`
-    is where it settles on this batch; the mean over the samples of the data is what this returns.
-    The variance is the mean of the batches' (or ghost batches') variances, as it is in training.
+    A training step moves a layer's statistic to `rho * old + rest`, whatever its momentum and
+    groups are. Two steps on the same batch, the first from 0, determine both. On this batch the
+    statistic settles at `rest / (1 - rho)`; the result is the mean over the samples of the data.
+    The variance is the mean of the batches' (or ghost batches') variances, as in training.
 
     Args:
-        loss: The loss whose model and data to take.
+        loss: The loss whose model and data are used.
     """
 
     def __init__(self, loss: DatasetLoss) -> None:
@@ -45,7 +45,7 @@ class ReestimatedStatistics:
         self._settled = _backend.active().gradients.compiled(settled, loss.model)
 
     def __call__(self, weights: Vector, state: Weights) -> Weights:
-        """The state at `weights`, with the statistics replaced, in one pass over the data."""
+        """Returns the state with the statistics at `weights`, in one pass over the data."""
         loss = self._loss
         state = list(state)
         if not self._positions:
@@ -69,7 +69,7 @@ class ReestimatedStatistics:
 
 
 def _limit(once: Tensor, twice: Tensor) -> Tensor:
-    """`rest / (1 - rho)` of `once = rest` and `twice = (1 + rho) * rest`, with one `rho` for all.
+    """Returns `rest / (1 - rho)` of `once = rest` and `twice = (1 + rho) * rest`, one rho for all.
 
     NaN where nothing moves: in a frozen layer.
     """

@@ -1,4 +1,4 @@
-"""Batches of some of a data set's samples, other ones at each reading."""
+"""Batches of some of a data set's samples, different ones in each reading."""
 
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -10,19 +10,19 @@ from keras_bigbatch._measuring.batches import Batch, Batches, on_host
 
 
 class SampledBatches(Batches):
-    """A number of batches of one size, all full, of samples drawn from the data.
+    """A given number of full batches of one size, with samples drawn from the data.
 
-    From arrays the rows are drawn at random, with replacement, so batches are independent and what
-    is estimated is of these data. A data set is taken in its own order, cut into batches of this
-    size: each reading goes on where the last one stopped, and begins again where the data end. One
-    reading never begins twice, so it has fewer batches if the data have.
+    Rows of arrays are drawn at random with replacement, so batches are independent and estimates
+    describe these data. A data set is read in its own order and cut into batches of this size. Each
+    reading continues where the last one stopped, and starts over where the data end. One reading
+    passes the start of the data at most once, so it has fewer batches if the data have fewer.
 
     Args:
         x: As for `Batches`.
         y: As for `Batches`.
         sample_weight: As for `Batches`.
-        size: Samples a batch.
-        count: Batches a reading.
+        size: Samples per batch.
+        count: Batches per reading.
         seed: Seed of the draws from arrays.
     """
 
@@ -43,16 +43,17 @@ class SampledBatches(Batches):
         self.restart()
 
     def restart(self) -> None:
-        """Makes the next reading the first one again."""
+        """Makes the next reading the same as the first one."""
         self._random = np.random.default_rng(self._seed)
         self._rest: Iterator[tuple[int, Batch]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy begins at the data set's first batch: where a reading stopped cannot be pickled.
+        # A copy starts at the data set's first batch: the place where a reading stopped cannot be
+        # pickled.
         return {**self.__dict__, "_rest": None}
 
     def __iter__(self) -> Generator[tuple[int, Batch], None, None]:
-        """As of `Batches`."""
+        """As in `Batches`."""
         return self._drawn() if self._is_arrays else self._following()
 
     def _drawn(self) -> Generator[tuple[int, Batch], None, None]:
@@ -74,7 +75,7 @@ class SampledBatches(Batches):
             yield following
 
     def _cut(self) -> Iterator[tuple[int, Batch]]:
-        """The stream's samples in batches of the size; what is left in the end is dropped."""
+        """Yields the stream's samples in batches of this size, and drops the rest at the end."""
         held, count = None, 0
         for samples, batch in super().__iter__():
             batch = keras.tree.map_structure(on_host, batch)
@@ -94,7 +95,7 @@ def _picked(leaf: Any, rows: Any) -> Any:
         return leaf[rows]
     if hasattr(leaf, "iloc"):
         return leaf.iloc[rows]
-    # What reads from files takes single rows, or sorted ones without repetition.
+    # Arrays that read from files take single rows, or sorted ones without repetition.
     return np.stack([leaf[int(row)] for row in rows])
 
 

@@ -17,10 +17,10 @@ StatelessLoss = Callable[[Sequence[Tensor], Sequence[Tensor], Any], Tensor]
 def stateless_loss(model: keras.Model, training: bool) -> StatelessLoss:
     """Returns `loss(values, state, (x, y, sample_weight))`, a scalar, on any backend.
 
-    It is `model.compute_loss` of what the model makes of the batch, so everything that was
-    compiled counts, and so do `add_loss`, regularizers and a `compute_loss` of a subclass's own.
-    All that happens in a stateless scope: what layers, losses and metrics assign is dropped, so
-    there is nothing to restore, whatever is raised.
+    It is `model.compute_loss` of the model's outputs for the batch. It includes everything that was
+    compiled, `add_loss`, regularizers and a subclass's own `compute_loss`. All of this runs in a
+    stateless scope: what layers, losses and metrics assign is dropped, so there is nothing to
+    restore, even after an exception.
 
     Args:
         model: A compiled model.
@@ -40,7 +40,7 @@ def stateless_loss(model: keras.Model, training: bool) -> StatelessLoss:
 
 
 def stateless_outputs(model: keras.Model, training: bool) -> Callable[..., Any]:
-    """Returns `outputs(values, state, batch)`: what the model makes of the batch's `x`."""
+    """Returns `outputs(values, state, batch)`: the model's outputs for the batch's `x`."""
     forward = _Forward(model, training)
 
     def outputs(values: Sequence[Tensor], state: Sequence[Tensor], batch: Any) -> Any:
@@ -51,9 +51,9 @@ def stateless_outputs(model: keras.Model, training: bool) -> Callable[..., Any]:
 
 
 def stateless_update(model: keras.Model) -> Callable[..., list[Tensor]]:
-    """Returns `update(values, state, batch)`: the state that a training step leaves behind.
+    """Returns `update(values, state, batch)`: the state after a training step.
 
-    That is what the layers assign in the forward pass, with `training=True`.
+    It is what the layers assign in the forward pass with `training=True`.
     """
     forward = _Forward(model, training=True)
 
@@ -66,7 +66,7 @@ def stateless_update(model: keras.Model) -> Callable[..., list[Tensor]]:
 
 
 class _Forward:
-    """The forward pass of a model in a scope in which nothing is assigned."""
+    """The forward pass of a model, in a scope where nothing is assigned."""
 
     def __init__(self, model: keras.Model, training: bool) -> None:
         self._model = model
@@ -77,9 +77,9 @@ class _Forward:
         self.loss_arguments = mode if _takes_training(model.compute_loss) else {}
 
     def scope(self, values: Sequence[Tensor], state: Sequence[Tensor]) -> Any:
-        """The scope in which the variables have these values."""
+        """Returns a scope in which the variables have these values."""
         mapping = list(zip(self._variables, [*values, *state], strict=True))
-        # Trackers start from zero: to read their values would compile them in as constants.
+        # Trackers start from zero: reading their values would compile them in as constants.
         trackers = self._model.metrics_variables
         mapping += [(each, ops.zeros(each.shape, each.dtype)) for each in trackers]
         return keras.StatelessScope(state_mapping=mapping, collect_losses=True)

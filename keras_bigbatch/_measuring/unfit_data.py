@@ -16,14 +16,14 @@ def unfit_data(
     error: Exception,
     outputs: Callable[[], Any],
 ) -> ValueError:
-    """The error for data on which the model's loss raised one.
+    """Returns the error to raise for data on which the model's loss failed.
 
-    What a backend raises for a forgotten `y` or a batch of another structure names neither.
+    A backend's own error names neither a forgotten `y` nor a batch of another structure.
 
     Args:
         model: The model.
         sample: The batch of the first samples, which was tried.
-        is_arrays: Whether the data are arrays, and no data set.
+        is_arrays: Whether the data are arrays rather than a data set.
         error: What was raised.
         outputs: Returns the model's outputs for the sample, or raises as the loss did.
     """
@@ -39,12 +39,12 @@ def unfit_data(
     if lacks_targets and model.loss is not None:
         if is_arrays:
             return ValueError(
-                "`y` is missing, and the loss of the model needs targets. Received: y=None. Pass "
-                "the targets of `x`, as to `fit`."
+                "`y` is missing, but the loss of the model needs targets. Received: y=None. Pass "
+                "the targets of `x`, as you do to `fit`."
             )
         return ValueError(
-            "The targets are missing, and the loss of the model needs them. Received: a data set "
-            f"whose batches are x alone, of shape {described(x)}. Let it yield `(x, y)`."
+            "The targets are missing, but the loss of the model needs them. Received: a data set "
+            f"whose batches are x alone, of shape {described(x)}. Make it yield `(x, y)`."
         )
     received = "no y" if lacks_targets else f"y of shape {described(y)}{_text_in(y)}"
     if sample_weight is not None:
@@ -66,20 +66,20 @@ def _inputs_of(model: keras.Model) -> str:
 
 
 def _text_in(structure: Any) -> str:
-    """What to add to a description, for arrays of text or of Python's objects."""
+    """Returns what to add to a description for arrays of text or of Python objects."""
     types = {str(getattr(leaf, "dtype", "")) for leaf in keras.tree.flatten(structure)}
     found = sorted(name for name in types if name in ("object", "string") or name[:2] in _TEXT)
-    return f" and of dtype {found[0]}, which is no number" if found else ""
+    return f" and of dtype {found[0]}, which is not numeric" if found else ""
 
 
-# Of NumPy's types for text: `<U5`, `|S5`.
+# NumPy's types for text: `<U5`, `|S5`.
 _TEXT = ("<U", ">U", "|S")
 
 
 def _said(error: Exception) -> str:
-    """The line of a message that says something, without colors and names of operations.
+    """Returns the informative line of a message, without colors and names of operations.
 
-    Keras begins with the name of the layer.
+    Keras's messages begin with the name of the layer.
     """
     lines = [re.sub(r"\x1b\[\d*m|{{.*?}}", "", line).strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith("Exception encountered")]

@@ -1,1 +1,1 @@
-"""Pure mathematics on NumPy arrays: nothing here knows Keras."""
+"""Pure mathematics on NumPy arrays, without Keras."""

@@ -12,22 +12,22 @@ from keras_bigbatch._typing import Array
 
 Maximizer: TypeAlias = Literal["ascent", "l-bfgs-b"]
 
-# A run has converged when the gradient promises less than this share of what was gained; and two
-# maxima count as the same when they differ by less than it.
+# A run has converged when the gradient promises less than this share of the gain so far. Two maxima
+# count as the same when they differ by less than this share.
 _TOLERANCE = 1e-3
-# The ascent's step when it gives up, as a share of the box.
+# The step at which the ascent gives up, as a share of the box.
 _SMALLEST_STEP = 2.0**-20
 
 
 @dataclasses.dataclass(frozen=True)
 class Maximum:
-    """What `maximize_in_box` found.
+    """Result of `maximize_in_box`.
 
     Attributes:
         value: The largest value seen.
-        maximizer: The name of what found it.
-        converged: Whether as many starts as asked for came to this value.
-        evaluations: Calls of the function.
+        maximizer: The name of the maximizer that found it.
+        converged: Whether as many starts as requested reached this value.
+        evaluations: Number of calls of the function.
         found: The largest value of each run, by maximizer.
     """
 
@@ -51,21 +51,22 @@ def maximize_in_box(
 ) -> Maximum:
     """Runs the maximizers in turn, each time from another random point of the box.
 
-    A run may take its even share of the evaluations, if there were `starts` of each maximizer. One
-    that has converged before leaves the rest to further starts. It ends when all are used, or
-    when `starts` converged runs came to the largest value and each maximizer had a run.
+    A run may use its even share of the evaluations, computed for `starts` runs of each maximizer. A
+    run that converges earlier leaves the rest to further starts. The search ends when all
+    evaluations are used, or when `starts` converged runs have reached the largest value and each
+    maximizer has had a run.
 
     Starts are uniform in the box: a start at zero would stay there where zero is a minimum.
 
     Args:
-        evaluate: Returns value and gradient at a point.
+        evaluate: Returns the value and the gradient at a point.
         bounds: Half the box's width along each coordinate, 0 or more.
-        value_at_zero: What a gain is counted from.
+        value_at_zero: The value from which gains are counted.
         maximizers: Keys of `MAXIMIZERS`.
-        starts: Runs that must agree, and at least so many of each maximizer if they do not.
-        max_evaluations: At most so many calls, `2 * starts` or more for each maximizer.
+        starts: Number of runs that must agree, and the least number per maximizer if they do not.
+        max_evaluations: Maximum number of calls, `2 * starts` or more for each maximizer.
         seed: Seed of the starts.
-        on_evaluation: Called with the number of calls made.
+        on_evaluation: Called with the number of calls so far.
     """
     random = np.random.default_rng(seed)
     share = max_evaluations // (len(maximizers) * starts)
@@ -88,8 +89,8 @@ def maximize_in_box(
     return Maximum(best, winner, agreed, used, found)
 
 
-class _RunEnded(Exception):  # noqa: N818 - that is no error
-    """A run has converged or used up its evaluations. SciPy's search has no other way out."""
+class _RunEnded(Exception):  # noqa: N818 - it is not an error
+    """Ends a run that has converged or used its evaluations: SciPy has no other way out."""
 
 
 class _Run:
@@ -134,9 +135,9 @@ class _Run:
 
 
 def _signed_ascent(run: _Run, point: Array, bounds: Array) -> None:
-    """Steps along the gradient's signs, cut at the box; halved where they lead down.
+    """Steps along the signs of the gradient, clipped to the box and halved where they lead down.
 
-    The first step is the box's width and ends in a corner, which is where a convex function is
+    The first step is as long as the box is wide and ends in a corner, where a convex function is
     largest.
     """
     value, gradient = run(point)
@@ -152,10 +153,11 @@ def _signed_ascent(run: _Run, point: Array, bounds: Array) -> None:
 
 
 def _l_bfgs_b(run: _Run, point: Array, bounds: Array) -> None:
-    """SciPy's L-BFGS-B, on a scale that makes its first step as long as the box.
+    """SciPy's L-BFGS-B, scaled so that its first step is as long as the box.
 
-    A maximum of a convex function gives it no curvature to learn from, so that its steps stay as
-    long as the first, which by itself is the gradient: a loss that is very flat would go nowhere.
+    Maximizing a convex function gives it no curvature to learn from, so its steps stay as long as
+    the first. Unscaled, that step is the gradient, and on a very flat loss the search would go
+    nowhere.
     """
     from scipy import optimize  # type: ignore[import-untyped,unused-ignore]
 

@@ -1,4 +1,4 @@
-"""The largest eigenvalues of a symmetric operator that is known by its products only."""
+"""The largest eigenvalues of a symmetric operator that is known only by its products."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,13 +8,13 @@ import numpy as np
 
 from keras_bigbatch._typing import Array, Vector
 
-# Residuals below this share of the largest eigenvalue are rounding of the products.
+# Residuals below this share of the largest eigenvalue are rounding errors of the products.
 _ROUNDING = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}
 
 
 @dataclasses.dataclass(frozen=True)
 class RitzValues:
-    """What `lanczos` found: values from the largest down, and how far it came."""
+    """Result of `lanczos`: the values in descending order, and how exact they are."""
 
     values: Array
     residuals: Array
@@ -36,20 +36,20 @@ def lanczos(
 ) -> RitzValues:
     """Thick-restart Lanczos (Wu & Simon, 2000) with full reorthogonalization.
 
-    The projected matrix is dense and is filled from the projections that the orthogonalization
-    computes anyway, so that restarts and breakdowns need no case of their own: where the space is
-    exhausted (`beta` is 0), it goes on with a random direction orthogonal to it.
+    The projected matrix is dense. It is filled from the projections that the orthogonalization
+    computes anyway, so restarts and breakdowns need no special case. Where the space is exhausted
+    (`beta` is 0), the iteration continues with a random direction orthogonal to it.
 
     Args:
         product: Returns the operator times a vector.
         size: Length of a vector.
         dtype: Type of the vectors. Projections are computed and kept in float64.
-        k: How many values.
-        tolerance: Bound of `|A u - theta u| / |theta|` for each of them.
+        k: Number of values.
+        tolerance: Bound on `|A u - theta u| / |theta|` for each value.
         max_products: Products after which it gives up.
         basis_size: Vectors kept, k + 2 or more (fewer if `size` is smaller).
         seed: Seed of the first vector.
-        on_product: Called with the number of products made.
+        on_product: Called with the number of products so far.
     """
     random = np.random.default_rng(seed)
     capacity = min(basis_size, size)
@@ -78,14 +78,14 @@ def lanczos(
         largest = np.abs(values).max()
         floor = _ROUNDING[np.dtype(dtype)] * largest
         accurate = residuals[:k] <= np.maximum(tolerance * np.abs(values[:k]), floor)
-        # The next value need not be exact, but it must be settled: a value that the first vector
-        # has little of shows late, and would be passed over.
+        # The next value need not be exact, but it must be settled: a value whose direction is weak
+        # in the first vector shows late, and would be missed.
         settled = used > k and residuals[k] <= tolerance * largest + floor
         converged = used == size or (used >= k and bool(accurate.all()))
         if products >= max_products or used == size or (converged and settled):
             return RitzValues(values[:k].copy(), residuals[:k].copy(), products, converged)
         if used == capacity:
-            # Keep the best half of the directions; `vector` is where all their residuals point.
+            # Keep the best half of the directions. All their residuals point along `vector`.
             used = _kept(k, capacity)
             basis[:used] = coordinates[:, :used].T.astype(dtype) @ basis
             projected[:] = 0.0
@@ -97,9 +97,9 @@ def _kept(k: int, capacity: int) -> int:
 
 
 def _project(vector: Vector, basis: Vector) -> tuple[Vector, Array]:
-    """What is left of the vector outside the basis, and its coordinates in it.
+    """Returns the part of the vector outside the basis, and its coordinates in the basis.
 
-    Twice, as after one time what is left may be orthogonal to only a few digits.
+    It projects twice: after one pass the rest may be orthogonal to only a few digits.
     """
     coordinates = np.zeros(len(basis))
     for _ in range(2):
@@ -110,7 +110,7 @@ def _project(vector: Vector, basis: Vector) -> tuple[Vector, Array]:
 
 
 def _orthonormal(vector: Vector, basis: Vector, random: np.random.Generator) -> Vector:
-    """The vector's direction, or a random one outside the basis if nothing is left of it."""
+    """Returns the vector's direction outside the basis, or a random one if nothing is left."""
     while True:
         length = np.linalg.norm(vector)
         rest, _ = _project(vector, basis)

@@ -1,4 +1,4 @@
-"""A random subspace of a model's weights whose basis is never held as a whole."""
+"""A random subspace of a model's weights whose basis need not fit in memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,24 +7,24 @@ import numpy as np
 
 from keras_bigbatch._typing import Array, Vector
 
-# The basis up to this size is kept; what goes beyond is drawn again each time.
+# The basis is kept up to this size. The rest is drawn again at each use.
 KEPT_BYTES = 2**28
-# A block of rows, counted in float64.
+# Size of a block of rows, counted in float64.
 BLOCK_BYTES = 2**24
 
 
 class RandomSubspace:
     """The `size x dimensions` matrix A of independent standard normal numbers.
 
-    Blocks of rows, each from a seed of its own, so that any of them can be drawn again. The first
-    ones are kept as far as `KEPT_BYTES` go, and the others drawn at each use. On the host that is
-    `KEPT_BYTES`, three blocks, and `dimensions ^ 2` float64 for the pseudo-inverse, however
-    large the model is. What is kept changes the time and not the numbers.
+    Each block of rows has its own seed, so any block can be drawn again. The first blocks are kept
+    up to `KEPT_BYTES`, and the others are drawn at each use. On the host this takes `KEPT_BYTES`,
+    three blocks, and `dimensions ^ 2` float64 for the pseudo-inverse, however large the model is.
+    What is kept affects the time, not the numbers.
 
     Args:
-        size: The weights, rows of A.
+        size: Number of weights, the rows of A.
         dimensions: Columns of A, at most `size`.
-        dtype: Of the numbers: that of the weights.
+        dtype: Type of the numbers: that of the weights.
         seed: A non-negative integer.
     """
 
@@ -39,7 +39,7 @@ class RandomSubspace:
         self._kept: list[Vector] = []
 
     def expand(self, coordinates: Array) -> Vector:
-        """`A z`: the displacement of the weights."""
+        """Returns `A z`, the displacement of the weights."""
         z = np.asarray(coordinates, self.dtype)
         vector = np.empty(self.size, self.dtype)
         for rows, block in self._blocks():
@@ -47,14 +47,14 @@ class RandomSubspace:
         return vector
 
     def project(self, vector: Vector) -> Array:
-        """`A^T v`: a gradient by the weights as one by the coordinates."""
+        """Returns `A^T v`: the gradient in the coordinates, from that in the weights."""
         total = np.zeros(self.dimensions)
         for rows, block in self._blocks():
             total += np.asarray(vector[rows] @ block, np.float64)
         return total
 
     def coordinates(self, vector: Vector) -> Array:
-        """`A^+ v`, by the normal equations in float64."""
+        """Returns `A^+ v`, from the normal equations in float64."""
         gram = np.zeros((self.dimensions, self.dimensions))
         right = np.zeros(self.dimensions)
         for rows, block in self._blocks():
@@ -69,7 +69,7 @@ class RandomSubspace:
             if number < len(self._kept):
                 yield rows, self._kept[number]
                 continue
-            # From 1 on: NumPy takes [seed, 0] for [seed], which others use.
+            # From 1 on: NumPy treats [seed, 0] as [seed], which others use.
             random = np.random.default_rng([self._seed, number + 1])
             block = random.standard_normal((rows.stop - start, self.dimensions), self.dtype)
             if number < self._kept_blocks:

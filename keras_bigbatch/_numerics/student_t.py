@@ -6,9 +6,9 @@ import numpy as np
 
 
 def student_t(freedom: int, coverage: float = 0.95) -> float:
-    """The value that `|T|` of Student's t stays below with probability `coverage`.
+    """Returns the value that `|T|` of Student's t stays below with probability `coverage`.
 
-    Bisection on the finite series of Abramowitz & Stegun, 26.7.3 and 26.7.4, in
+    It is found by bisection on the finite series of Abramowitz & Stegun, 26.7.3 and 26.7.4, in
     `angle = atan(t / sqrt(freedom))`.
     """
     odd = freedom % 2

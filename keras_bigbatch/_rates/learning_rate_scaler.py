@@ -20,42 +20,42 @@ Warmup: TypeAlias = Literal["gradual", "legw"]
 class LearningRateScaler(RescaledSchedule):
     """Scales a learning rate or schedule from a small batch to a large one, in optimizer updates.
 
-    Use it when a recipe was tuned at `small_batch` and now runs at `large_batch`: wrap what the
-    optimizer had, and every rate of it is scaled. After `t` optimizer updates the rate is
-    `learning_rate(t) * factor(t)`, where the full factor is `sqrt(large_batch / small_batch)` for
-    `rule="sqrt"`. `scale_learning_rate` says which rule is for what. The number of updates is
-    `RegimeStretch`'s business; the two nest in any order. In the first `W = warmup_updates`:
+    Use it when a recipe was tuned at `small_batch` and now runs at `large_batch`: wrap the
+    optimizer's rate or schedule, and all its rates are scaled. After `t` optimizer updates the rate
+    is `learning_rate(t) * factor(t)`, where the full factor is `sqrt(large_batch / small_batch)`
+    for `rule="sqrt"`. `scale_learning_rate` explains which rule to use. For the number of updates
+    use `RegimeStretch`; the two nest in any order. During the first `W = warmup_updates`:
 
     | `warmup` | `factor(t)`, up to `t = W` | at `t = 0` | at `t >= W` |
     |---|---|---|---|
     | `"gradual"` | `1 + (factor - 1) * t / W` | the unscaled rate | the scaled rate |
     | `"legw"` | `factor * (t + 1) / (W + 1)` | nearly zero | the scaled rate |
 
-    `"gradual"` is Goyal et al.'s. `"legw"` lasts as many *updates* as the small batch's warm-up; it
-    counts from `t + 1`, as the published one starts at zero. Rates are float32 (or in `floatx`).
+    `"gradual"` is Goyal et al.'s. `"legw"` lasts as many *updates* as the small batch's warm-up. It
+    counts from `t + 1`, as the published one starts at zero. Rates are float32 or a wider `floatx`.
 
     Args:
         learning_rate: A positive float, or a `LearningRateSchedule` in updates.
-        small_batch: Samples in one optimizer update of the recipe that was tuned.
-        large_batch: Samples in one optimizer update now: all replicas and all accumulated
-            micro-batches together.
+        small_batch: Samples in one optimizer update of the tuned recipe.
+        large_batch: Samples in one optimizer update now, over all replicas and all accumulated
+            micro-batches.
         rule: `"sqrt"`, `"linear"`, `"none"` (factor 1), or a function of the ratio
             `large_batch / small_batch` that returns a positive number. To save a model with a
             function, register it with `keras.saving.register_keras_serializable()`.
-        warmup_updates: Optimizer updates until the full factor is reached. 0 is no warm-up.
-        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1; for the outermost
-            of nested schedules only, since Keras calls that one once a micro-step.
+        warmup_updates: Optimizer updates until the full factor is reached. 0 means no warm-up.
+        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1. Set it only on the
+            outermost of nested schedules, which Keras calls once per micro-step.
         warmup: `"gradual"` or `"legw"`; the latter needs `warmup_updates` above 0.
         name: The name of the schedule.
 
     Attributes:
-        factor: What the rate is multiplied by once warmed up.
+        factor: The factor on the rate after the warm-up.
 
     Raises:
-        ValueError: If an argument is out of range, if a rule is unknown or gives no positive
-            number, if an inner schedule has `accumulation_steps` above 1, or if the rate is scaled
-            for the same two batches already, as `plan.learning_rate` is. In `get_config`: if a
-            function is not registered.
+        ValueError: If an argument is out of range, if a rule is unknown or does not return a
+            positive number, if an inner schedule has `accumulation_steps` above 1, or if the rate
+            is already scaled for the same two batches, as `plan.learning_rate` is. In `get_config`:
+            if a function is not registered.
 
     Warns if `large_batch` is below `small_batch`.
 
@@ -92,7 +92,7 @@ class LearningRateScaler(RescaledSchedule):
         self.warmup_updates = positive_integer(
             "warmup_updates",
             warmup_updates,
-            "It counts optimizer updates; 0 is no warm-up.",
+            "It counts optimizer updates; 0 means no warm-up.",
             zero_allowed=True,
         )
         one_of("warmup", warmup, get_args(Warmup))
@@ -108,11 +108,11 @@ class LearningRateScaler(RescaledSchedule):
         return rate_at(self.learning_rate, update) * self._factor(update)
 
     def _factor(self, update: Tensor) -> Tensor | float:
-        """The factor at an update: the full one, or on the way to it."""
+        """The factor at an update, during the warm-up or after it."""
         length = self.warmup_updates
         if length == 0:
             return self.factor
-        # Cut off in integers: a large update count would lose digits as a float.
+        # Clipped as integers: a large update count would lose digits as a float.
         done = ops.cast(ops.minimum(update, length), rate_dtype())
         if self.warmup == "legw":
             return self.factor * ((done + 1) / (length + 1))
@@ -137,7 +137,7 @@ class LearningRateScaler(RescaledSchedule):
             # Keras would write a file that cannot be read back.
             raise ValueError(
                 "A `LearningRateScaler` can be saved only if its `rule` is a name or registered "
-                f"with Keras. Received: rule={self.rule!r}. Write it as a function with a name and "
+                f"with Keras. Received: rule={self.rule!r}. Define it as a named function and "
                 "put `@keras.saving.register_keras_serializable()` above it."
             )
         return saving.serialize_keras_object(self.rule)

@@ -13,30 +13,30 @@ from keras_bigbatch._typing import Tensor
 # Keras has no type information: a class that is `Any` could not be asked for with `isinstance`.
 LearningRateSchedule: Any = keras.optimizers.schedules.LearningRateSchedule
 LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
-# An optimizer takes a function too.
+# An optimizer also takes a function.
 OptimizerLearningRate: TypeAlias = LearningRate | Callable[[], Tensor]
 
 
 def checked_learning_rate(learning_rate: Any) -> LearningRate:
-    """A positive `float` or a schedule, or a `ValueError` that says how to make it one."""
+    """Returns a positive `float` or a schedule, or raises a `ValueError`."""
     if isinstance(learning_rate, LearningRateSchedule):
         return learning_rate
     return positive_number(
         "learning_rate",
         learning_rate,
-        "Or pass a `keras.optimizers.schedules.LearningRateSchedule`, to a `Regime` also "
-        "`{epoch: rate}`. Of a variable pass `float(variable)`, of a plan `plan.learning_rate`; a "
-        "function of the step becomes a schedule as the `__call__` of a subclass.",
+        "Or pass a `keras.optimizers.schedules.LearningRateSchedule`; a `Regime` also takes "
+        "`{epoch: rate}`. For a variable pass `float(variable)`, for a plan `plan.learning_rate`. "
+        "For a function of the step, write a subclass that has it as its `__call__`.",
     )
 
 
 def rate_dtype() -> str:
-    """The type of rates: never less than float32, whatever the default of Keras is."""
+    """The type of rates: float32 or wider, whatever Keras's default is."""
     return str(keras.backend.result_type(keras.config.floatx(), "float32"))
 
 
 def rate_at(learning_rate: LearningRate, step: Tensor) -> Tensor:
-    """The rate at a step of the schedule's own count, a scalar tensor."""
+    """Returns the rate at a step of the schedule's own count, as a scalar tensor."""
     if isinstance(learning_rate, LearningRateSchedule):
         learning_rate = learning_rate(step)
     return ops.cast(learning_rate, rate_dtype())
@@ -55,7 +55,7 @@ def deserialize_learning_rate(config: Any) -> LearningRate:
 
 
 def learning_rate_key(learning_rate: LearningRate) -> Hashable:
-    """Equal for equal rates: Keras's schedules compare as objects, these by class and config."""
+    """A key that is equal for equal rates: schedules are compared by class and config."""
     if not isinstance(learning_rate, LearningRateSchedule):
         return learning_rate
     try:

@@ -14,37 +14,37 @@ from keras_bigbatch._typing import Tensor
 
 @serializable
 class RegimeStretch(RescaledSchedule):
-    """Reads a schedule written in small-batch updates at the pace of a run of large-batch updates.
+    """Reads a schedule written in small-batch updates at the pace of a large-batch run.
 
     Use it when a schedule was tuned at `small_batch` and the run at `large_batch` lasts `stretch`
     times as many *epochs* (which you set in `fit`). With `ratio = large_batch / small_batch` and
     `t` the number of optimizer updates done, `rate(t) = learning_rate(t * ratio / stretch)`:
 
-    | `stretch` | `epochs` in `fit` | updates, against the small batch | `rate(t)` |
+    | `stretch` | `epochs` in `fit` | updates, relative to the small batch | `rate(t)` |
     |---|---|---|---|
-    | `1` | as they were | `1 / ratio` times as many | `ratio` times as fast |
+    | `1` | unchanged | `1 / ratio` times as many | `ratio` times as fast |
     | `s` between | times `s` | `s / ratio` times as many | `ratio / s` times as fast |
-    | `ratio` | times `ratio` | as many: the paper's regime adaptation | as it was |
+    | `ratio` | times `ratio` | the same: the paper's regime adaptation | unchanged |
 
-    At the same number of updates a schedule in updates needs no change, which the last row says.
-    The rates are not scaled; wrap or be wrapped in a `LearningRateScaler` for that. This class does
-    not know the size of the data set, so a batch that does not divide it makes the counts inexact
-    by an update an epoch. `Regime` is exact.
+    As the last row shows, a schedule in updates needs no change if their number stays the same. The
+    rates are not scaled: nest it with a `LearningRateScaler` for that. This class does not know the
+    size of the data set, so a batch that does not divide it makes the counts inexact by one update
+    per epoch. `Regime` is exact.
 
-    Where `ratio / stretch` is a whole number, `learning_rate` is called with an integer. Elsewhere
-    it is called with a float32, so that one you wrote yourself must take fractions of an update.
-    With `ratio / stretch = p / q` in whole numbers, a drop comes at the right update as long as
-    `q` times its small-batch update is under 2^24 (16 million), and never before it.
+    If `ratio / stretch` is a whole number, `learning_rate` is called with an integer. Otherwise it
+    is called with a float32, so a schedule of your own must accept fractions of an update. With
+    `ratio / stretch = p / q` in whole numbers, a drop comes at the right update as long as `q`
+    times its small-batch update is under 2^24 (16 million), and never earlier.
 
     Args:
         learning_rate: A positive float, or a `LearningRateSchedule` in small-batch updates.
-        small_batch: Samples in one optimizer update of the recipe that was tuned.
-        large_batch: Samples in one optimizer update now: all replicas and all accumulated
-            micro-batches together.
-        stretch: How many times as many epochs the large-batch run has: 1 if you leave the epochs
-            as they were. Any positive number; above the ratio there are more updates than before.
-        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1; for the outermost
-            of nested schedules only, since Keras calls that one once a micro-step.
+        small_batch: Samples in one optimizer update of the tuned recipe.
+        large_batch: Samples in one optimizer update now, over all replicas and all accumulated
+            micro-batches.
+        stretch: The factor on the epochs of the large-batch run: 1 if you leave the epochs
+            unchanged. Any positive number; above the ratio there are more updates than before.
+        accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1. Set it only on the
+            outermost of nested schedules, which Keras calls once per micro-step.
         name: The name of the schedule.
 
     Raises:
@@ -100,7 +100,7 @@ class RegimeStretch(RescaledSchedule):
         if numerator * denominator >= 2**31:
             # Not a fraction of small numbers: the products below would overflow.
             return ops.cast(update, dtype) * float(self._speed)
-        # The integer part in integers, as a product of floats may land just past a drop.
+        # The integer part is computed in integers: a product of floats may land just past a drop.
         rest = ops.mod(update, denominator) * numerator
         integer = ops.floor_divide(update, denominator) * numerator
         integer = integer + ops.floor_divide(rest, denominator)
@@ -111,6 +111,6 @@ class RegimeStretch(RescaledSchedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        if config["stretch"] is None:  # of a file from when it was the default, for the ratio
+        if config["stretch"] is None:  # from an older file: None meant the ratio
             config = {**config, "stretch": config["large_batch"] / config["small_batch"]}
         return super().from_config(config)

@@ -21,7 +21,7 @@ from keras_bigbatch._user_warnings import is_restored, warn_user
 
 
 def plain_fraction(number: float | Fraction) -> Fraction:
-    """The fraction that was meant: 12/5 for 2.4, whose binary value is a little off."""
+    """Returns the fraction that was meant: 12/5 for 2.4, whose binary value is a little off."""
     exact = Fraction(number)
     near = exact.limit_denominator(1_000_000)
     # Two roundings of a double; two fractions with such denominators are much further apart.
@@ -29,7 +29,7 @@ def plain_fraction(number: float | Fraction) -> Fraction:
 
 
 def _with_nested(schedule: Any) -> Iterator[Any]:
-    """The schedule itself and all schedules that it holds, also inside foreign classes."""
+    """Yields the schedule and all schedules that it holds, even inside foreign classes."""
     if isinstance(schedule, LearningRateSchedule):
         yield schedule
         for value in vars(schedule).values():
@@ -60,7 +60,7 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.name = name
         for inner in _with_nested(self.learning_rate):
             if isinstance(inner, RescaledSchedule) and inner.accumulation_steps > 1:
-                # It would divide a count that is in updates already.
+                # It would divide a count that is already in updates.
                 raise ValueError(
                     "Of nested schedules only the outermost may have `accumulation_steps` above 1. "
                     f"Received: {type(inner).__name__} with accumulation_steps="
@@ -86,9 +86,9 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 yield inner
 
     def _change_once(self, done: str, change: float | Fraction) -> None:
-        """Keeps what the rates or their pace are multiplied by, for which 1 is no change.
+        """Stores the factor on the rates or on their pace; 1 means no change.
 
-        Raises if an inner schedule of the same class and batches makes a change already.
+        Raises if an inner schedule of the same class and batches already makes a change.
         """
         self._change = change
         for inner in self._inner_of_same_batches():
@@ -101,7 +101,7 @@ class RescaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 )
 
     def __call__(self, step: Tensor) -> Tensor:
-        """Returns the rate of a training at the large batch.
+        """Returns the learning rate at the large batch.
 
         Args:
             step: Optimizer updates done (micro-steps under accumulation), as Keras passes them:

@@ -104,9 +104,9 @@ def test_batches_that_are_none(batches, says):
         (({"x": X.tolist()}, Y), "a dict of float"),
         ((b"train",), "Received: x=b'train'"),
         ((None, Y), "x of type NoneType"),
-        ((np.float32(3), Y), "a sample a row"),
-        ((X, np.float32(3)), "a sample a row"),
-        ((X, "labels"), r"must be arrays as `x` is.*'str'"),
+        ((np.float32(3), Y), "one sample per row"),
+        ((X, np.float32(3)), "one sample per row"),
+        ((X, "labels"), r"must be arrays, as `x` is.*'str'"),
         ((dense, Y), "x of type function"),
     ],
 )
