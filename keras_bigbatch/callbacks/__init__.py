@@ -1,4 +1,4 @@
-"""Callbacks that watch a training, or steer it."""
+"""Callbacks that watch training or steer it."""
 
 from keras_bigbatch.callbacks._gradient_noise_scale import GradientNoiseScale
 from keras_bigbatch.callbacks._layer_strides import LayerStrides

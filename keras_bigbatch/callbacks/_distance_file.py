@@ -1,10 +1,10 @@
 """The files in which `WeightDistance` keeps the first weights and the history.
 
-Of `path="walk.npz"`:
+For `path="walk.npz"`:
 
-- `walk.w_0.npz` has w_0, written once.
-- `walk.npz` has the history up to the last epoch's end, and the digest of its w_0.
-- `walk.journal` has what was measured since, a line each. Without it, a run that is killed
+- `walk.w_0.npz` holds w_0, written once.
+- `walk.npz` holds the history up to the end of the last epoch, and the digest of its w_0.
+- `walk.journal` holds the measurements since then, one per line. Without it, a run that is killed
   between a backup and the end of this callback's epoch would lack that epoch's measurements.
 """
 
@@ -37,15 +37,15 @@ def checked_path(path: Any) -> str | None:
             return plain
     raise ValueError(
         f"`path` must be None or the name of one .npz file. Received: path={path!r}. "
-        "For example 'run/weight_distance.npz'; missing folders are made."
+        "For example 'run/weight_distance.npz'; missing folders are created."
     )
 
 
 class DistanceFile:
-    """The files of one training.
+    """The files of one training run.
 
     Args:
-        path: The history's. The others have its name with other endings.
+        path: The file of the history. The other files have the same name with other endings.
     """
 
     def __init__(self, path: str) -> None:
@@ -54,13 +54,13 @@ class DistanceFile:
         self._weights_path = f"{stem}.w_0.npz"
         self._journal_path = f"{stem}.journal"
         self._digest = ""
-        self._saved = 0  # How many measurements are on the disk.
+        self._saved = 0  # How many measurements are on disk.
         self._failed = False
         self._warned = False
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
-        """Names the path in an `OSError` of what is done with the files at a training's start."""
+        """Names the path in an `OSError` that the files cause when training starts."""
         try:
             yield
         except OSError as error:
@@ -71,8 +71,8 @@ class DistanceFile:
             raise OSError(*filter(None, [error.errno]), message) from error
 
     def begin(self, variables: Sequence[Any], reference: Sequence[Tensor], record: Record) -> None:
-        """Writes the files of a training that starts afresh, over those that are there."""
-        # First an unfinished one, so that no history of another training stands beside this w_0.
+        """Writes the files of a new training run, over those that exist."""
+        # First an unfinished one, so that no history of another run ever lies beside this w_0.
         self._digest = ""
         self._write(record)
         self._digest = write_arrays(
@@ -83,26 +83,26 @@ class DistanceFile:
     def load(
         self, variables: Sequence[Any], layers: Sequence[str] | None, updates: int
     ) -> tuple[list[StoredArray], Record] | None:
-        """Reads w_0 and what was measured up to `updates`; None, and a warning, if nothing was.
+        """Reads w_0 and the measurements up to `updates`. Warns and returns None if there are none.
 
         Args:
-            variables: The model's trainable variables, which must be those of the files.
+            variables: The model's trainable variables, which must match the files.
             layers: The keys of the history's `layers`, or None if there are none.
-            updates: What came later in the files belongs to updates that will be made again.
+            updates: Later measurements are dropped, since their updates will be made again.
         """
         if not os.path.exists(self.path):
             if os.path.exists(self._weights_path):
                 raise ValueError(
-                    f"'{self._weights_path}' is there, but '{self.path}' is not. Bring it back, "
-                    "or delete both: distances are then from the present weights."
+                    f"'{self._weights_path}' is there, but '{self.path}' is not. Restore it, "
+                    "or delete both: distances are then from the current weights."
                 )
             self._warn_of_nothing(updates)
             return None
-        # Before the history, which has a line before the journal loses it.
+        # Before the history, which gets a line before the journal loses it.
         journal = self._read_journal()
         with StoredArrays(self.path) as stored:
             record = read_record(stored, layers)
-            if _first_weights.has_weights(stored):  # A file of one piece.
+            if _first_weights.has_weights(stored):  # All in one file.
                 weights = _first_weights.read_weights(stored, variables)
             else:
                 self._digest = str(stored.read("w_0"))
@@ -116,14 +116,14 @@ class DistanceFile:
 
     def _warn_of_nothing(self, updates: int) -> None:
         warn_user(
-            f"The optimizer has made {updates} updates, but '{self.path}' has no run to go on "
-            "from: the distances are from the present weights."
+            f"The optimizer has made {updates} updates, but '{self.path}' has no run to "
+            "resume: the distances are from the current weights."
         )
 
     def go_on(
         self, variables: Sequence[Any], weights: Sequence[StoredArray], record: Record
     ) -> None:
-        """Brings the files to where a resumed training is."""
+        """Brings the files up to date with a resumed training run."""
         if not self._digest:
             self._digest = write_arrays(
                 self._weights_path, _first_weights.named_weights(variables, weights)
@@ -131,9 +131,9 @@ class DistanceFile:
         self._write(record)
 
     def append(self, record: Record) -> None:
-        """Keeps what was measured since the last call, in a time that does not grow.
+        """Writes the measurements since the last call, in a time that does not grow.
 
-        Of this and `save`, the first that cannot write warns, and the next tries again.
+        The first call of this or `save` that cannot write warns, and the next one tries again.
         """
         if self._failed:
             self.save(record)
@@ -152,7 +152,7 @@ class DistanceFile:
         self._saved = len(history["update"])
 
     def save(self, record: Record) -> None:
-        """Writes the whole history; w_0 is there already."""
+        """Writes the whole history; w_0 is already written."""
         try:
             self._write(record)
             self._failed = False
@@ -171,28 +171,28 @@ class DistanceFile:
         if not self._warned:
             self._warned = True
             warn_user(
-                f"`WeightDistance` could not write '{self.path}' ({error}). The training goes on, "
-                "`history` has everything, and the next measurement tries again. Until then a "
-                "resumed run would lack what was measured since the file was written last."
+                f"`WeightDistance` could not write '{self.path}' ({error}). Training continues, "
+                "`history` is complete, and the next measurement tries again. Until then a "
+                "resumed run would lack what was measured since the file was last written."
             )
 
     def _read_weights(self, variables: Sequence[Any]) -> list[StoredArray]:
         if not os.path.exists(self._weights_path):
             raise ValueError(
                 f"'{self.path}' is there, but its first weights, '{self._weights_path}', are not. "
-                f"Move or rename both files alike. {MEND}"
+                f"Move or rename both files together. {MEND}"
             )
         with StoredArrays(self._weights_path) as stored:
             if stored.digest != self._digest:
                 raise ValueError(
                     f"'{self._weights_path}' does not belong to '{self.path}': it has the first "
-                    "weights of another training, or it is damaged. Move or rename both files "
-                    f"alike. {MEND}"
+                    "weights of another training run, or it is damaged. Move or rename both files "
+                    f"together. {MEND}"
                 )
             return _first_weights.read_weights(stored, variables)
 
     def _read_journal(self) -> list[bytes]:
-        """The lines, without one that a kill has cut off."""
+        """Returns the lines, without a last one that was cut off when the process was killed."""
         try:
             with open(self._journal_path, "rb") as file:
                 return file.read().split(b"\n")[:-1]
@@ -200,9 +200,9 @@ class DistanceFile:
             return []
 
     def _add(self, journal: list[bytes], record: Record) -> None:
-        """Adds the journal's measurements to the history, up to a line that is none."""
+        """Adds the journal's measurements to the history, up to the first invalid line."""
         if journal[:1] != [json.dumps(self._digest).encode()]:
-            return  # Empty, or of another training.
+            return  # Empty, or of another run.
         history = record.history
         layers = list(history.get("layers", {}).values())
         rows: dict[int, list[Any]] = {}
@@ -211,7 +211,7 @@ class DistanceFile:
             if row is None or (layers and len(row) != 2 + len(layers)):
                 break
             rows[row[0]] = row
-        # In order, and once: ranks that are given one path write the same lines at their own pace.
+        # Sorted and once each: ranks that share a path write the same lines at their own pace.
         for update in sorted(rows):
             if update > max(history["update"][-1:], default=record.origin):
                 columns = [history["update"], history["distance"], *layers]
@@ -220,7 +220,7 @@ class DistanceFile:
 
 
 def _row(line: bytes) -> list[Any] | None:
-    """A line's measurement, None if it is none."""
+    """Returns a line's measurement, or None if the line is invalid."""
     try:
         row = json.loads(line)
     except ValueError:

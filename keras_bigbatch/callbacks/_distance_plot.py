@@ -1,4 +1,4 @@
-"""The picture of a weight distance over log updates."""
+"""The plot of a weight distance over log updates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from keras_bigbatch.diagnostics import DiffusionFit
 def draw_distance(
     updates: Sequence[int], distance: Sequence[float], fit: DiffusionFit | None, ax: Any
 ) -> Any:
-    """Draws the points and the log line of `fit`, on `ax` or a new figure; returns the axes."""
+    """Draws the points and the log line of `fit` on `ax` or a new figure, and returns the axes."""
     ax = axes_or_new(ax)
     (points,) = ax.plot(updates, distance, "o", markersize=3, label="weight distance")
     if fit is not None:

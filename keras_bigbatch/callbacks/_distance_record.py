@@ -1,4 +1,4 @@
-"""What `WeightDistance` has measured, and its arrays in an `.npz` file."""
+"""The measurements of `WeightDistance`, and their arrays in an `.npz` file."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,13 @@ from keras_bigbatch.callbacks._stored_arrays import MEND, StoredArray, StoredArr
 
 @dataclasses.dataclass
 class Record:
-    """What a run has measured.
+    """The measurements of a run.
 
     Attributes:
-        history: Of `WeightDistance`.
+        history: The `history` of `WeightDistance`.
         origin: The optimizer's updates when w_0 was taken.
-        rates: For each epoch's end the update, the learning rate from then on, and the drops so
-            far. Only `ReduceLROnWeightDistance` has any.
+        rates: For the end of each epoch the update, the learning rate from then on, and the drops
+            so far. Only `ReduceLROnWeightDistance` has any.
     """
 
     history: dict[str, Any]
@@ -40,19 +40,19 @@ def named_record(record: Record, digest: str) -> Iterator[tuple[str, StoredArray
 def read_record(stored: StoredArrays, layers: Sequence[str] | None) -> Record:
     update, distance = stored.read("update"), stored.read("distance")
     if update.dtype.kind != "i" or update.ndim != 1 or (np.diff(update) <= 0).any():
-        raise stored.damaged("its updates do not count up")
+        raise stored.damaged("its updates do not increase")
     if distance.dtype.kind != "f" or distance.shape != update.shape:
-        raise stored.damaged("it has not one distance for each update")
+        raise stored.damaged("it does not have one distance per update")
     history: dict[str, Any] = {"update": update.tolist(), "distance": distance.tolist()}
     if layers is not None:
         if "layers" not in stored.names:
             raise ValueError(
-                f"'{stored.path}' has no distances of single layers: it was written with "
+                f"'{stored.path}' has no distances per layer: it was written with "
                 f"per_layer=False. Pass per_layer=False again. {MEND}"
             )
         columns = stored.read("layers")
         if columns.dtype.kind != "f" or columns.shape != (len(layers), len(update)):
-            raise stored.damaged("it has not one distance for each update and layer")
+            raise stored.damaged("it does not have one distance per update and layer")
         history["layers"] = dict(zip(layers, columns.tolist(), strict=True))
     origin = stored.read("origin") if "origin" in stored.names else np.array(0)
     if origin.dtype.kind != "i" or origin.shape != ():
@@ -66,7 +66,7 @@ def read_record(stored: StoredArrays, layers: Sequence[str] | None) -> Record:
 
 
 def cut(record: Record, updates: int) -> None:
-    """Takes away what came after `updates`."""
+    """Removes what came after `updates`."""
     history = record.history
     kept = sum(update <= updates for update in history["update"])
     for column in (history["update"], history["distance"], *history.get("layers", {}).values()):

@@ -1,4 +1,4 @@
-"""The first weights in an `.npz` file, and whether they are a model's."""
+"""The first weights in an `.npz` file, and whether they fit a model."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,23 +16,23 @@ _WEIGHT = "w_0/"
 def named_weights(
     variables: Sequence[Any], reference: Sequence[Tensor]
 ) -> Iterator[tuple[str, StoredArray]]:
-    """What the file has of each variable, one after the other."""
+    """Yields the name and the value of each variable in the file, one at a time."""
     for index, (variable, value) in enumerate(zip(variables, reference, strict=True)):
         yield f"{_WEIGHT}{index}/{variable.path}", _plain_float(value)
 
 
 def has_weights(stored: StoredArrays) -> bool:
-    """Whether the file is one that has the first weights."""
+    """Whether the file has the first weights."""
     return any(name.startswith(_WEIGHT) for name in stored.names)
 
 
 def read_weights(stored: StoredArrays, variables: Sequence[Any]) -> list[StoredArray]:
-    """The first weights, in the order of `variables`; a `ValueError` where they do not fit."""
+    """Returns the first weights in the order of `variables`, or raises a `ValueError`."""
     path = stored.path
     names = [name for name in stored.names if name.startswith(_WEIGHT)]
     if len(names) != len(variables):
         raise ValueError(
-            f"'{path}' has {len(names)} trainable variables, the model has {len(variables)}. "
+            f"'{path}' has {len(names)} trainable variables, but the model has {len(variables)}. "
             f"Freeze and unfreeze the same layers as in the first run. {MEND}"
         )
     for name, variable in zip(names, variables, strict=True):
@@ -47,8 +47,8 @@ def read_weights(stored: StoredArrays, variables: Sequence[Any]) -> list[StoredA
         weights.append(stored.read(name))
         if weights[-1].shape != tuple(variable.shape):
             raise ValueError(
-                f"'{path}' has variable '{_path_of(name)}' with shape {weights[-1].shape}, the "
-                f"model's '{variable.path}' has {tuple(variable.shape)}. "
+                f"'{path}' has variable '{_path_of(name)}' with shape {weights[-1].shape}, but "
+                f"the model's '{variable.path}' has {tuple(variable.shape)}. "
                 f"Build the model as in the first run. {MEND}"
             )
         if not np.issubdtype(weights[-1].dtype, np.floating):
@@ -61,11 +61,11 @@ def _path_of(name: str) -> str:
 
 
 def _uncounted(path: str) -> str:
-    """Without Keras's counters: a model built twice in a process has `dense`, then `dense_1`."""
+    """Removes Keras's counters: a model built twice in a process has `dense`, then `dense_1`."""
     return re.sub(r"_\d+(?=/|$)", "", path)
 
 
 def _plain_float(tensor: Tensor) -> StoredArray:
-    """As float32 or float64: NumPy's files know no bfloat16, and widening is exact."""
+    """Converts to float32 or float64: NumPy's files have no bfloat16, and widening is exact."""
     array = np.asarray(keras.ops.convert_to_numpy(tensor))
     return array if array.dtype == np.float64 else array.astype(np.float32)

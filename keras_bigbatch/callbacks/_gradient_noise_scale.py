@@ -1,4 +1,4 @@
-"""The gradient noise scale in the course of a training."""
+"""The gradient noise scale in the course of training."""
 
 # ruff: noqa: ARG002 (Keras calls the hooks with arguments that not all of them need)
 
@@ -26,40 +26,41 @@ from keras_bigbatch._updates import steps_an_update, updates_made
 from keras_bigbatch.callbacks._noise_message import at_the_end, once_sure, say
 from keras_bigbatch.diagnostics import NoiseScale
 
-# The message comes once the interval's ends are within this factor of each other.
+# The message comes as soon as the interval's ends are within this factor of each other.
 _CLOSE = 2.0
 
 _COLUMNS = ("update", "noise_scale", "low", "high", "trace", "gradient_norm_squared")
 
 
 class GradientNoiseScale(keras.callbacks.Callback):
-    """Measures the gradient noise scale while training, and says which batch is large enough.
+    """Measures the gradient noise scale during training, and says which batch is large enough.
 
-    Use it to learn from a run with a small or middling batch how large a batch would have paid:
+    Use it to learn from a run with a small or medium batch how large a batch would have paid off:
     batches well beyond the noise scale bring little. It usually grows as the loss falls, so a batch
-    that is too large in the first epochs may pay later. `diagnostics.gradient_noise_scale` has the
-    formula and the estimate. Here numerator and denominator are averaged over the measurements,
-    each with exponential weights, and then divided; the average lags by some `1 / (1 - smoothing)`
-    measurements, which the interval does not know.
+    that is too large in the first epochs may pay off later. `diagnostics.gradient_noise_scale` has
+    the formula and the estimate. Here the numerator and the denominator are averaged over the
+    measurements with exponential weights, and then divided. The average lags by about
+    `1 / (1 - smoothing)` measurements, which the interval ignores.
 
-    It measures at each epoch's end and after the updates that `frequency` names, and adds
-    `gradient_noise_scale` (in samples, NaN while unknown) to `logs`. The training is unchanged. A
+    It measures at the end of each epoch and after the updates that `frequency` selects, and adds
+    `gradient_noise_scale` (in samples, NaN while unknown) to `logs`. Training is unchanged. A
     measurement costs the gradients of `draws * large_batch` samples, 20 480 by default.
 
     Args:
-        x: As in `fit`, all or a sample. A data set goes on where the last measurement stopped.
-        y: As in `fit`, with arrays.
+        x: As in `fit`, all or a sample. A data set resumes where the last measurement stopped.
+        y: As in `fit`, if `x` is arrays.
         small_batch: Samples in a small batch. The device holds one at a time.
         large_batch: A multiple of `small_batch`, in samples; best near the noise scale or above.
-        frequency: `"log"` for about 10 measurements a decade of updates, `"epoch"` for the epochs'
-            ends only, or an integer n for updates n, 2n, ....
-        draws: Large batches a measurement, 2 or more; fewer if a data set has fewer.
-        smoothing: Weight of the average so far against a new measurement: 0 or more, less than 1.
-        sample_weight: As in `fit`, with arrays.
-        mode: `"training"`: norm layers take each batch's statistics. `"inference"`: stored ones.
-        seed: Seed of the draws from arrays, which begin anew in each `fit`.
-        verbose: 1 to print it at the end, and once its interval's ends are within a factor of two;
-            0 not to. `"auto"` is 1, but 0 after `keras.config.disable_interactive_logging()`.
+        frequency: `"log"` for about 10 measurements per decade of updates, `"epoch"` for the ends
+            of epochs only, or an integer n for updates n, 2n, ....
+        draws: Large batches per measurement, 2 or more; fewer if a data set has fewer.
+        smoothing: Weight of the average so far against a new measurement, from 0 to below 1.
+        sample_weight: As in `fit`, if `x` is arrays.
+        mode: `"training"`: norm layers use each batch's statistics. `"inference"`: stored ones.
+        seed: Seed of the draws from arrays, which start over in each `fit`.
+        verbose: 1 to print it at the end, and as soon as its interval's ends are within a factor of
+            two; 0 for silence. `"auto"` is 1, but 0 after
+            `keras.config.disable_interactive_logging()`.
 
     Attributes:
         history: `{"update": [...], "noise_scale": [...], "low": [...], "high": [...]}`, the average
@@ -67,8 +68,8 @@ class GradientNoiseScale(keras.callbacks.Callback):
         noise_scale: The last average, a `keras_bigbatch.diagnostics.NoiseScale`, or None.
 
     Raises:
-        ValueError: If an argument is not as above. In `fit`: if the data do not fit the model, at
-            the beginning, or if a data set has less than two large batches.
+        ValueError: If an argument is invalid. In `fit`: at the beginning, if the data do not fit
+            the model; or if a data set has fewer than two large batches.
 
     Example:
 
@@ -104,8 +105,8 @@ class GradientNoiseScale(keras.callbacks.Callback):
         super().__init__()
         small, large = checked_batches(small_batch, large_batch)
         self.frequency = cadence.checked_frequency(frequency)
-        self.draws = at_least_two("draws", draws, "It is the large batches a measurement: use 20.")
-        hint = "0.9 averages over some 10 measurements, 0 over none."
+        self.draws = at_least_two("draws", draws, "It counts large batches: use 20.")
+        hint = "0.9 averages over about 10 measurements, 0 over none."
         self.smoothing = positive_number("smoothing", smoothing, hint, zero_allowed=True)
         if self.smoothing >= 1:
             raise ValueError(
@@ -121,7 +122,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
         self._begin()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Without what the next `fit` makes: compiled functions of the model cannot be pickled.
+        # Without what the next `fit` creates: compiled functions of the model cannot be pickled.
         return {**self.__dict__, "_model": None, "_loss": None}
 
     def plot(self, ax: Any = None) -> Any:
@@ -137,7 +138,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
         updates = self.history["update"]
         (line,) = ax.plot(updates, self.history["noise_scale"], "o-", markersize=3)
         high = np.array(self.history["high"], np.float64)
-        high[~np.isfinite(high)] = np.nan  # No band where it has no end.
+        high[~np.isfinite(high)] = np.nan  # No band where it is infinite.
         ax.fill_between(updates, self.history["low"], high, color=line.get_color(), alpha=0.2)
         ax.set_xscale("log")
         ax.set_yscale("log")
@@ -151,7 +152,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
         self._measured: list[tuple[Array, Array, int]] = []
         self._reported = False
         self._batches.restart()
-        # Made anew for each `fit`: the model may have been compiled with another loss.
+        # Created in each `fit`: the model may have been compiled with another loss.
         self._loss: DatasetLoss | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -165,7 +166,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch < self._next_batch:
             return
-        # Read anew each time: on JAX that is what gives the variables their values.
+        # Read every time: on JAX that is what gives the variables their values.
         model = self.model
         updates = updates_made(model.optimizer)
         if updates >= self._next_update:
@@ -188,7 +189,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
             say(at_the_end(averages, self.noise_scale, last, update), self.verbose)
 
     def _await_measurement(self, model: keras.Model, batch: int, updates: int) -> None:
-        """Sets the next update to measure at, and the batch at whose beginning it will be there."""
+        """Sets the next update to measure at, and the batch before which it will be done."""
         self._next_update = cadence.next_measurement(self.frequency, updates)
         self._next_batch = batch + (self._next_update - updates) * steps_an_update(model.optimizer)
 
@@ -199,12 +200,12 @@ class GradientNoiseScale(keras.callbacks.Callback):
         if len(estimates) < 2:
             raise ValueError(
                 "The data set of `GradientNoiseScale` must have two large batches or more. "
-                f"Received: large_batch={self.large_batch} and a data set of less than "
+                f"Received: large_batch={self.large_batch} and a data set of fewer than "
                 f"{2 * self.large_batch} samples. Pass a smaller large_batch, or arrays."
             )
         mean, covariance = mean_and_covariance(estimates)
         if np.isfinite(mean).all():
-            # One with weights that have diverged would spoil all averages to come.
+            # A measurement at diverged weights would spoil all later averages.
             self._measured.append((mean, covariance, len(estimates)))
         found = _average(self._measured, self.smoothing)
         self.noise_scale = found
@@ -218,13 +219,13 @@ class GradientNoiseScale(keras.callbacks.Callback):
 
 
 def _average(measured: Sequence[tuple[Array, Array, int]], smoothing: float) -> NoiseScale:
-    """The ratio of the averages with exponential weights."""
+    """Returns the ratio of the averages with exponential weights."""
     if not measured:
         return NoiseScale(math.nan, math.nan, math.nan, (math.nan, math.nan), 0)
     means, covariances, draws = (np.array(column) for column in zip(*measured, strict=True))
     weights = smoothing ** np.arange(len(means))[::-1].astype(np.float64)
     weights /= weights.sum()
-    # Of a sum of variances, of which each has draws - 1 degrees of freedom (Satterthwaite).
+    # For a sum of variances with draws - 1 degrees of freedom each (Satterthwaite).
     squares = weights**2
     freedom = squares.sum() ** 2 / (squares**2 / (draws - 1)).sum()
     mean = weights @ means

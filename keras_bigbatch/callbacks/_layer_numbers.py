@@ -1,4 +1,4 @@
-"""What `LayerStrides` records of a layer, from flat vectors of all weights."""
+"""The numbers that `LayerStrides` records per layer, from flat vectors of all weights."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ class LayerParts:
         self._parts = [[i for i, o in enumerate(owners) if o == name] for name in self.names]
 
     def of(self, *vectors: Vector) -> Iterator[list[Vector]]:
-        """For each layer its values in each of the vectors, flat."""
+        """Yields each layer's values in each of the vectors, flat."""
         split = [_parameters.split(vector, self._variables) for vector in vectors]
         for parts in self._parts:
             yield [np.concatenate([values[i].ravel() for i in parts]) for values in split]
@@ -46,7 +46,7 @@ class GradientNumbers:
         ValueError: If there are no batches.
     """
 
-    # Where the weights have diverged the numbers say so, and need no warning each.
+    # Where the weights have diverged, the numbers show it: warnings are not needed.
     @np.errstate(over="ignore", invalid="ignore")
     def __init__(self, parts: LayerParts, weights: Vector, gradients: Iterator[Vector]) -> None:
         self.batches = 0
@@ -61,20 +61,20 @@ class GradientNumbers:
             radii.append([radius(w, g) for w, g in layers])
         if not self.batches:
             raise ValueError(
-                "The data set of `LayerStrides` must have a whole batch or more. Received: one of "
-                "fewer samples. Pass a smaller `batch_size`, or arrays."
+                "The data set of `LayerStrides` must have a whole batch or more. Received: one "
+                "with fewer samples. Pass a smaller `batch_size`, or arrays."
             )
         self.mean /= self.batches
         self.gradient: Array = np.mean(absolute, axis=0)
         self.squared_gradient: Array = np.mean(squared, axis=0)
-        # A median of medians, since one layer's may be infinite in one batch.
+        # A median of medians, since a layer's may be infinite in one batch.
         self.radius: Array = np.median(radii, axis=0)
         of_mean = [np.square(g).mean(dtype=np.float64) for (g,) in parts.of(self.mean)]
         self.signal: Array = _signal(np.array(of_mean), self.squared_gradient, self.batches)
 
 
 def radius(weights: Vector, gradient: Vector) -> float:
-    """The median of `abs(w / g)`: infinite where half of the weights have no gradient."""
+    """Returns the median of `abs(w / g)`: infinite where half of the weights have no gradient."""
     size = np.abs(weights)
     with np.errstate(over="ignore"):
         ratio = np.divide(
@@ -84,10 +84,10 @@ def radius(weights: Vector, gradient: Vector) -> float:
 
 
 def _signal(of_mean: Array, of_batch: Array, batches: int) -> Array:
-    """The norm of the expected gradient over that of a batch's deviation from it."""
+    """Returns the norm of the expected gradient over that of a batch's deviation from it."""
     if batches < 2:
         return np.full_like(of_mean, np.nan)
-    # Unbiased, as the squared norm of the mean has a part of the noise in it.
+    # Unbiased: the squared norm of the mean contains a part of the noise.
     noise = np.maximum(of_batch - of_mean, 0) * batches / (batches - 1)
     signal = np.maximum(of_mean - noise / batches, 0)
     with np.errstate(divide="ignore", invalid="ignore"):

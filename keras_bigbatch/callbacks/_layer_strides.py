@@ -26,45 +26,46 @@ COLUMNS = (
     "signal",
 )
 
-# A layer that moves by less than this share of what the median layer moves by is stuck.
+# A layer is stuck if its relative stride is less than this share of the median layer's.
 _STUCK = 0.1
 
 
 class LayerStrides(keras.callbacks.Callback):
-    """Measures each layer's gradient, stride, loss stride and curvature radius while training.
+    """Measures each layer's gradient, stride, loss stride and curvature radius during training.
 
     Use it to see which layer a large batch has left behind: `print(strides.table())` marks the
     layers whose relative stride is less than a tenth of the median layer's. Layer-wise rates
-    (`LARS`, `MCLR`) are for them. With g the gradient of a batch at the weights w before an update,
-    D the optimizer's step in it, and means over the layer's weights and over batches:
+    (`LARS`, `MCLR`) are for such layers. Let g be a batch's gradient at the weights w before an
+    update, and D the optimizer's step in it. Means are over the layer's weights and over batches:
 
     - `gradient` and `squared_gradient`: means of `abs(g)` and of `g ** 2`.
-    - `stride`: mean of `abs(D)`, per update. `relative_stride`: that over the mean of `abs(w)`.
-    - `loss_stride`: `-sum(g * D)` with the mean g: what D takes off the loss, to first order.
+    - `stride`: mean of `abs(D)`, per update. `relative_stride`: `stride` / mean of `abs(w)`.
+    - `loss_stride`: `-sum(g * D)` with the mean g: how much D lowers the loss, to first order.
     - `radius`: median of `abs(w / g)`, the paper's radius of curvature.
     - `signal`: norm of the expected gradient over the norm of a batch's deviation from it.
 
-    It measures in each epoch's first update and in those that `frequency` names, and adds the
-    layers' median `relative_stride` and their `least_relative_stride` to `logs`. The training is
-    unchanged. Differs from the paper: strides are not divided by the rate, and `loss_stride` takes
-    its gradient from other data than the step.
+    It measures in the first update of each epoch and in those that `frequency` selects. It adds the
+    layers' median `relative_stride` and their `least_relative_stride` to `logs`. Training is
+    unchanged. Differs from the paper: strides are not divided by the rate, and the gradient in
+    `loss_stride` comes from other data than the step.
 
     Args:
-        x: As in `fit`, all or a sample. A data set goes on where the last measurement stopped.
-        y: As in `fit`, with arrays.
-        batch_size: Samples in a batch: the batch of the training.
-        frequency: Other updates: `"log"` (about 10 a decade), `"epoch"` (none), int n (n, 2n, ...).
-        batches: Batches a measurement; their gradients are its cost. `signal` needs 2 or more.
-        sample_weight: As in `fit`, with arrays.
-        mode: `"training"`: norm layers take each batch's statistics. `"inference"`: stored ones.
+        x: As in `fit`, all or a sample. A data set resumes where the last measurement stopped.
+        y: As in `fit`, if `x` is arrays.
+        batch_size: Samples per batch: the batch size of the training.
+        frequency: Other updates to measure in: `"log"` (about 10 per decade), `"epoch"` (none), or
+            an int n (updates n, 2n, ...).
+        batches: Batches per measurement; it costs their gradients. `signal` needs 2 or more.
+        sample_weight: As in `fit`, if `x` is arrays.
+        mode: `"training"`: norm layers use each batch's statistics. `"inference"`: stored ones.
         seed: Seed of the draws from arrays.
 
     Attributes:
         history: `{"update": [...], "layers": {layer path: {column: [...]}}}`, columns as above.
 
     Raises:
-        ValueError: If an argument is not as above. In `fit`: if the model has no trainable
-            variables or is not built yet, or if a data set has less than one batch.
+        ValueError: If an argument is invalid. In `fit`: if the model has no trainable variables or
+            is not built yet, or if a data set has less than one batch.
 
     Example:
 
@@ -97,9 +98,9 @@ class LayerStrides(keras.callbacks.Callback):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.batch_size = positive_integer("batch_size", batch_size, "It is in samples.")
+        self.batch_size = positive_integer("batch_size", batch_size, "It counts samples.")
         self.frequency = cadence.checked_frequency(frequency)
-        self.batches = positive_integer("batches", batches, "It is the batches a measurement.")
+        self.batches = positive_integer("batches", batches, "It counts batches per measurement.")
         self.mode = one_of("mode", mode, MODES)
         self._sampled = SampledBatches(
             x, y, sample_weight, size=self.batch_size, count=self.batches, seed=seed
@@ -108,12 +109,12 @@ class LayerStrides(keras.callbacks.Callback):
         self._begin()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Without what the next `fit` makes: compiled functions of the model cannot be pickled.
+        # Without what the next `fit` creates: compiled functions of the model cannot be pickled.
         kept = {name: value for name, value in self.__dict__.items() if name != "_parts"}
         return {**kept, "_model": None, "_loss": None, "_before": None}
 
     def table(self) -> str:
-        """The last measurement, a row a layer, with the layers that are stuck marked."""
+        """Returns the last measurement with one row per layer, and marks stuck layers."""
         if not self.history["update"]:
             return "No update has been measured yet."
         columns = [column for column in COLUMNS if column != "squared_gradient"]
@@ -128,9 +129,9 @@ class LayerStrides(keras.callbacks.Callback):
         return "\n".join([*lines, f"update {self.history['update'][-1]}"])
 
     def stuck(self) -> list[str]:
-        """The paths of the layers that moved, for their size, least in the last measured update.
+        """Returns the paths of the layers that were stuck in the last measured update.
 
-        Those whose relative stride is less than a tenth of the median layer's.
+        Their relative stride was less than a tenth of the median layer's.
         """
         layers = self.history["layers"]
         last = {name: values["relative_stride"][-1] for name, values in layers.items()}
@@ -138,10 +139,10 @@ class LayerStrides(keras.callbacks.Callback):
         return [name for name, stride in last.items() if stride < bound]
 
     def plot(self, column: str = "relative_stride", ax: Any = None) -> Any:
-        """Draws one of the columns over the updates, a line a layer, on log axes.
+        """Draws one of the columns over the updates, with one line per layer, on log axes.
 
         Args:
-            column: `"gradient"`, `"stride"` or another of the columns.
+            column: `"gradient"`, `"stride"` or any other column.
             ax: Matplotlib axes to draw on; None makes a new figure.
 
         Returns:
@@ -161,9 +162,9 @@ class LayerStrides(keras.callbacks.Callback):
     def _begin(self) -> None:
         self.history: dict[str, Any] = {"update": [], "layers": {}}
         self._sampled.restart()
-        # Made anew for each `fit`: the model may have been compiled with another loss.
+        # Created in each `fit`: the model may have been compiled with another loss.
         self._loss: DatasetLoss | None = None
-        # What was measured before an update: how many there were, the weights, the gradients.
+        # What was measured before an update: the number of updates, the weights, the gradients.
         self._before: tuple[int, Vector, GradientNumbers] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -184,14 +185,14 @@ class LayerStrides(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._take_step(self.model)
-        # What other callbacks do to the weights between epochs is no stride.
+        # What other callbacks do to the weights between epochs is not a stride.
         self._before = None
         if logs is not None:
             logs.update(self._logged)
 
     def _measure(self, batch: int) -> None:
-        """Takes the step if it has been made, and the gradients if the next one is to be taken."""
-        # Read anew each time: on JAX that is what gives the variables their values.
+        """Records a step that is done, and takes the gradients if the next update is measured."""
+        # Read every time: on JAX that is what gives the variables their values.
         model = self.model
         updates = self._take_step(model)
         if self._before is None and updates + 1 >= self._next_update:
@@ -211,7 +212,7 @@ class LayerStrides(keras.callbacks.Callback):
         self._before = (updates, weights, GradientNumbers(self._parts, weights, gradients))
 
     def _take_step(self, model: keras.Model) -> int:
-        """Records the step, if an update has been made since the gradients; returns the updates."""
+        """Records the step if an update followed the gradients. Returns the number of updates."""
         updates = updates_made(model.optimizer)
         if self._before is None or self._loss is None or updates == self._before[0]:
             return updates

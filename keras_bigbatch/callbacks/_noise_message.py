@@ -11,7 +11,7 @@ from keras_bigbatch.diagnostics import NoiseScale
 
 
 def once_sure(found: NoiseScale, update: int) -> str:
-    """Beyond which batch more bring little, as soon as that is known."""
+    """Says which batch is large enough, as soon as that is known."""
     return (
         f"batches beyond about {_rounded(found.value)} samples bring little at update {update} "
         f"({_interval(found)})."
@@ -19,13 +19,13 @@ def once_sure(found: NoiseScale, update: int) -> str:
 
 
 def at_the_end(averages: Sequence[float], found: NoiseScale, last: NoiseScale, update: int) -> str:
-    """What the training came to.
+    """Says what the noise scale was in training.
 
     Args:
         averages: All averages of the training.
-        found: The last of them. It lags behind, where the noise scale grows.
+        found: The last of them. It lags behind where the noise scale grows.
         last: The last measurement alone.
-        update: When that was.
+        update: The update at which it was made.
     """
     text = f"at the last update, {update}, the noise scale is {_known(last)}."
     if len(averages) > 1:
@@ -38,7 +38,7 @@ def at_the_end(averages: Sequence[float], found: NoiseScale, last: NoiseScale, u
 
 
 def say(text: str, verbose: Verbose) -> None:
-    """Prints it on lines of its own, with what nobody may forget about it."""
+    """Prints the text on lines of its own, with a note that the noise scale grows."""
     if verbose == "auto":
         verbose = 1 if keras.config.is_interactive_logging_enabled() else 0
     if verbose:
@@ -62,6 +62,6 @@ def _interval(found: NoiseScale) -> str:
 
 
 def _rounded(samples: float) -> str:
-    """With two digits, as more are not known."""
+    """Rounds to two digits, since more are not known."""
     rounded = float(f"{samples:.2g}")
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"

@@ -13,38 +13,37 @@ from keras_bigbatch.callbacks._weight_distance import WeightDistance
 
 
 class ReduceLROnWeightDistance(WeightDistance):
-    """Multiplies the learning rate by a factor when the weights have come far enough.
+    """Multiplies the learning rate by a factor when the weights have moved far enough.
 
-    Experimental. Use it to let a large batch stay in its phase of high rate until it is as far from
-    its start as the small batch was when that one's rate dropped: train the small batch once with
-    `WeightDistance`, read the distances at the epochs of its drops, and give them here in place of
-    a schedule. With distances `d_1 < d_2 < ...` the rate after an epoch is
+    Experimental. Use it to keep a large batch at its high rate until the weights are as far from
+    their start as those of the small batch were when its rate dropped. Train the small batch once
+    with `WeightDistance`, read the distances at the epochs of its drops, and pass them here instead
+    of a schedule. With distances `d_1 < d_2 < ...` the rate after an epoch is
 
         rate = first_rate * factor ** (number of d_k that the distance has reached so far)
 
-    It is a `WeightDistance` too: it measures, records, logs, resumes and costs as that one does, so
-    one of the two is enough. The rate changes between epochs only. A distance that is never reached
-    never drops the rate, so give `fit` an end that you can live with.
+    It is also a `WeightDistance`: it measures, records, logs, resumes and costs the same, so one of
+    the two is enough. The rate changes only between epochs. A distance that is never reached never
+    drops the rate, so choose a number of epochs that you can live with.
 
-    *What it adds to `logs`*: `weight_distance`, and `learning_rate` as it was in the epoch that
-    ends. Put it before `CSVLogger` and `TensorBoard`. Under `BackupAndRestore`, before or after it
-    in the list, it needs a `path`.
+    It adds `weight_distance` to `logs`, and the `learning_rate` of the epoch that ends. Put it
+    before `CSVLogger` and `TensorBoard`. With `BackupAndRestore`, before or after it in the list,
+    it needs a `path`.
 
-    Differs from the paper in that there is a rule. The paper says that the distance "can be a good
-    measure to decide upon when to decrease the learning rate", and no more. Distances depend on the
-    network, its initialization and weight decay, and are not to be carried from one network to
-    another.
+    Differs from the paper, which gives no rule: it only says that the distance "can be a good
+    measure to decide upon when to decrease the learning rate". Distances depend on the network, its
+    initialization and weight decay, so do not carry them from one network to another.
 
     Args:
         distances: Distance, or increasing distances, at which the rate drops.
-        factor: What a drop multiplies the rate by, more than 0 and less than 1.
-        frequency: As for `WeightDistance`, when to measure beside the epochs' ends.
+        factor: The factor on the rate at each drop, more than 0 and less than 1.
+        frequency: As for `WeightDistance`: when to measure besides the ends of epochs.
         per_layer: As for `WeightDistance`.
-        path: As for `WeightDistance`. With it an interrupted training knows which drops it has had.
+        path: As for `WeightDistance`. With it, a resumed training run knows which drops it has had.
 
     Raises:
-        ValueError: If an argument is not as above. In `fit`: if the optimizer has a schedule, whose
-            rate cannot be set; or as for `WeightDistance`.
+        ValueError: If an argument is invalid. In `fit`: if the optimizer has a schedule, whose rate
+            cannot be set; or as for `WeightDistance`.
 
     Example:
 
@@ -78,7 +77,7 @@ class ReduceLROnWeightDistance(WeightDistance):
         self.distances = [positive_number("distances", distance, hint) for distance in given]
         if not given or any(a >= b for a, b in itertools.pairwise(given)):
             raise ValueError(
-                "`distances` must be one distance or more, each larger than the one before. "
+                "`distances` must be one or more distances, each larger than the one before. "
                 f"Received: distances={distances!r}."
             )
         self.factor = positive_number("factor", factor, "It multiplies the learning rate.")
@@ -114,6 +113,6 @@ class ReduceLROnWeightDistance(WeightDistance):
         self._rates = [*earlier, [updates, rate, drops]]
 
     def _reached(self) -> int:
-        """How many of the distances the weights have reached so far."""
+        """Returns how many of the distances the weights have reached so far."""
         farthest = max(self.history["distance"], default=0.0)
         return sum(distance <= farthest for distance in self.distances)

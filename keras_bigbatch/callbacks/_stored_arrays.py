@@ -1,4 +1,4 @@
-"""`.npz` files: written array by array, and read without trust in what is there."""
+"""`.npz` files, written array by array and read without trusting their content."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ MEND = "Pass another `path`, or delete the file and train from the start."
 
 
 def write_arrays(path: str, arrays: Iterable[tuple[str, StoredArray]]) -> str:
-    """Writes the file whole, with one array at a time in memory, and returns its digest."""
+    """Writes the whole file, with one array at a time in memory, and returns its digest."""
     digests = []
 
     def write(file: IO[bytes]) -> None:
@@ -33,12 +33,12 @@ def write_arrays(path: str, arrays: Iterable[tuple[str, StoredArray]]) -> str:
 
 
 class StoredArrays:
-    """The arrays of a file, each read when it is asked for.
+    """The arrays of a file, each read on demand.
 
-    A context manager, which closes the file.
+    A context manager that closes the file.
 
     Raises:
-        ValueError: Here or in `read`, if the file is damaged or something else.
+        ValueError: Here or in `read`, if the file is damaged or of another kind.
     """
 
     def __init__(self, path: str) -> None:
@@ -60,20 +60,20 @@ class StoredArrays:
 
     @property
     def digest(self) -> str:
-        """A number of the content, which tells two files apart. It costs no reading."""
+        """A hash of the content that tells two files apart. It needs no reading."""
         return _digest(self._archive)
 
     def read(self, name: str) -> StoredArray:
-        """One of the arrays."""
+        """Returns one of the arrays."""
         with self._trusting_nothing(), self._archive.open(f"{name}.npy") as member:
             array = np.lib.format.read_array(member, allow_pickle=False)
-            # The checksum is looked at where the content ends.
+            # The checksum is verified where the content ends.
             if member.read(1):
                 raise ValueError(f"array '{name}' is longer than it says")
             return array
 
     def damaged(self, why: object) -> ValueError:
-        """The error for a file that is not as `WeightDistance` writes it."""
+        """Returns the error for a file that is not as `WeightDistance` writes it."""
         return ValueError(
             f"'{self.path}' is not a file that WeightDistance wrote, or it is damaged ({why}). "
             f"{MEND}"
@@ -84,13 +84,13 @@ class StoredArrays:
         try:
             yield
         except Exception as error:  # zipfile, zlib, struct and NumPy have many for a damaged file.
-            # To seek a place that cannot be is damage; a disk that fails is another matter.
+            # Seeking an impossible place means damage; a failing disk is another matter.
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
             raise self.damaged(repr(error)) from error
 
 
 def _digest(archive: zipfile.ZipFile) -> str:
-    """Of the checksums that the file has of each array."""
+    """Returns a hash of the checksums that the file has for its arrays."""
     content = [(info.filename, info.file_size, info.CRC) for info in archive.infolist()]
     return hashlib.sha256(repr(content).encode()).hexdigest()[:32]

@@ -30,33 +30,35 @@ class WeightDistance(keras.callbacks.Callback):
     wider, with `t` in optimizer updates: accumulated micro-steps and the steps that a
     `LossScaleOptimizer` skips do not count.
 
-    It measures at each epoch's end and after the updates that `frequency` names, and adds
+    It measures at the end of each epoch and after the updates that `frequency` selects. It adds
     `weight_distance` to `logs`: put it before `CSVLogger` and `TensorBoard`. Training is unchanged.
 
-    w_0 is taken when the first epoch begins. Without `path` every `fit` starts afresh, while `t`
-    goes on as the optimizer counts it. With `path`, the history is kept there and w_0 beside it: a
-    `fit` whose optimizer has made updates goes on from them, as under `BackupAndRestore`, and one
-    at update 0 overwrites them. Use one path a training, outside `backup_dir`: Keras deletes that.
+    w_0 is taken when the first epoch begins. Without `path` every `fit` starts over, while `t`
+    continues as the optimizer counts it. With `path`, the history is kept there and w_0 beside it.
+    A `fit` whose optimizer has made updates resumes from these files, as under `BackupAndRestore`,
+    and one at update 0 overwrites them. Use one path per run, outside `backup_dir`: Keras deletes
+    that.
 
-    Differs from the paper's code (bigBatch), which logs the first parameter tensor only, once an
+    Differs from the paper's code (bigBatch), which logs only the first parameter tensor, once per
     epoch, and from Cockpit's `Distance`, which gives the tensors one by one.
 
     Args:
-        frequency: `"log"` for about 10 measurements a decade of updates from w_0 (1, 2, ..., 10,
-            13, ...), `"epoch"` for the epochs' ends only, or an int n for updates n, 2n, ....
-        per_layer: Also record every layer's own distance, all its trainable variables together. A
+        frequency: `"log"` for about 10 measurements per decade of updates from w_0 (1, 2, ..., 10,
+            13, ...), `"epoch"` for the ends of epochs only, or an int n for updates n, 2n, ....
+        per_layer: Whether to record each layer's distance too, over all its trainable variables. A
             layer is a variable's `path` without the last part.
-        path: The `.npz` file of the history, for resuming, or None. `x.npz` has w_0 in `x.w_0.npz`.
+        path: The `.npz` file of the history, for resuming, or None. `x.npz` keeps w_0 in
+            `x.w_0.npz`.
 
     Attributes:
         history: `{"update": [...], "distance": [...]}` in plain ints and floats, with `per_layer`
             also `"layers": {layer path: [...]}`.
-        origin: The `t` of w_0: 0 in a new training.
+        origin: The `t` of w_0: 0 in a new training run.
 
     Raises:
-        ValueError: If an argument is not as above. In `fit`: if the model has no trainable
-            variables or (on TensorFlow) is not built, or the files of `path` are of another one.
-        OSError: If `fit` cannot read and write the files when it begins. Later that is a warning.
+        ValueError: If an argument is invalid. In `fit`: if the model has no trainable variables or
+            (on TensorFlow) is not built, or the files at `path` are of another model.
+        OSError: If `fit` cannot read and write the files when it begins. Later it only warns.
 
     Example:
 
@@ -96,7 +98,7 @@ class WeightDistance(keras.callbacks.Callback):
         self._next_batch = cadence.NEVER
 
     def __getstate__(self) -> dict[str, Any]:
-        # Without what the next `fit` gives it: the weights, and on TensorFlow a function that
+        # Without what the next `fit` provides: the weights, and on TensorFlow a function that
         # cannot be pickled.
         nothing: dict[str, Any] = {"_model": None, "_meter": None, "_metered": [], "_variables": []}
         return {**self.__dict__, **nothing, "_reference": [], "_file": None}
@@ -105,8 +107,8 @@ class WeightDistance(keras.callbacks.Callback):
         """Fits the history's distances with `keras_bigbatch.diagnostics.fit_diffusion`.
 
         Args:
-            start: Measurements fewer updates than this from w_0 are left out. The first updates
-                follow no law; 2 is the least possible.
+            start: Measurements closer to w_0 than this number of updates are left out. The first
+                updates follow no law. 2 is the minimum.
 
         Returns:
             The `DiffusionFit` of the log, power-of-log, square-root and power laws.
@@ -127,7 +129,7 @@ class WeightDistance(keras.callbacks.Callback):
     def plot(self, ax: Any = None) -> Any:
         """Draws the distance over the updates on a log axis, where the paper's law is a line.
 
-        The thin line is `fit()`'s; it is left out where `fit()` is not possible.
+        The thin line is that of `fit()`. It is left out where `fit()` is not possible.
 
         Args:
             ax: Matplotlib axes to draw on; None makes a new figure.
@@ -149,7 +151,7 @@ class WeightDistance(keras.callbacks.Callback):
             self._begin(self.model)
         self._await_measurement(0, self._meter.updates())
 
-    # At the beginning of the next batch, when the updates before it are done: to override
+    # At the beginning of the next batch, when the updates before it are done: overriding
     # `on_train_batch_end` would switch off Keras's asynchronous dispatch for all callbacks.
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch < self._next_batch:
@@ -158,7 +160,7 @@ class WeightDistance(keras.callbacks.Callback):
         if updates >= self._next_update:
             self._measure(updates)
             if self._file:
-                # At once: a backup may follow at any batch's end, and before this epoch's.
+                # At once: a backup may follow at the end of any batch, before that of this epoch.
                 self._file.append(self._record())
         self._await_measurement(batch, updates)
 
@@ -177,7 +179,7 @@ class WeightDistance(keras.callbacks.Callback):
         self._reference = []  # Frees the copy of the weights.
 
     def _begin(self, model: keras.Model) -> None:
-        """Takes w_0 from the model, or with the history from the file of a run that goes on."""
+        """Takes w_0 from the model or, with the history, from the files of a resumed run."""
         if not model.built:
             raise ValueError(
                 f"`WeightDistance` needs the first weights of model '{model.name}', but on "
@@ -187,7 +189,8 @@ class WeightDistance(keras.callbacks.Callback):
         variables = _parameters.trainable_variables(model)
         metered = [id(part) for part in (model, *variables)]
         if metered != self._metered:
-            # Kept from `fit` to `fit`: TensorFlow traces it, for the time of many measurements.
+            # Kept from one `fit` to the next: tracing it in TensorFlow takes as long as many
+            # measurements.
             self._meter = _backend.active().weights.WeightMeter(model, variables)
             self._metered, self._variables = metered, variables
         updates = self._meter.updates()
@@ -223,7 +226,7 @@ class WeightDistance(keras.callbacks.Callback):
         self._settle(updates)
 
     def _settle(self, updates: int, resumed: bool = False) -> None:
-        """For a subclass: called where a training begins and epochs end, before it is written."""
+        """For subclasses: called when training begins and epochs end, before files are written."""
 
     def _record(self) -> Record:
         return Record(self.history, self.origin, self._rates)
@@ -232,10 +235,10 @@ class WeightDistance(keras.callbacks.Callback):
         return [update - self.origin for update in self.history["update"]]
 
     def _await_measurement(self, batch: int, updates: int) -> None:
-        """Sets the next update to measure at, and the batch at whose beginning it will be there."""
+        """Sets the next update to measure at, and the batch before which it will be done."""
         self._next_update = cadence.next_measurement(self.frequency, updates, self.origin)
-        # Exact: the micro-steps that the next update has had already are then those of the one
-        # after the target. Skipped steps make it later, never earlier.
+        # Exact: micro-steps that the next update has already had are then those of the one after
+        # the target. Skipped steps make it later, never earlier.
         self._next_batch = batch + (self._next_update - updates) * self._meter.steps_an_update
 
     def _measure(self, updates: int) -> float:

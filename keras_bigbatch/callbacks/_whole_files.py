@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever the process is killed."""
+"""Files that exist whole or not at all, whenever the process is killed."""
 
 import contextlib
 import os
@@ -12,15 +12,15 @@ from typing import IO
 if sys.platform != "win32":
     import fcntl
 
-# Longer than the moments in which a file that is being written has no lock, before and after.
+# Longer than a file that is being written stays without a lock, before and after.
 _UNLOCKED_SECONDS = 5.0
 
 
 def write_whole(path: str, write: Callable[[IO[bytes]], None]) -> None:
-    """Makes the file at `path` of what `write` writes; until then the one before stays.
+    """Replaces the file at `path` with what `write` writes; until then the old file stays.
 
-    The content is on the disk before the file has its name, so that a power cut leaves the old or
-    the new one too.
+    The content is on disk before the file gets its name, so a power cut, too, leaves the old file
+    or the new one.
     """
     folder = os.path.dirname(path) or os.curdir
     os.makedirs(folder, exist_ok=True)
@@ -40,7 +40,7 @@ def write_whole(path: str, write: Callable[[IO[bytes]], None]) -> None:
 
 
 def remove_leftovers(*paths: str) -> None:
-    """Removes what killed runs have left of a `write_whole`, but not what a live one writes."""
+    """Removes what killed runs left behind in `write_whole`, but not what a live one writes."""
     folder = os.path.dirname(paths[0]) or os.curdir
     names = "|".join(re.escape(os.path.basename(path)) for path in paths)
     leftover = re.compile(rf"({names})\.[0-9a-f]{{32}}\.tmp")
@@ -55,24 +55,24 @@ def _remove_unless_live(path: str) -> None:
         idle = time.time() - os.fstat(file.fileno()).st_mtime
         dead = idle > _UNLOCKED_SECONDS and _lock(file)
         if sys.platform == "win32":
-            file.close()  # Nothing that is open can be removed there, by whomever.
+            file.close()  # Nobody can remove an open file there.
         if dead:
             os.remove(path)
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Takes the file until it is closed or the process dies; False if another one has it."""
+    """Locks the file until it is closed or the process dies. False if another process has it."""
     if sys.platform == "win32":
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return False  # Also where the file system has no locks: what is there may be live.
+        return False  # Also where the file system has no locks: the file may be live.
     return True
 
 
 def _sync_folder(folder: str) -> None:
-    """Puts a rename on the disk, where the system lets a folder be opened for that."""
+    """Flushes a rename to disk, where the system lets a folder be opened for that."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Measurements of a training or a model, as plain numbers."""
+"""Measurements of a model or its training, as plain numbers."""
 
 from keras_bigbatch.diagnostics._diffusion import DiffusionFit, PowerFit, SqrtFit, fit_diffusion
 from keras_bigbatch.diagnostics._gradient_noise_scale import gradient_noise_scale

@@ -15,9 +15,9 @@ class SqrtFit:
     """The line `distance = intercept + slope * sqrt(t)`: an ordinary random walk.
 
     Attributes:
-        slope: Distance a square root of updates.
+        slope: Distance per square root of updates.
         intercept: The line's distance at update 0.
-        r2: The share of the distance's variance that it explains.
+        r2: The share of the distance's variance that the fit explains.
         slope_interval: 95 % interval of `slope`, too narrow for one trajectory (`fit_diffusion`).
     """
 
@@ -34,8 +34,8 @@ class PowerFit:
     Attributes:
         exponent: 0.5 is an ordinary random walk.
         factor: The law's distance at update 1.
-        r2: The share of the distance's variance that it explains.
-        exponent_interval: 95 % interval of `exponent`, too narrow as well.
+        r2: The share of the distance's variance that the fit explains.
+        exponent_interval: 95 % interval of `exponent`, also too narrow for one trajectory.
     """
 
     exponent: float
@@ -46,15 +46,16 @@ class PowerFit:
 
 @dataclasses.dataclass(frozen=True)
 class DiffusionFit:
-    """What `fit_diffusion` found; `t` is in optimizer updates. `print` shows it as a table.
+    """Result of `fit_diffusion`, with `t` in optimizer updates. `print` shows it as a table.
 
     Attributes:
-        slope: Of `distance = intercept + slope * ln(t)`: distance an e-fold of updates.
+        slope: Slope of `distance = intercept + slope * ln(t)`: distance per e-fold of updates.
         intercept: The same line's distance at update 1.
         r2: The share of the distance's variance that this line explains.
         slope_interval: 95 % interval of `slope`, too narrow for one trajectory (`fit_diffusion`).
-        exponent: Of `distance = b * ln(t) ** exponent`, Hoffer et al.'s law. 1 is a straight line.
-        exponent_interval: 95 % interval of `exponent`, with the same reserve.
+        exponent: Of `distance = b * ln(t) ** exponent`, the law of Hoffer et al. 1 is a straight
+            line.
+        exponent_interval: 95 % interval of `exponent`, with the same caveat.
         exponent_r2: The share of the distance's variance that this law explains.
         alpha: `2 / exponent`, the exponent of their random potential.
         sqrt: The fit of `intercept + slope * sqrt(t)`, a `SqrtFit`.
@@ -86,30 +87,30 @@ class DiffusionFit:
 
 
 def fit_diffusion(updates: npt.ArrayLike, distance: npt.ArrayLike) -> DiffusionFit:
-    """Fits the growth of a weight distance with log, power-of-log, square-root and power laws.
+    """Fits log, power-of-log, square-root and power laws to the growth of a weight distance.
 
-    Use it on the history of a `WeightDistance`, or on any curve of distances over updates, to ask
+    Use it on the history of a `WeightDistance`, or on any curve of distances over updates, to see
     whether the weights wander off as slowly as Hoffer et al. say. It fits, by least squares in
-    float64 with every point counted once, `distance = intercept + slope * ln(t)`,
+    float64 with equal weight for every point, `distance = intercept + slope * ln(t)`,
     `distance = b * ln(t) ** exponent` (`ln distance` against `ln ln t`),
-    `distance = intercept + slope * sqrt(t)` and `distance = factor * t ** exponent`
-    (`ln distance` against `ln t`).
+    `distance = intercept + slope * sqrt(t)` and `distance = factor * t ** exponent` (`ln distance`
+    against `ln t`).
 
-    All R2 are of the distance itself, also where the fit was made in log space, so that the four
-    can be compared (there R2 may fall below 0: worse than a constant). The intervals take the
-    residuals for independent. Along one trajectory they are not, so the true intervals are wider;
-    repeat with several seeds to know by how much. Which law fits best depends on the batch and on
-    the window of updates. At small batches sqrt often beats log, and a good R2 of the log line
-    is no proof of its mechanism.
+    All R2 are of the distance itself, even where the fit was made in log space, so the four can be
+    compared. (There R2 may fall below 0: worse than a constant.) The intervals treat the residuals
+    as independent. Along one trajectory they are not, so the true intervals are wider; repeat with
+    several seeds to see by how much. Which law fits best depends on the batch and on the window of
+    updates. At small batches sqrt often beats log, and a good R2 of the log line does not prove its
+    mechanism.
 
     The paper states its law for the mean squared distance, `ln(t) ** (4 / alpha)`; here one run
-    stands in for the mean, so `exponent = 2 / alpha`. It gives neither intervals nor other laws to
-    compare with, and its code (bigBatch) logs the first parameter tensor only.
+    stands in for the mean, so `exponent = 2 / alpha`. The paper gives neither intervals nor other
+    laws for comparison, and its code (bigBatch) logs only the first parameter tensor.
 
     Args:
-        updates: Optimizer updates, rising, each 2 or more (`ln ln 1` is not finite). At least
-            3 points. Early points bend the fits: leave out the first ten updates or so.
-        distance: The distances at these updates. Positive numbers, not all the same.
+        updates: Optimizer updates in increasing order, each 2 or more (`ln ln 1` is not finite). At
+            least 3 points. Early points distort the fits: leave out about the first ten updates.
+        distance: The distances at these updates: positive numbers, not all equal.
 
     Returns:
         A `DiffusionFit` of plain floats.
@@ -168,7 +169,7 @@ def _checked(updates: npt.ArrayLike, distance: npt.ArrayLike) -> tuple[Array, Ar
     t, d = np.asarray(updates, np.float64), np.asarray(distance, np.float64)
     if t.ndim != 1 or t.shape != d.shape:
         raise ValueError(
-            "`updates` and `distance` must be flat and equally long. "
+            "`updates` and `distance` must be flat and of the same length. "
             f"Received: shapes {t.shape} and {d.shape}."
         )
     if len(t) < 3:
@@ -184,19 +185,19 @@ def _checked(updates: npt.ArrayLike, distance: npt.ArrayLike) -> tuple[Array, Ar
         )
     if (np.diff(t) <= 0).any() or t[0] < 2:
         raise ValueError(
-            "`updates` must rise from point to point and be 2 or more, as the fits take ln(ln(t)). "
+            "`updates` must increase and be 2 or more, since the fits take ln(ln(t)). "
             f"Received: updates={t.tolist()[:5]}... Sort them and leave out the first."
         )
     if d.min() <= 0 or d.min() == d.max():
         raise ValueError(
-            "`distance` must be positive and must change. Received values from "
+            "`distance` must be positive and must change. Received: values from "
             f"{d.min()} to {d.max()}. Leave out the points before the weights moved."
         )
     return t, d
 
 
 def _line(x: Array, y: Array) -> tuple[float, float, tuple[float, float]]:
-    """Slope, intercept and the slope's 95 % interval of the least-squares line."""
+    """Returns the least-squares line's slope, intercept and 95 % interval of the slope."""
     freedom = len(x) - 2
     deviation = x - x.mean()
     spread = float(deviation @ deviation)

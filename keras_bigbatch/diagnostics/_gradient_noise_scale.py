@@ -33,43 +33,45 @@ def gradient_noise_scale(
     seed: int = 0,
     verbose: Verbose = "auto",
 ) -> NoiseScale:
-    """Estimates the gradient noise scale at the model's present weights, in samples.
+    """Estimates the gradient noise scale at the model's current weights, in samples.
 
-    Use it to see which batch sizes are worth their samples. It is the simple noise scale
+    Use it to see which batch sizes are worth their samples. It estimates the simple noise scale
 
         B_noise = trace(covariance of a sample's gradient) / norm(mean gradient) ** 2
 
-    the batch whose gradient has as much noise as signal. Well below it, twice the batch needs
-    nearly half the updates; well beyond it a larger batch brings little. It grows in training,
-    often a hundredfold, and says nothing of how well the result generalizes. An optimizer with
-    momentum or adaptive rates sees other noise than this.
+    the batch whose gradient has as much noise as signal. Well below it, twice the batch nearly
+    halves the updates; well beyond it, a larger batch brings little. It grows during training,
+    often a hundredfold, and says nothing about how well the result generalizes. An optimizer with
+    momentum or adaptive rates sees a different noise.
 
-    Each draw is a large batch, taken in small ones. The squared norms of the large batch's gradient
-    and of the small ones' give unbiased estimates of numerator and denominator, averaged over the
-    draws before the division. It costs the gradients of `draws * large_batch` samples, 20 480 by
-    default. The interval is Fieller's, which stays right where the denominator is small; where that
-    may be zero, the value is NaN, with a warning and a lower bound. The model is not changed.
+    Each draw is a large batch, processed as small ones. The squared norms of the gradients of the
+    large batch and of the small ones give unbiased estimates of the numerator and the denominator,
+    averaged over the draws before the division. It costs the gradients of `draws * large_batch`
+    samples, 20 480 by default. The interval is Fieller's, which stays valid where the denominator
+    is small. Where the denominator may be zero, the value is NaN, with a warning and a lower bound.
+    The model is not changed.
 
     Args:
         model: A compiled `keras.Model` that has weights.
-        x: As in `fit`. From arrays samples are drawn with replacement. A data set is read once, in
+        x: As in `fit`. Samples are drawn from arrays with replacement. A data set is read once, in
             its own order, which must be random.
-        y: As in `fit`, with arrays.
+        y: As in `fit`, if `x` is arrays.
         small_batch: Samples in a small batch. The device holds one at a time.
         large_batch: A multiple of `small_batch`, in samples; best near the noise scale or above.
         draws: Large batches, 2 or more; fewer if a data set has fewer.
-        sample_weight: As in `fit`, with arrays; part of a sample's gradient.
-        mode: `"training"`: norm layers take the statistics of each small batch, so that it is the
+        sample_weight: As in `fit`, if `x` is arrays; part of a sample's gradient.
+        mode: `"training"`: norm layers use the statistics of each small batch, so the result is the
             noise scale of ghost batches of this size. `"inference"`: stored ones.
         seed: Seed of the draws from arrays.
-        verbose: 1 for a progress bar, a step a small batch; 0 for none. `"auto"`: in a terminal.
+        verbose: 1 for a progress bar over small batches, 0 for none. `"auto"`: in a terminal or
+            notebook.
 
     Returns:
         A `NoiseScale` with `.value`, `.trace`, `.gradient_norm_squared` and `.interval`.
 
     Raises:
-        ValueError: If an argument is not as above, the model is not compiled or has no weights, or
-            a data set has less than two large batches.
+        ValueError: If an argument is invalid, the model is not compiled or has no weights, or a
+            data set has fewer than two large batches.
 
     Example:
 
@@ -95,7 +97,7 @@ def gradient_noise_scale(
     if len(estimates) < 2:
         raise ValueError(
             "The data set must have two large batches or more. Received: "
-            f"large_batch={large} and a data set of less than {2 * large} samples. Pass a smaller "
+            f"large_batch={large} and a data set of fewer than {2 * large} samples. Pass a smaller "
             "large_batch, or arrays, from which samples are drawn with replacement."
         )
     mean, covariance = mean_and_covariance(estimates)

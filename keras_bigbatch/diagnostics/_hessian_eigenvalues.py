@@ -18,15 +18,15 @@ from keras_bigbatch._typing import Mode, Verbose
 
 @dataclasses.dataclass(frozen=True)
 class HessianEigenvalues:
-    """What `hessian_eigenvalues` found.
+    """Result of `hessian_eigenvalues`.
 
     Attributes:
-        values: The `k` algebraically largest eigenvalues, from the largest down.
-        residuals: Of each, `|H u - value * u|` for its unit vector `u`. There is a true eigenvalue
-            no farther away than that; the error is mostly far smaller, about its square over the
-            distance to the next eigenvalue.
-        passes: Hessian-vector products made, each a pass over the data.
-        converged: Whether all residuals came below the tolerance.
+        values: The `k` algebraically largest eigenvalues, in descending order.
+        residuals: For each value, `|H u - value * u|` with its unit vector `u`. There is a true
+            eigenvalue no farther away than that. The error is mostly far smaller: about the square
+            of the residual over the distance to the next eigenvalue.
+        passes: Hessian-vector products computed, each a pass over the data.
+        converged: Whether all residuals fell below the tolerance.
     """
 
     values: npt.NDArray[np.float64]
@@ -59,37 +59,37 @@ def hessian_eigenvalues(
 ) -> HessianEigenvalues:
     """Finds the largest eigenvalues of the Hessian of the training loss, over all the data.
 
-    Use it to ask how sharp the minimum is in its sharpest directions: plain gradient descent leaves
+    Use it to see how sharp the minimum is in its sharpest directions: plain gradient descent leaves
     it at a rate above `2 / values[0]`. The Hessian is that of the compiled loss with respect to all
     trainable variables. It is never built: Lanczos iterations with full reorthogonalization need
-    its products with vectors only, each an exact pass over the data. A top eigenvalue takes ten to
-    thirty-five. Where ReLU and the like have no second derivative, the backend's counts. An
-    eigenvalue that occurs several times may be found once. The model is not changed.
+    only its products with vectors, each an exact pass over the data. A top eigenvalue takes ten to
+    thirty-five passes. Where ReLU and the like have no second derivative, the backend's value is
+    used. An eigenvalue that occurs several times may be found once. The model is not changed.
 
-    Differs from PyHessian: the algebraically largest eigenvalues and not those of the largest
-    magnitude; Lanczos instead of power iterations, which need several times the passes; residuals
-    that say how exact a value is.
+    Differs from PyHessian: it finds the algebraically largest eigenvalues, not those of the largest
+    magnitude; it uses Lanczos instead of power iterations, which need several times the passes; and
+    its residuals say how exact a value is.
 
     Args:
         model: A compiled `keras.Model` that has weights.
         x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
-        y: As in `fit`, with arrays.
-        k: How many eigenvalues, at most the number of trainable values.
-        sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None.
-        mode: `"inference"`: norm layers take stored statistics. `"training"`: each batch's own.
+        y: As in `fit`, if `x` is arrays.
+        k: Number of eigenvalues, at most the number of trainable values.
+        sample_weight: As in `fit`, if `x` is arrays.
+        batch_size: Samples per batch if `x` is arrays; 256 if None.
+        mode: `"inference"`: norm layers use stored statistics. `"training"`: each batch's own.
         tolerance: A value has converged when its residual is at most this share of it.
         max_iterations: Passes over the data after which to give up, with a warning.
         basis_size: Vectors kept on the host, at least `k + 2`; `max(12, 2 * k + 8)` if None.
         seed: Seed of the first direction.
-        verbose: 1 for a progress bar, a step a pass; 0 for none. `"auto"`: in a terminal.
+        verbose: 1 for a progress bar over passes, 0 for none. `"auto"`: in a terminal or notebook.
 
     Returns:
         A `HessianEigenvalues` with `.values`, `.residuals`, `.passes` and `.converged`.
 
     Raises:
-        ValueError: If an argument is not as above, the model is not compiled or has no weights, or
-            a product is not finite.
+        ValueError: If an argument is invalid, the model is not compiled or has no weights, or a
+            product is not finite.
 
     Example:
 
@@ -112,7 +112,7 @@ def hessian_eigenvalues(
     k = positive_integer("k", k, "It is the number of eigenvalues.")
     tolerance = positive_number("tolerance", tolerance, "It is relative: 1e-3 for three digits.")
     max_iterations = positive_integer(
-        "max_iterations", max_iterations, "It is the most passes over the data."
+        "max_iterations", max_iterations, "It is the maximum number of passes over the data."
     )
     if basis_size is None:
         basis_size = max(12, 2 * k + 8)
@@ -125,7 +125,7 @@ def hessian_eigenvalues(
     loss = DatasetLoss(model, Batches(x, y, sample_weight, batch_size), mode)
     if k > loss.size:
         raise ValueError(
-            f"`k` must be at most the number of trainable values. Received: k={k} for a model of "
+            f"`k` must be at most the number of trainable values. Received: k={k} for a model with "
             f"{loss.size}."
         )
     with Progress(max_iterations, verbose, "pass") as progress:

@@ -16,12 +16,12 @@ from keras_bigbatch._typing import Mode, Verbose
 
 @dataclasses.dataclass(frozen=True)
 class HessianTrace:
-    """What `hessian_trace` found.
+    """Result of `hessian_trace`.
 
     Attributes:
         value: The estimate of the trace, the sum of all eigenvalues.
-        standard_error: Its standard error; 0 where it was computed and not estimated.
-        draws: Hessian-vector products made, each a pass over the data.
+        standard_error: Its standard error; 0 if the trace was computed, not estimated.
+        draws: Hessian-vector products computed, each a pass over the data.
     """
 
     value: float
@@ -46,34 +46,35 @@ def hessian_trace(
 ) -> HessianTrace:
     """Estimates the trace of the Hessian of the training loss, over all the data.
 
-    Use it for the mean curvature over all directions (divide by the number of weights), where
+    Use it for the mean curvature over all directions (divide by the number of weights), while
     `hessian_eigenvalues` gives the largest ones. It is Hutchinson's estimator, the mean over draws
-    of `z . H z` with random signs `z`: unbiased, with the variance `2 * sum of H_ij ^ 2 over i !=
-    j` a draw. Four times the draws halve the standard error, so ask for a rough number only. With
-    as many draws as trainable values, or more, the diagonal is computed instead, and the error is
-    0. The model is not changed, even after an error or an interrupt.
+    of `z . H z` with random signs `z`: unbiased, with a variance of
+    `2 * sum of H_ij ^ 2 over i != j` per draw. Four times the draws halve the standard error, so
+    ask only for a rough number. With as many draws as trainable values, or more, the diagonal is
+    computed and the error is 0. The model is not changed, even after an error or an interrupt.
 
-    Differs from PyHessian: the standard error is given, and the number of draws is fixed. To stop
-    when the running mean changes little, as there, is to stop at random.
+    Differs from PyHessian: the standard error is given, and the number of draws is fixed. Stopping
+    when the running mean changes little, as PyHessian does, is stopping at random.
 
     Args:
         model: A compiled `keras.Model` that has weights.
         x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
             `PyDataset`), which must yield the same samples in each pass.
-        y: As in `fit`, with arrays.
+        y: As in `fit`, if `x` is arrays.
         draws: Random vectors, each a pass over the data; 2 or more.
-        sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
-        mode: `"inference"`: norm layers take their stored statistics, as in `evaluate`.
+        sample_weight: As in `fit`, if `x` is arrays.
+        batch_size: Samples per batch if `x` is arrays; 256 if None. Larger is faster while memory
+            lasts.
+        mode: `"inference"`: norm layers use their stored statistics, as in `evaluate`.
             `"training"`: those of each batch, and random layers draw the same numbers for each.
         seed: Seed of the random signs.
-        verbose: 1 for a progress bar, a step a draw; 0 for none. `"auto"`: in a terminal.
+        verbose: 1 for a progress bar over draws, 0 for none. `"auto"`: in a terminal or notebook.
 
     Returns:
         A `HessianTrace` with `.value`, `.standard_error` and `.draws`.
 
     Raises:
-        ValueError: If an argument is not as above, or the model is not compiled or has no weights.
+        ValueError: If an argument is invalid, or the model is not compiled or has no weights.
 
     Example:
 

@@ -16,7 +16,7 @@ from keras_bigbatch._typing import Array, MixtureMode, Verbose, Weights
 
 @dataclasses.dataclass(frozen=True)
 class LinearPath:
-    """What `linear_path` found.
+    """Result of `linear_path`.
 
     Attributes:
         alphas: Points on the line: 0 is the first set of weights, 1 the second.
@@ -57,39 +57,39 @@ def linear_path(
 ) -> LinearPath:
     """Computes the loss at `(1 - alpha) * weights_a + alpha * weights_b`, over all the data.
 
-    Use it to see whether there is a barrier between two minima, and which of them is the narrower
-    along this line. The line is one direction of very many. With batch norm or ReLU rescaled
-    weights are the same function, and look wider or narrower: compare weights of similar norm only.
-    The model lends its architecture and its compiled loss, and is not changed. A point between has
-    the batch norm statistics that `mode` says:
+    Use it to see whether there is a barrier between two minima, and which of them is narrower along
+    this line. The line is one direction of very many. With batch norm or ReLU, rescaled weights are
+    the same function but look wider or narrower: only compare weights of similar norm. The model
+    provides its architecture and its compiled loss, and is not changed. `mode` says which batch
+    norm statistics a point in between has:
 
-    - `"inference"`: the moving statistics of the two ends, interpolated as the weights are. It
-      costs one pass over the data a point, and is `evaluate` at the ends. In between they do not
-      belong to the activations there, and may show a barrier where there is none. (Beyond the ends
-      a variance is at least the smaller of the two.)
-    - `"estimated"`: those at which training with the mixed weights would settle, estimated over the
-      same data first: two forward passes more. At the ends they differ a little from the stored
-      ones.
-    - `"training"`: those of each batch, as in training and in the paper's code: take batches of the
-      training's size. Random layers are on, with the same numbers at each point.
+    - `"inference"`: the moving statistics of the two ends, interpolated like the weights. It costs
+      one pass over the data per point, and equals `evaluate` at the ends. In between, the
+      statistics do not match the activations, and may show a barrier where there is none. (Beyond
+      the ends a variance is at least the smaller of the two.)
+    - `"estimated"`: those at which training with the mixed weights would settle, first estimated
+      over the same data in two more forward passes. At the ends they differ a little from the
+      stored ones.
+    - `"training"`: those of each batch, as in training and in the paper's code: use the batch size
+      of the training. Random layers are on, with the same numbers at each point.
 
     Args:
         model: A compiled `keras.Model` that has weights.
-        weights_a: The weights at alpha 0, as `model.get_weights()` gave them.
+        weights_a: The weights at alpha 0, as `model.get_weights()` returned them.
         weights_b: The weights at alpha 1.
         x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
-        y: As in `fit`, with arrays.
+        y: As in `fit`, if `x` is arrays.
         alphas: The points; 25 from -1 to 2 if None, as in the paper.
-        sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None.
+        sample_weight: As in `fit`, if `x` is arrays.
+        batch_size: Samples per batch if `x` is arrays; 256 if None.
         mode: `"inference"`, `"estimated"` or `"training"`, as above.
-        verbose: 1 for a progress bar, a step a point; 0 for none. `"auto"`: in a terminal.
+        verbose: 1 for a progress bar over points, 0 for none. `"auto"`: in a terminal or notebook.
 
     Returns:
         A `LinearPath` with `.alphas`, `.loss` and `.plot()`.
 
     Raises:
-        ValueError: If the weights do not fit the model or an argument is not as above.
+        ValueError: If the weights do not fit the model or an argument is invalid.
 
     Example:
 

@@ -16,12 +16,12 @@ from keras_bigbatch._typing import Array, MixtureMode, Verbose, Weights
 
 @dataclasses.dataclass(frozen=True)
 class LossPlane:
-    """What `loss_plane` found.
+    """Result of `loss_plane`.
 
     Attributes:
-        alphas: How far toward the second weights, a column each.
-        betas: How far toward the third, a row each.
-        loss: The loss, `(len(betas), len(alphas))`.
+        alphas: How far toward the second weights, one per column.
+        betas: How far toward the third weights, one per row.
+        loss: The loss, of shape `(len(betas), len(alphas))`.
     """
 
     alphas: Array
@@ -39,7 +39,7 @@ class LossPlane:
         )
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws lines of equal loss, each a fixed factor apart, and the three weights as a, b, c.
+        """Draws contour lines of the loss, a fixed factor apart, and the three weights as a, b, c.
 
         Args:
             ax: Matplotlib axes to draw on; None makes a new figure.
@@ -80,34 +80,35 @@ def loss_plane(
     """Computes the loss at `a + alpha * (b - a) + beta * (c - a)`, over all the data.
 
     Use it for what `linear_path` cannot show: whether a way around a barrier leads from one minimum
-    to another, with the start or a third minimum as the third weights. It is two directions of very
-    many. The axes are neither at right angles nor of the same length: a and b are 1 apart along
-    alpha, a and c along beta, whatever their distance is. A point costs what it costs on a path,
-    and the default grid has 225. The model is not changed.
+    to another, with the start or a third minimum as the third weights. These are two directions of
+    very many. The axes are neither orthogonal nor of the same length: a and b are 1 apart along
+    alpha, a and c along beta, whatever their distance is. A point costs as much as in
+    `linear_path`, and the default grid has 225 points. The model is not changed.
 
-    Differs from Garipov et al., whose plane has a right-angled basis of the same length, and from
-    Li et al., whose directions are random and scaled filter by filter.
+    Differs from Garipov et al., whose plane has an orthogonal basis of equal lengths, and from Li
+    et al., whose directions are random and scaled filter by filter.
 
     Args:
         model: A compiled `keras.Model` that has weights.
-        weights_a: The weights at alpha 0 and beta 0, as `model.get_weights()` gave them.
+        weights_a: The weights at alpha 0 and beta 0, as `model.get_weights()` returned them.
         weights_b: The weights at alpha 1 and beta 0.
         weights_c: The weights at alpha 0 and beta 1.
         x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
             `PyDataset`), which must yield the same samples in each pass.
-        y: As in `fit`, with arrays.
+        y: As in `fit`, if `x` is arrays.
         alphas: Points along the first direction; 15 from -0.5 to 1.5 if None.
-        betas: Points along the second; the same if None.
-        sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None. Larger is faster while memory lasts.
+        betas: Points along the second direction; the same if None.
+        sample_weight: As in `fit`, if `x` is arrays.
+        batch_size: Samples per batch if `x` is arrays; 256 if None. Larger is faster while memory
+            lasts.
         mode: `"inference"`, `"estimated"` or `"training"`, as in `linear_path`.
-        verbose: 1 for a progress bar, a step a point; 0 for none. `"auto"`: in a terminal.
+        verbose: 1 for a progress bar over points, 0 for none. `"auto"`: in a terminal or notebook.
 
     Returns:
         A `LossPlane` with `.alphas`, `.betas`, `.loss` and `.plot()`.
 
     Raises:
-        ValueError: If the weights do not fit the model or an argument is not as above.
+        ValueError: If the weights do not fit the model or an argument is invalid.
 
     Example:
 

@@ -6,16 +6,16 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class NoiseScale:
-    """What `gradient_noise_scale` found, in samples.
+    """Result of `gradient_noise_scale`, in samples.
 
     Attributes:
-        value: `trace / gradient_norm_squared`; NaN where the latter cannot be told from zero.
-        trace: The estimate of the trace of the covariance of the gradients of single samples.
-        gradient_norm_squared: The estimate of the squared norm of the mean gradient. It is unbiased
-            and so may come out below zero.
-        interval: 95 % interval of `value`. Where that is NaN, its end is infinite and its start
-            still says how large the noise scale is at least.
-        draws: Large batches that it was estimated from.
+        value: `trace / gradient_norm_squared`; NaN where the divisor cannot be told from zero.
+        trace: The estimated trace of the covariance of single samples' gradients.
+        gradient_norm_squared: The estimated squared norm of the mean gradient. It is unbiased, so
+            it may be below zero.
+        interval: 95 % interval of `value`. Where `value` is NaN, the upper end is infinite, and the
+            lower end is still a lower bound of the noise scale.
+        draws: The number of large batches in the estimate.
     """
 
     value: float

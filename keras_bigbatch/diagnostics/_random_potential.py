@@ -1,4 +1,4 @@
-"""How the loss around the weights spreads with the distance from them."""
+"""How the spread of the loss around the weights grows with the distance from them."""
 
 import dataclasses
 import math
@@ -19,16 +19,16 @@ from keras_bigbatch._typing import Array, Mode, Verbose
 
 @dataclasses.dataclass(frozen=True)
 class RandomPotential:
-    """What `random_potential` found: a row a bin of distances, and the law through them.
+    """Result of `random_potential`: one row per bin of distances, and the law fitted to them.
 
     Attributes:
-        distance: Root mean square distance of each bin's draws.
-        deviation: Root mean square of `loss(w) - loss(w0)` of each bin, the paper's equation 8.
+        distance: Root mean square distance of the draws in each bin.
+        deviation: Root mean square of `loss(w) - loss(w0)` in each bin, the paper's equation 8.
         spread: Standard deviation about the bin's mean: the same without the mean rise.
         alpha: Twice the slope of `ln(deviation)` over `ln(distance)` in the fitted range.
         alpha_error: Its standard error, from the scatter of the bins about the line.
-        spread_alpha: The same of `spread`; NaN where that is zero.
-        fit_range: The distances between which bins were fitted; the last is `max_distance`.
+        spread_alpha: The same as `alpha` for `spread`; NaN where that is zero.
+        fit_range: The distances between which bins were fitted; the upper one is `max_distance`.
         first_order: `|gradient| / sqrt(weights)`: near w0 the deviation is this times the distance.
         draws: Distance and loss difference of each draw, of shape `(draws, 2)`.
     """
@@ -58,13 +58,13 @@ class RandomPotential:
         return "\n".join(lines)
 
     def binned(self, bins: int, fit_from: float | None = None) -> "RandomPotential":
-        """The same draws in other bins, or with another fitted range, without another pass."""
+        """Returns the result for other bins or another fitted range, from the same draws."""
         first, max_distance = self.fit_range
         first = first if fit_from is None else fit_from
         return _binned(self.draws, max_distance, bins, first, self.first_order)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws the deviation over the distance, both log, and the fit; returns the axes."""
+        """Draws the deviation over the distance on log axes, with the fit, and returns the axes."""
         ax = axes_or_new(ax)
         ax.loglog(self.distance, self.deviation, "o", markersize=4, label="deviation")
         fitted = self.distance >= self.fit_range[0]
@@ -95,44 +95,44 @@ def random_potential(
     seed: int = 0,
     verbose: Verbose = "auto",
 ) -> RandomPotential:
-    """Measures how the loss at random points spreads with their distance from the weights.
+    """Measures how the spread of the loss at random points grows with distance from the weights.
 
     Use it on a freshly initialized model to test the picture of Hoffer et al., a random walk on a
     random potential: if `E (loss(w) - loss(w0))^2` grows as `|w - w0|^alpha`, weights wander as
     `ln(t) ^ (2 / alpha)`, which `fit_diffusion` measures. A draw is `w = w0 + z v` with a uniformly
     random direction `v` and `z` uniform from 0 to `max_distance`. In each bin of distances the
-    deviation is equation 8, `sqrt(mean of (loss(w) - loss(w0))^2)`, and `alpha` is twice its slope
-    in log-log by least squares. Three things decide what comes out:
+    deviation is equation 8, `sqrt(mean of (loss(w) - loss(w0))^2)`, and `alpha` is twice its
+    log-log slope by least squares. Three things determine the result:
 
     - Near w0 any differentiable loss is linear, and alpha is 2. Bins below `fit_from` are left out;
       where deviations still follow `.first_order`, an alpha of 2 says nothing.
-    - The theory's potential has no mean rise. A loss has one, and near a minimum alpha goes to 4,
-      as in any quadratic bowl. `.spread` and `.spread_alpha` leave the mean out.
-    - At initialization batch norm's stored statistics are not those of the data: take
-      `mode="training"` there. The paper does not say which it took.
+    - The theory's potential has no mean rise. A loss has one, and near a minimum alpha approaches
+      4, as in any quadratic bowl. `.spread` and `.spread_alpha` leave the mean out.
+    - At initialization, batch norm's stored statistics are not those of the data: use
+      `mode="training"` there. The paper does not say which it used.
 
     Differs from the paper: the slope is fitted. The model is not changed.
 
     Args:
         model: A compiled `keras.Model` that has weights.
         x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
-        y: As in `fit`, with arrays.
-        max_distance: The largest distance. The paper takes how far the training comes, about 10.
+        y: As in `fit`, if `x` is arrays.
+        max_distance: The largest distance. The paper uses how far training gets, about 10.
         draws: Random points, each a pass over the data.
         bins: Bins of equal width; those with fewer than two draws are left out.
         fit_from: Distance from which bins are fitted; a tenth of `max_distance` if None.
-        sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None.
-        mode: `"inference"`: norm layers take stored statistics. `"training"`: each batch's own.
-        seed: Seed of distances and directions.
-        verbose: 1 for a progress bar, a step a draw; 0 for none. `"auto"`: in a terminal.
+        sample_weight: As in `fit`, if `x` is arrays.
+        batch_size: Samples per batch if `x` is arrays; 256 if None.
+        mode: `"inference"`: norm layers use stored statistics. `"training"`: each batch's own.
+        seed: Seed of the distances and directions.
+        verbose: 1 for a progress bar over draws, 0 for none. `"auto"`: in a terminal or notebook.
 
     Returns:
         A `RandomPotential`. Its `.binned(bins)` gives other bins from the same draws.
 
     Raises:
-        ValueError: If an argument is not as above, the model is not compiled or has no weights,
-            fewer than 3 bins could be fitted, or a loss is not finite or is the same everywhere.
+        ValueError: If an argument is invalid, the model is not compiled or has no weights, fewer
+            than 3 bins could be fitted, or a loss is not finite or is the same everywhere.
 
     Example:
 
@@ -181,7 +181,7 @@ def _binned(
     if not deviation.all():
         raise ValueError(
             "The loss must change with the weights. Received: the same loss at all points of a "
-            "distance. Take a larger max_distance, or check the model with `model.evaluate`."
+            "distance. Use a larger max_distance, or check the model with `model.evaluate`."
         )
     slope, error = _log_slope(distance[fitted], deviation[fitted])
     spread_slope, _ = _log_slope(distance[fitted], spread[fitted])
@@ -201,8 +201,8 @@ def _binned(
 def _bins_of(
     distances: Array, max_distance: float, bins: int, fit_from: float
 ) -> tuple[list[npt.NDArray[np.intp]], npt.NDArray[np.bool_]]:
-    """The draws of each bin that has two or more, and which of the bins are fitted."""
-    bins = positive_integer("bins", bins, "It is the number of bins, 20 or so.")
+    """Returns the draws of each bin with two or more, and which of these bins are fitted."""
+    bins = positive_integer("bins", bins, "It is the number of bins, about 20.")
     fit_from = positive_number("fit_from", fit_from, "It is a distance.", zero_allowed=True)
     numbers = np.minimum((distances / max_distance * bins).astype(int), bins - 1)
     members = [np.flatnonzero(numbers == number) for number in range(bins)]
@@ -210,10 +210,10 @@ def _bins_of(
     fitted = _root_mean_square(distances, members) >= fit_from
     if fitted.sum() < 3:
         raise ValueError(
-            "A slope needs 3 or more bins of 2 or more draws. Received: "
+            "A slope needs 3 or more bins with 2 or more draws each. Received: "
             f"{int(fitted.sum())} such bins of bins={bins} with {len(distances)} draws from "
-            f"fit_from={fit_from} to max_distance={max_distance}. Take more draws or bins, or "
-            "begin the fit earlier."
+            f"fit_from={fit_from} to max_distance={max_distance}. Use more draws or bins, or "
+            "start the fit earlier."
         )
     return members, fitted
 
@@ -223,7 +223,7 @@ def _root_mean_square(values: Array, members: Sequence[npt.NDArray[np.intp]]) ->
 
 
 def _log_slope(distance: Array, deviation: Array) -> tuple[float, float]:
-    """Slope of the line in log-log, and its standard error."""
+    """Returns the slope of the line in log-log, and its standard error."""
     if not deviation.all():
         return math.nan, math.nan
     x, y = np.log(distance), np.log(deviation)
@@ -236,7 +236,7 @@ def _log_slope(distance: Array, deviation: Array) -> tuple[float, float]:
 def _finite(loss: float, distance: float) -> float:
     if not math.isfinite(loss):
         raise ValueError(
-            f"The loss is not finite at a distance of {distance:.4g}. Received: {loss}. Take a "
+            f"The loss is not finite at a distance of {distance:.4g}. Received: {loss}. Use a "
             'smaller max_distance; for batch norm try mode="training".'
         )
     return loss

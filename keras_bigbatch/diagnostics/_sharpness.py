@@ -19,16 +19,16 @@ from keras_bigbatch._typing import Array, Mode, Verbose
 
 @dataclasses.dataclass(frozen=True)
 class Sharpness:
-    """What `sharpness` found: a lower bound, as no search is sure to find the highest point.
+    """Result of `sharpness`: a lower bound, since no search is sure to find the highest point.
 
     Attributes:
         value: The sharpness in percent, `100 * (max_loss - loss) / (1 + loss)`.
         loss: The loss at the weights.
         max_loss: The largest loss found in the box.
-        maximizer: What found it: `"ascent"` or `"l-bfgs-b"`.
-        converged: Whether as many starts as asked for came to this maximum, within a thousandth.
+        maximizer: The maximizer that found it: `"ascent"` or `"l-bfgs-b"`.
+        converged: Whether as many starts as requested reached this maximum, within a thousandth.
         passes: Passes over the data, each with a gradient.
-        found: The largest loss of each start, by maximizer. How far they lie apart says how hard
+        found: The largest loss of each start, by maximizer. How far apart they are shows how hard
             the search was.
     """
 
@@ -72,41 +72,42 @@ def sharpness(
 ) -> Sharpness:
     """Measures how much the training loss can rise in a small box around the weights.
 
-    Use it to compare the minima of a small and of a large batch. It is Keskar et al.'s measure, in
-    percent `100 * (max of loss(w + y) - loss(w)) / (1 + loss(w))`, over all `y` in the box
+    Use it to compare the minima of a small and a large batch. It is the measure of Keskar et al.,
+    in percent `100 * (max of loss(w + y) - loss(w)) / (1 + loss(w))`, over all `y` in the box
     `|y_i| <= epsilon * (|w_i| + 1)`. With `subspace=p` only `y = A z` count, for a `weights x p`
     matrix A of standard normal numbers, and the box is `|z_i| <= epsilon * (|(A^+ w)_i| + 1)`. With
-    `adaptive=True` the box is relative to each weight, as in Kwon et al., so that rescaled layers
-    change nothing: `|y_i| <= epsilon * |w_i|`, or `y = |w| * A z` with `|z_i| <= epsilon`.
+    `adaptive=True` the box is relative to each weight, as in Kwon et al., so rescaling layers
+    changes nothing: `|y_i| <= epsilon * |w_i|`, or `y = |w| * A z` with `|z_i| <= epsilon`.
 
-    The value is a lower bound: SciPy's L-BFGS-B and steps along the gradient's signs take turns,
-    each from another random point of the box, until `starts` of them came to the same maximum, or
-    for `max_iterations` passes (`.found` and `.converged` tell). The model is not changed. Differs
-    from the paper: its ten L-BFGS-B iterations from one start end too low at very flat minima.
+    The value is a lower bound. SciPy's L-BFGS-B and steps along the signs of the gradient take
+    turns, each from another random point of the box, until `starts` of them reach the same maximum
+    or `max_iterations` passes are used (see `.found` and `.converged`). The model is not changed.
+    Differs from the paper, whose ten L-BFGS-B iterations from one start end too low at very flat
+    minima.
 
     Args:
         model: A compiled `keras.Model` that has weights.
         x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
-        y: As in `fit`, with arrays.
-        epsilon: Size of the box. The paper takes 1e-3 and 5e-4.
+        y: As in `fit`, if `x` is arrays.
+        epsilon: Size of the box. The paper uses 1e-3 and 5e-4.
         subspace: Dimension p, at most the number of trainable values; None for the full space.
         adaptive: Whether the box is relative to each weight.
-        sample_weight: As in `fit`, with arrays.
-        batch_size: Samples a batch, with arrays; 256 if None.
-        mode: `"inference"`: norm layers take stored statistics. `"training"`: each batch's own.
+        sample_weight: As in `fit`, if `x` is arrays.
+        batch_size: Samples per batch if `x` is arrays; 256 if None.
+        mode: `"inference"`: norm layers use stored statistics. `"training"`: each batch's own.
         maximizer: `"both"`, `"l-bfgs-b"` or `"ascent"`. All but the last need SciPy.
-        starts: Starts that must agree; each maximizer has at least so many if they do not.
-        max_iterations: Passes over the data at most, besides the first; an even share for a start.
-        seed: Seed of the starts and of the subspace. Compare models with the same.
-        verbose: 1 for a progress bar, a step a pass; 0 for none. `"auto"`: in a terminal.
+        starts: Starts that must agree; each maximizer has at least this many if they do not.
+        max_iterations: Maximum passes over the data after the first, shared evenly by the starts.
+        seed: Seed of the starts and of the subspace. Compare models with the same seed.
+        verbose: 1 for a progress bar over passes, 0 for none. `"auto"`: in a terminal or notebook.
 
     Returns:
         A `Sharpness` with `.value`, `.loss`, `.max_loss` and how they were found.
 
     Raises:
-        ValueError: If an argument is not as above, the model is not compiled or has no weights, the
-            loss is -1 or less (add a constant to it), or it is not finite in the box.
-        ImportError: If SciPy is needed and not there.
+        ValueError: If an argument is invalid, the model is not compiled or has no weights, the loss
+            is -1 or less (add a constant to it), or it is not finite in the box.
+        ImportError: If SciPy is needed but not installed.
 
     Example:
 
@@ -128,7 +129,7 @@ def sharpness(
     seed = positive_integer("seed", seed, "It is a seed.", zero_allowed=True)
     names = _maximizers(maximizer)
     max_iterations = positive_integer(
-        "max_iterations", max_iterations, "It is the most passes over the data."
+        "max_iterations", max_iterations, "It is the maximum number of passes over the data."
     )
     if max_iterations < 2 * starts * len(names):
         raise ValueError(
@@ -144,7 +145,7 @@ def sharpness(
         at_weights, _ = evaluate(np.zeros(len(bounds)))
         if at_weights <= -1:
             raise ValueError(
-                "The loss must be above -1, as the measure divides by 1 + loss. Received: "
+                "The loss must be above -1, since the measure divides by 1 + loss. Received: "
                 f"{at_weights} at the model's weights. Add a constant to the loss that makes it "
                 "positive."
             )
@@ -177,7 +178,7 @@ def _maximizers(maximizer: Maximizer | Literal["both"]) -> list[Maximizer]:
     if "l-bfgs-b" in names and importlib.util.find_spec("scipy") is None:
         raise ImportError(
             f"maximizer={maximizer!r} needs SciPy. Install it: pip install scipy. Or pass "
-            'maximizer="ascent", and compare with values that were found in the same way.'
+            'maximizer="ascent", and compare with values found in the same way.'
         )
     return names
 
@@ -185,7 +186,7 @@ def _maximizers(maximizer: Maximizer | Literal["both"]) -> list[Maximizer]:
 def _problem(
     loss: DatasetLoss, epsilon: float, subspace: int | None, adaptive: bool, seed: int
 ) -> tuple[Callable[[Array], tuple[float, Array]], Array]:
-    """What is to be maximized, as a function of the coordinates in the box, and half its width."""
+    """Returns the function to maximize, by the coordinates in the box, and half its width."""
     weights = loss.weights
     size = np.abs(weights).astype(np.float64)
 
@@ -200,7 +201,7 @@ def _problem(
     if subspace > loss.size:
         raise ValueError(
             "`subspace` must be at most the number of trainable values. Received: "
-            f"subspace={subspace} for a model of {loss.size}. Pass None for the full space."
+            f"subspace={subspace} for a model with {loss.size}. Pass None for the full space."
         )
     directions = RandomSubspace(loss.size, subspace, loss.dtype, seed)
     scale = size.astype(loss.dtype) if adaptive else np.ones(1, loss.dtype)
@@ -219,6 +220,6 @@ def _finite(found: tuple[float, Any], epsilon: float) -> tuple[float, Any]:
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
         raise ValueError(
             f"The loss or its gradient is not finite in the box of epsilon={epsilon}. Received: a "
-            f"loss of {value}. If `model.evaluate` gives a finite loss, take a smaller epsilon."
+            f"loss of {value}. If `model.evaluate` gives a finite loss, use a smaller epsilon."
         )
     return value, gradient

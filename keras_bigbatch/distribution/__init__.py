@@ -1,4 +1,4 @@
-"""What the frameworks leave undone when many devices train one model."""
+"""What the frameworks leave to you when many devices train one model."""
 
 from keras_bigbatch.distribution._average_statistics import average_statistics
 

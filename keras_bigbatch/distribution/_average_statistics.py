@@ -8,41 +8,41 @@ from keras_bigbatch import _backend
 def average_statistics(model: keras.Model) -> None:
     """Gives all replicas of a model the mean of their moving statistics.
 
-    Use it before evaluation and saving, on every rank of a torch DDP training and after training
+    Use it before evaluation and saving, on every rank of torch DDP training and after training
     under TensorFlow's MirroredStrategy, whenever a layer in the model keeps moving statistics that
     its replicas do not share. `keras.layers.BatchNormalization` is such a layer on both: each
-    replica moves its own copy, and Keras saves the first one's. It takes every floating-point,
-    non-trainable variable whose name begins with `moving_`, and sets it to
+    replica updates its own copy, and Keras saves the first one. The function sets every
+    floating-point, non-trainable variable whose name begins with `moving_` to
 
     `mean(v) = sum over replicas of v / number of replicas`
 
     `GhostBatchNormalization` needs no help where its replicas can see each other: under
-    TensorFlow's strategies, and in a training forward through torch's
-    `DistributedDataParallel`, its statistics are one device's after every step, in all three
-    modes, and the mean of equal values changes nothing.
+    TensorFlow's strategies, and in a training forward pass through torch's
+    `DistributedDataParallel`. There its statistics are those of a single device after every step,
+    in all three modes, and the mean of equal values changes nothing.
 
-    It does need help on torch where it runs without `DistributedDataParallel` around it (gradients
-    that you reduce yourself) and under `torch.compile`, which leaves the exchange out: then each
-    rank has moved its statistics by its own samples. What the mean is worth depends on
-    `statistics`. With `"mean"` it is one device's value, if all ranks had as many groups in each
-    step. With `"sequential"` one device would have made as many steps of the moving average as all
-    R ranks together, and forgotten R times as fast: the mean estimates the same statistics from R
-    times as many samples of the past, and right after a change it lags. With `"batch"` it lacks
-    the spread of the ranks' batch means in the variance, a share of about 1 / n for n
-    (independent) samples and positions of a rank. Averaging more often changes none of this.
+    It does need help on torch without `DistributedDataParallel` around it (if you reduce the
+    gradients yourself) and under `torch.compile`, which leaves the exchange out. Each rank has then
+    updated its statistics from its own samples. How good the mean is depends on `statistics`. With
+    `"mean"` it is the value of a single device, if all ranks had the same number of groups in each
+    step. With `"sequential"` a single device would have made as many steps of the moving average as
+    all R ranks together, and forgotten R times as fast. The mean estimates the same statistics from
+    R times as many past samples, and lags right after a change. With `"batch"` its variance lacks
+    the spread of the ranks' batch means, a share of about 1 / n for n (independent) samples and
+    positions of a rank. Averaging more often changes none of this.
 
-    On JAX and with a single replica there is nothing to do, and nothing is done. As all ranks must
-    meet in it, a call on one rank alone waits for ever. It costs one exchange on torch, and one a
-    variable on TensorFlow. In `fit`, validation comes before the end of an epoch, so as a callback
-    it is `keras.callbacks.LambdaCallback(on_test_begin=average, on_epoch_end=average)` with
+    On JAX and with a single replica it does nothing. All ranks must call it: a call on one rank
+    alone waits forever. It costs one exchange on torch, and one per variable on TensorFlow. In
+    `fit`, validation comes before the end of an epoch, so as a callback use
+    `keras.callbacks.LambdaCallback(on_test_begin=average, on_epoch_end=average)` with
     `average = lambda *_: average_statistics(model)`, placed before `ModelCheckpoint`.
 
     Differs from `torch.nn.SyncBatchNorm` and `keras.layers.BatchNormalization(synchronized=True)`:
     those normalize by the statistics of all replicas, which undoes ghost batches. Differs from
-    DDP's `broadcast_buffers`: Keras's statistics are no buffers, so DDP does not touch them.
+    DDP's `broadcast_buffers`: Keras's statistics are not buffers, so DDP does not touch them.
 
     Args:
-        model: The Keras model or layer. Of a DDP module, its `.module`.
+        model: The Keras model or layer. For a DDP module, its `.module`.
 
     Raises:
         ValueError: If `model` is not a Keras model or layer.
@@ -60,8 +60,8 @@ def average_statistics(model: keras.Model) -> None:
     """
     if not isinstance(model, keras.layers.Layer):
         raise ValueError(
-            "`model` must be a Keras model or layer; of a DistributedDataParallel module, pass its "
-            f"`.module`. Received: an object of type {type(model).__name__}."
+            "`model` must be a Keras model or layer; for a DistributedDataParallel module, pass "
+            f"its `.module`. Received: an object of type {type(model).__name__}."
         )
     moving = [
         variable

@@ -207,7 +207,7 @@ def test_history_is_json_and_is_drawn():
     ("options", "says"),
     [
         ({"small_batch": 0}, "`small_batch` must be a positive integer"),
-        ({"large_batch": 6}, "times 2 or more"),
+        ({"large_batch": 6}, "at least twice"),
         ({"frequency": "batch"}, "`frequency` must be"),
         ({"draws": 1}, "`draws` must be 2 or more"),
         ({"smoothing": 1.0}, "`smoothing` must be less than 1"),
@@ -233,5 +233,5 @@ def test_bad_data():
         def __getitem__(self, index):
             return short[index]
 
-    with pytest.raises(ValueError, match="less than 128 samples"):
+    with pytest.raises(ValueError, match="fewer than 128 samples"):
         fit(dense_model(), GradientNoiseScale(Short(), small_batch=4, large_batch=64), epochs=1)

@@ -104,7 +104,7 @@ def test_a_schedule_is_refused_before_the_training():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"distances": []}, "one distance or more"),
+        ({"distances": []}, "one or more distances"),
         ({"distances": [2.0, 1.0]}, "each larger"),
         ({"distances": [1.0, 1.0]}, "each larger"),
         ({"distances": 0.0}, "distances=0.0"),

@@ -30,7 +30,7 @@ def test_files_of_another_model_are_refused(tmp_path):
     assert [w.shape for w in weights] == [(6, 16), (16,), (16, 3), (3,)]
     assert history == {"update": [1, 2], "distance": [0.1, 0.2]}
     again.layers[0].trainable = False
-    with pytest.raises(ValueError, match="has 4 trainable variables, the model has 2"):
+    with pytest.raises(ValueError, match="has 4 trainable variables, but the model has 2"):
         loaded(path, again)
     with pytest.raises(ValueError, match=r"hidden/kernel' with shape \(6, 16\).*\(6, 8\)"):
         loaded(path, dense_model(width=8))

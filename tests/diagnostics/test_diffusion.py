@@ -131,15 +131,15 @@ def test_result_is_plain_frozen_and_printable():
     ("updates", "distance", "message"),
     [
         ([2, 3], [1.0, 2.0], "3 points or more. Received: 2"),
-        ([2, 3, 4], [1.0, 2.0], r"equally long. Received: shapes \(3,\) and \(2,\)"),
+        ([2, 3, 4], [1.0, 2.0], r"of the same length. Received: shapes \(3,\) and \(2,\)"),
         ([[2, 3, 4]], [[1.0, 2.0, 3.0]], "must be flat"),
-        ([1, 2, 3], [1.0, 2.0, 3.0], "2 or more, as the fits take ln"),
-        ([2, 4, 4], [1.0, 2.0, 3.0], "must rise"),
-        ([2, 5, 4], [1.0, 2.0, 3.0], "must rise"),
+        ([1, 2, 3], [1.0, 2.0, 3.0], "2 or more, since the fits take ln"),
+        ([2, 4, 4], [1.0, 2.0, 3.0], "must increase"),
+        ([2, 5, 4], [1.0, 2.0, 3.0], "must increase"),
         ([2, 3, 4], [1.0, np.nan, 3.0], "must be finite. Received: 0 and 1 values"),
         ([2, 3, np.inf], [1.0, 2.0, 3.0], "must be finite. Received: 1 and 0 values"),
         ([2, 3, 4], [0.0, 2.0, 3.0], "positive and must change"),
-        ([2, 3, 4], [2.0, 2.0, 2.0], "positive and must change. Received values from 2.0 to 2.0"),
+        ([2, 3, 4], [2.0, 2.0, 2.0], "positive and must change. Received: values from 2.0 to 2.0"),
     ],
 )
 def test_bad_arguments(updates, distance, message):

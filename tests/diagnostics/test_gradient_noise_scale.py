@@ -224,8 +224,8 @@ def test_text_is_of_80_columns(found):
     [
         ({"small_batch": 0}, "`small_batch` must be a positive integer"),
         ({"large_batch": 2.5}, "`large_batch` must be a positive integer"),
-        ({"small_batch": 6, "large_batch": 16}, "times 2 or more.*For example large_batch=12"),
-        ({"small_batch": 8, "large_batch": 8}, "times 2 or more.*For example large_batch=16"),
+        ({"small_batch": 6, "large_batch": 16}, "at least twice.*For example large_batch=12"),
+        ({"small_batch": 8, "large_batch": 8}, "at least twice.*For example large_batch=16"),
         ({"draws": 1}, "`draws` must be 2 or more"),
         ({"draws": 0}, "`draws` must be a positive integer"),
         ({"mode": "test"}, "`mode` must be one of"),
@@ -237,5 +237,5 @@ def test_bad_arguments(options, says):
 
 
 def test_data_set_of_less_than_two_large_batches():
-    with pytest.raises(ValueError, match="less than 1200 samples"):
+    with pytest.raises(ValueError, match="fewer than 1200 samples"):
         gradient_noise_scale(linear(), Sequence(), small_batch=60, large_batch=600)

@@ -258,7 +258,7 @@ def test_progress_is_shown_on_request(capsys):
     ("options", "says"),
     [
         ({"k": 0}, "`k` must be a positive integer"),
-        ({"k": 87}, "k=87 for a model of 86"),
+        ({"k": 87}, "k=87 for a model with 86"),
         ({"k": 5, "basis_size": 6}, "at least k \\+ 2 = 7"),
         ({"tolerance": 0}, "tolerance"),
         ({"max_iterations": 1.5}, "max_iterations"),

@@ -199,11 +199,11 @@ def test_losses_that_are_not_finite_or_do_not_change():
     [
         ({"max_distance": 0}, "max_distance"),
         ({"draws": 0}, "draws"),
-        ({"bins": 2}, "3 or more bins of 2 or more draws"),
+        ({"bins": 2}, "3 or more bins with 2 or more draws"),
         ({"bins": 2.5}, "bins"),
         ({"draws": 4}, "4 draws"),
         ({"fit_from": -1}, "fit_from"),
-        ({"fit_from": 9.9}, "begin the fit earlier"),
+        ({"fit_from": 9.9}, "start the fit earlier"),
         ({"mode": "batch"}, "mode"),
     ],
 )

@@ -126,7 +126,7 @@ def test_progress_and_table(capsys):
     [
         ({"epsilon": 0}, "epsilon"),
         ({"subspace": 0}, "`subspace` must be a positive integer"),
-        ({"subspace": 87}, "subspace=87 for a model of 86"),
+        ({"subspace": 87}, "subspace=87 for a model with 86"),
         ({"adaptive": 1}, "adaptive"),
         ({"mode": "test"}, "mode"),
         ({"maximizer": "bfgs"}, "'both', 'ascent', 'l-bfgs-b'"),
