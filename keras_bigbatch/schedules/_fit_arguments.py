@@ -1,4 +1,4 @@
-"""Whether what goes into `fit` beside a plan agrees with it."""
+"""Checks that the other arguments of `fit` agree with a plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_length(plan: Plan, x: Any) -> bool:
-    """Raises if the data are not as long as the plan's; whether they need a `batch_size`."""
+    """Raises if the length is not the plan's. Returns whether the data need a `batch_size`."""
     if x is None:
         return True
     if not is_arrays(x):
@@ -25,14 +25,14 @@ def check_length(plan: Plan, x: Any) -> bool:
     first = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
     if not len(first.shape):
         raise _no_data(x)
-    _check_samples(plan, int(first.shape[0]))  # Keras compares the lengths of several.
+    _check_samples(plan, int(first.shape[0]))  # Keras compares the lengths.
     return True
 
 
 def _no_data(x: Any) -> ValueError:
     return ValueError(
         "`x` must be what `fit` trains on: arrays, or a data set that yields batches. Received: "
-        f"x={shown(x)}. Convert lists of numbers with `np.asarray`; of a torch `Dataset` pass "
+        f"x={shown(x)}. Convert lists of numbers with `np.asarray`; for a torch `Dataset` pass "
         "`DataLoader(dataset, plan.micro_batch)`."
     )
 
@@ -42,9 +42,9 @@ def _check_samples(plan: Plan, samples: int) -> None:
     if samples != examples:
         raise ValueError(
             "`x` must have as many samples as the plan counts in an epoch. Received: `x` with "
-            f"{samples}, a plan of examples={examples}. Make the plan by "
+            f"{samples} samples for a plan with examples={examples}. Create it with "
             "`Regime(..., examples=len(x))`. With `validation_split`, `examples` is what is left "
-            "for training: leave `x` out, `plan.fit_arguments(callbacks=...)`."
+            "for training: leave `x` out, as in `plan.fit_arguments(callbacks=...)`."
         )
 
 
@@ -56,25 +56,25 @@ def _check_batches(plan: Plan, data: Any) -> None:
     if batches not in (None, plan.steps_per_epoch):
         raise ValueError(
             "`x` must have as many batches as the plan has steps in an epoch. Received: a data set "
-            f"of {batches}, a plan of {plan.steps_per_epoch}. {cure(plan, batches)} If `fit` takes "
-            "an epoch out of it by `steps_per_epoch`, leave `x` out."
+            f"of {batches} for a plan of {plan.steps_per_epoch}. {cure(plan, batches)} If `fit` "
+            "takes an epoch from it with `steps_per_epoch`, leave `x` out."
         )
 
 
 def cure(plan: Plan, steps: int) -> str:
-    """What may be wrong where an epoch has this number of steps."""
+    """Says what may be wrong if an epoch has this number of steps."""
     examples, batch = plan.regime.examples, plan.micro_batch
     whole, partial = divmod(examples, batch)
     if partial and steps == whole + plan.regime.drop_remainder:
         dropped = plan.regime.drop_remainder
         split = ", or, with a `validation_split`, for the `examples` that it leaves"
         return (
-            f"{examples} samples are {whole} batches of {batch} and one of {partial}: make the "
-            f"plan by `Regime(..., drop_remainder={not dropped})`{'' if dropped else split}."
+            f"{examples} samples are {whole} batches of {batch} and one of {partial}: create "
+            f"the plan with `Regime(..., drop_remainder={not dropped})`{'' if dropped else split}."
         )
     if steps == examples:
         return f"Is it not batched yet? A batch has {batch} samples: `data.batch({batch})`."
-    # Of a data set `fit` takes no notice of a `batch_size`.
+    # With a data set, `fit` ignores `batch_size`.
     remedy = f"A batch must have {batch} samples: `batch_size={batch}`, or `data.batch({batch})`."
     if steps > 2 * plan.steps_per_epoch:
         return remedy
@@ -82,16 +82,16 @@ def cure(plan: Plan, steps: int) -> str:
     if plan.regime.drop_remainder:
         fewest, most = steps * batch, (steps + 1) * batch - 1
     return (
-        f"{remedy} If that is so already, an epoch has {fewest} to {most} samples and not "
-        f"examples={examples}: make the plan for what `validation_split`, a `steps_per_epoch` or "
+        f"{remedy} If it already has, an epoch has {fewest} to {most} samples instead of "
+        f"examples={examples}: create the plan for what `validation_split`, `steps_per_epoch` or "
         "the data set leaves."
     )
 
 
 def warn_of_callbacks(plan: Plan, callbacks: Sequence[Any]) -> None:
-    """Warns of callbacks that count as the small batch did, or that set the rate themselves.
+    """Warns about callbacks that count as the small batch did, or that set the rate themselves.
 
-    Raises if one is no callback.
+    Raises if one is not a callback.
     """
     for callback in callbacks:
         _check_kind(callback)
@@ -108,7 +108,7 @@ def warn_of_callbacks(plan: Plan, callbacks: Sequence[Any]) -> None:
             )
         if isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_freq != "epoch":
             warn_user(
-                f"{name}(save_freq={callback.save_freq}) counts batches, of which an epoch has "
+                f"{name}(save_freq={callback.save_freq}) counts batches: an epoch has "
                 f"{plan.steps_per_epoch} here and {plan.regime.steps_per_epoch} at the batch of "
                 f"{plan.regime.batch}. Use `save_freq='epoch'` or a number for the batches here."
             )
@@ -116,7 +116,7 @@ def warn_of_callbacks(plan: Plan, callbacks: Sequence[Any]) -> None:
         if backs_up and callback.save_freq != "epoch":
             warn_user(
                 f"{name}(save_freq={callback.save_freq}) resumes at the beginning of an epoch with "
-                "the weights of its middle, so that there are more updates than planned. Use "
+                "weights from its middle, so there are more updates than planned. Use "
                 "`save_freq='epoch'`."
             )
 
@@ -132,10 +132,8 @@ def _check_kind(callback: Any) -> None:
         return
     remedy = "The targets go to `fit` itself: `fit(x, y, **plan.fit_arguments(x))`."
     if isinstance(callback, type):
-        remedy = f"Make one of the class: `{callback.__name__}(...)`."
-    raise ValueError(
-        f"`callbacks` must be callbacks of Keras. Received: {shown(callback)}. {remedy}"
-    )
+        remedy = f"Create an instance: `{callback.__name__}(...)`."
+    raise ValueError(f"`callbacks` must be Keras callbacks. Received: {shown(callback)}. {remedy}")
 
 
 def _check_patience(plan: Plan, patience: int) -> None:

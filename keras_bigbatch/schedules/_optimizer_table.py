@@ -1,4 +1,4 @@
-"""What `print(plan)` shows of the optimizer: each hyperparameter, old and new, with its rule."""
+"""What `print(plan)` shows about the optimizer: each hyperparameter, old and new, and its rule."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def optimizer_rows(plan: Plan, names: tuple[str, str]) -> list[_Row]:
 
     Args:
         plan: A plan of a regime with an optimizer.
-        names: What the regime's batch and the plan's are called.
+        names: The names of the regime's batch and the plan's batch.
     """
     rows: list[_Row] = []
     for recipe in plan.regime.optimizer.updating:
@@ -36,7 +36,7 @@ def optimizer_rows(plan: Plan, names: tuple[str, str]) -> list[_Row]:
 
 
 def optimizer_notes(plan: Plan) -> list[str]:
-    """In sentences where the rates' rules are from, and what the plan does not change."""
+    """Sentences on where the rates' rules come from, and what the plan does not change."""
     named = "" if plan.move.rule is None else "the rule that you named; of others "
     kinds = dict.fromkeys(each.kind for each in plan.regime.optimizer.updating)
     return [
@@ -48,7 +48,7 @@ def optimizer_notes(plan: Plan) -> list[str]:
 
 
 def _label(plan: Plan, recipe: OptimizerRecipe) -> str:
-    """The class, and of a part the patterns of its variables."""
+    """The class and, for a part, the patterns of its variables."""
     patterns = plan.regime.optimizer.patterns_of(recipe)
     return f"{recipe.kind.__name__}{f' of {patterns}' if patterns else ''}"
 
@@ -65,7 +65,7 @@ def _rate_row(plan: Plan, recipe: OptimizerRecipe) -> _Row:
 
 
 def _rate(plan: Plan, recipe: OptimizerRecipe) -> Any:
-    """The regime's rate, of a `MultiOptimizer` that of each part."""
+    """The regime's rate or, for a `MultiOptimizer`, that of the part."""
     regime = plan.regime
     return regime.rate if recipe is regime.optimizer.leading else rate_in_updates(recipe)
 

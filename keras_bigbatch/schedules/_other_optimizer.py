@@ -18,26 +18,26 @@ _NO_MATTER = ("name", "loss_scale_factor", "gradient_accumulation_steps")
 
 
 def differences(plan: Plan, optimizer: Any, check_rate: bool) -> list[str]:
-    """What the compiled optimizer has otherwise, in words; wrappers do not matter.
+    """Says how the compiled optimizer differs from the plan's. Wrappers do not matter.
 
     Args:
         plan: A plan of a regime with an optimizer.
-        optimizer: The compiled one.
-        check_rate: Whether the rates are compared.
+        optimizer: The compiled optimizer.
+        check_rate: Whether to compare the rates.
     """
     planned = plan.regime.optimizer.updating
     try:
         compiled = recipe_of(optimizer).updating
     except ValueError:
-        return [f"{type(optimizer).__name__} and not {_names(planned)}"]
+        return [f"{type(optimizer).__name__} instead of {_names(planned)}"]
     if [each.kind for each in compiled] != [each.kind for each in planned]:
-        return [f"{_names(compiled)} and not {_names(planned)}"]
+        return [f"{_names(compiled)} instead of {_names(planned)}"]
     found = []
     for own, regimes in zip(compiled, planned, strict=True):
         config = {**regimes.config, **planned_changes(plan, regimes)}
         rate = config.pop("learning_rate")
         found += [
-            f"{name}={own.config.get(name)} and not {value}"
+            f"{name}={own.config.get(name)} instead of {value}"
             for name, value in config.items()
             if name not in _NO_MATTER and not _alike(own.config.get(name), value)
         ]
@@ -48,7 +48,7 @@ def differences(plan: Plan, optimizer: Any, check_rate: bool) -> list[str]:
 
 
 def _alike(value: Any, planned: Any) -> bool:
-    """Also as typed from the table, with its four digits."""
+    """Whether two values agree, also to the four digits of the table."""
     numbers = all(isinstance(each, int | float) for each in (value, planned))
     return math.isclose(value, planned, rel_tol=1e-3) if numbers else bool(value == planned)
 
@@ -57,7 +57,7 @@ def _same_rate(rate: Any, planned: Any) -> bool:
     if isinstance(rate, float):
         return math.isclose(rate, only_rate(planned), rel_tol=1e-3)
     if not isinstance(rate, LearningRateSchedule):
-        return True  # a function may be meant
+        return True  # a function may be intended
     return learning_rate_key(rate) == learning_rate_key(planned)
 
 
@@ -66,6 +66,6 @@ def _names(recipes: tuple[OptimizerRecipe, ...]) -> str:
 
 
 def only_rate(rate: LearningRateScaler) -> float:
-    """The rate of all updates, NaN if it changes."""
+    """The rate of all updates, or NaN if it changes."""
     constant = isinstance(rate.learning_rate, float) and not rate.warmup_updates
     return rate.learning_rate * rate.factor if constant else math.nan

@@ -27,34 +27,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to type at the large batch: sizes in samples, `updates` in optimizer updates.
+    """The recipe for the large batch: sizes in samples, `updates` in optimizer updates.
 
-    `Regime.at` makes plans. `print(plan)` shows the small-batch recipe and the plan side by side:
+    `Regime.at` creates plans. `print(plan)` shows the small-batch recipe and the plan side by side:
     batches, epochs, updates, samples processed, every rate and where it starts, the warm-up, and
-    what the plan costs. A rate that starts at or after the last update is marked "not reached".
-    `fit_arguments` hands the plan to `fit`, with a callback that raises if `fit` does another
-    training than the plan's.
+    what the plan costs. A rate that would start after the last update is marked "not reached".
+    `fit_arguments` passes the plan to `fit`, with a callback that raises if `fit` would run a
+    different training.
 
     With `accumulation_steps = k > 1`, `fit` gets batches of `micro_batch` samples and the optimizer
-    `gradient_accumulation_steps=k`; `steps_per_epoch` counts `fit`'s steps and `updates` the
-    optimizer's, of which an epoch need not have a whole number: Keras accumulates across its end.
+    gets `gradient_accumulation_steps=k`. `steps_per_epoch` counts the steps of `fit`, and `updates`
+    those of the optimizer. An epoch need not have a whole number of updates: Keras accumulates
+    across its end.
 
     Args:
         batch: Samples in one optimizer update.
         epochs: Epochs for `fit`.
         steps_per_epoch: Batches that `fit` sees in one epoch, micro-batches under accumulation.
         updates: Optimizer updates in all epochs.
-        learning_rate: A `LearningRateScaler` for the optimizer. It counts in updates, also under
+        learning_rate: A `LearningRateScaler` for the optimizer. It counts updates, even under
             accumulation.
         accumulation_steps: Micro-batches in one update.
         micro_batch: The batch size for `fit`: `batch / accumulation_steps`.
         warmup_updates: Updates until the scaled rate is reached.
-        warmup: How it is reached, see `LearningRateScaler`.
+        warmup: How it is reached: see `LearningRateScaler`.
         rule: The rule that scaled the rates.
-        stretch: What the epochs were multiplied by; `None` if the number of updates was kept.
+        stretch: The factor on the epochs; `None` if the number of updates was kept.
         regime: The small-batch recipe.
-        drops: A tuple of `(update, epoch, rate)`, one for each rate in force from that update on,
-            the first at update 0; the epoch need not be whole. Empty for a schedule.
+        drops: A tuple with one `(update, epoch, rate)` for each rate, which holds from that update
+            on. The first is at update 0. The epoch need not be whole. Empty for a schedule.
         move: How the optimizer's hyperparameters follow the batch.
 
     Attributes:
@@ -79,7 +80,7 @@ class Plan:
     epochs: int
     steps_per_epoch: int
     updates: int
-    # Its equality is an object's, and the other fields say all that is in it.
+    # It compares by identity, and the other fields contain all that is in it.
     learning_rate: LearningRateScaler = field(compare=False)
     accumulation_steps: int
     micro_batch: int
@@ -98,8 +99,8 @@ class Plan:
     def optimizer(self) -> keras.optimizers.Optimizer:
         """Returns a new optimizer with the plan's rate, accumulation and hyperparameters.
 
-        Of the class of the regime's optimizer, and wrapped as that is; each call makes another.
-        What was changed, and by which rule, `print(plan)` shows. State does not come along.
+        It has the class and the wrappers of the regime's optimizer; each call creates another.
+        `print(plan)` shows what was changed, and by which rule. State is not carried over.
 
         Returns:
             An optimizer for `model.compile`.
@@ -111,16 +112,16 @@ class Plan:
         if recipe is None:
             raise ValueError(
                 "The regime has no optimizer to make one from. Pass it: `Regime(optimizer=...)`; "
-                "or give `plan.learning_rate` to an optimizer of your own."
+                "or pass `plan.learning_rate` to an optimizer of your own."
             )
         return recipe.make(functools.partial(planned_changes, self))
 
     def epochs_for(self, epochs: float) -> int:
         """Turns epochs of the small-batch recipe into epochs of this plan, at least 1.
 
-        For what counts epochs beside the schedule: `EarlyStopping(patience=plan.epochs_for(5))`,
+        Use it for whatever else counts epochs: `EarlyStopping(patience=plan.epochs_for(5))`,
         `fit(validation_freq=plan.epochs_for(1))`. With the same number of updates (`stretch=None`)
-        those are the epochs with as many updates; with `stretch=s`, `s` times the epochs.
+        the result has as many updates; with `stretch=s`, it is `s` times the epochs.
 
         Args:
             epochs: Epochs of the small-batch recipe, a positive number.
@@ -144,22 +145,22 @@ class Plan:
     ) -> dict[str, Any]:
         """Returns what `fit` needs: `model.fit(x, y, **plan.fit_arguments(x, callbacks=[...]))`.
 
-        `epochs`; `batch_size`, which is left out where `x` is a data set, since that has its own;
-        and `callbacks`, with `plan.callback()` in front. Warns of callbacks that count epochs or
+        These are `epochs`; `batch_size`, unless `x` is a data set, which has its own; and
+        `callbacks`, with `plan.callback()` in front. Warns about callbacks that count epochs or
         batches as the small-batch recipe did, or that set the rate themselves.
 
         Args:
             x: What `fit` trains on, to compare its length with the plan's. Leave it out where the
-                two differ by intention: with `validation_split`, or in each of several processes.
+                two differ on purpose: with `validation_split`, or in each of several processes.
             callbacks: Your own callbacks, or None.
 
         Returns:
             A dictionary for `**`.
 
         Raises:
-            ValueError: If `x` has another number of samples than the regime's `examples`, or, as a
-                data set, another number of batches than `steps_per_epoch`; if it is neither arrays
-                nor a data set; if one of `callbacks` is no callback.
+            ValueError: If the number of samples of `x` is not the regime's `examples` or, for a
+                data set, the number of batches is not `steps_per_epoch`; if `x` is neither arrays
+                nor a data set; or if one of `callbacks` is not a callback.
 
         Example:
 
@@ -179,22 +180,23 @@ class Plan:
         return {**arguments, "callbacks": [check, *own]}
 
     def callback(self, check_epochs: bool = True) -> keras.callbacks.Callback:
-        """Returns a callback that lets `fit` do this plan's training and no other.
+        """Returns a callback that makes sure that `fit` runs this plan's training.
 
-        When training begins it compares the steps of an epoch, the epochs, the optimizer's
+        When training begins, it compares the steps per epoch, the epochs, the optimizer's
         accumulation, the batches that its rate is scaled for and the number of replicas with the
-        plan, and raises before the first update if they differ. It does not see another batch size
-        that makes as many steps, nor a schedule of your own. It warns of a rate that is a number,
-        where a layer's ghost batch is the whole batch, and, where `fit` does not know the number of
-        its steps, as with a generator, after the first epoch. A training that goes on is right,
-        with `initial_epoch` or `BackupAndRestore(save_freq="epoch")`.
+        plan, and raises before the first update if they differ. It does not notice another batch
+        size with as many steps nor, unless the regime has an optimizer, a schedule of your own. It
+        warns if the rate is a number other than the plan's, if the optimizer differs from the
+        regime's, or if a layer's ghost batch is the whole batch. If `fit` does not know its number
+        of steps, as with a generator, it warns after the first epoch. Resuming is fine, with
+        `initial_epoch` or `BackupAndRestore(save_freq="epoch")`.
 
         Args:
             check_epochs: Whether `fit(epochs=)` must be `plan.epochs`. Pass False for one training
-                in several calls of `fit`.
+                run in several calls of `fit`.
 
         Returns:
-            A callback, which may be used in several calls of `fit`.
+            A callback that may be used in several calls of `fit`.
         """
         return PlanCheck(self, boolean("check_epochs", check_epochs))
 
@@ -203,17 +205,17 @@ class Plan:
 
     def _is_no_number(self, *_: Any) -> Any:
         raise TypeError(
-            "A plan is no number. Pass `plan.micro_batch` as the batch size, `plan.epochs` as the "
-            "epochs, or all that `fit` needs by `**plan.fit_arguments(x)`; to an optimizer "
-            "`plan.learning_rate`."
+            "A plan is not a number. Pass `plan.micro_batch` as the batch size, `plan.epochs` as "
+            "the epochs, or all that `fit` needs with `**plan.fit_arguments(x)`. To an optimizer "
+            "pass `plan.learning_rate`."
         )
 
-    # What Python asks of a number; `fit(batch_size=plan)` divides by it, and compares the epochs.
+    # What Python calls on a number: `fit` divides by `batch_size`, and compares `epochs`.
     __index__ = __float__ = __rtruediv__ = __rfloordiv__ = __lt__ = __gt__ = _is_no_number
 
 
 def planned_pace(stretch: float | None, small_steps: int, updates_per_epoch: Fraction) -> Fraction:
-    """Large-batch updates for one small-batch update; 1 if their number is kept."""
+    """Large-batch updates per small-batch update; 1 if their number is kept."""
     if stretch is None:
         return Fraction(1)
     return plain_fraction(stretch) * updates_per_epoch / small_steps
@@ -222,7 +224,7 @@ def planned_pace(stretch: float | None, small_steps: int, updates_per_epoch: Fra
 def planned_epochs(
     epochs: int | Fraction, small_steps: int, updates_per_epoch: Fraction, pace: Fraction
 ) -> int:
-    """Epochs at the large batch for epochs of the small one; of at least one update.
+    """Epochs at the large batch for epochs at the small one, with at least one update.
 
     Args:
         epochs: Epochs of the small-batch recipe.

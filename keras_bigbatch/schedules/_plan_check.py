@@ -1,4 +1,4 @@
-"""The callback that lets `fit` do the plan's training and no other."""
+"""The callback that makes sure that `fit` runs the plan's training."""
 
 # ruff: noqa: ARG002 (Keras calls the hooks with arguments that not all of them need)
 
@@ -28,10 +28,10 @@ class PlanCheck(keras.callbacks.Callback):
     Args:
         plan: The plan.
         check_epochs: Whether to compare the epochs.
-        check_rate: Whether the rate ought to be the plan's.
+        check_rate: Whether the rate should be the plan's.
     """
 
-    # Keras need not wait for each step on our behalf.
+    # Keras need not wait for each step on this callback's behalf.
     async_safe = True
 
     def __init__(self, plan: Plan, check_epochs: bool, check_rate: bool = True) -> None:
@@ -48,23 +48,23 @@ class PlanCheck(keras.callbacks.Callback):
         self._first_epoch = True
         if steps not in (None, plan.steps_per_epoch) and not _cut("max_steps_per_epoch"):
             raise ValueError(
-                f"`fit` must make the plan's steps in an epoch. Received: {steps}, a plan of "
+                f"`fit` must make the plan's steps in an epoch. Received: {steps} for a plan of "
                 f"{plan.steps_per_epoch}. {cure(plan, steps)}"
             )
         epochs = self.params.get("epochs")
         if self._check_epochs and epochs != plan.epochs and not _cut("max_epochs"):
             raise ValueError(
-                f"`fit` must train for the plan's epochs. Received: epochs={epochs}, a plan of "
+                f"`fit` must train for the plan's epochs. Received: epochs={epochs} for a plan of "
                 f"{plan.epochs}. Pass `epochs=plan.epochs`, or `**plan.fit_arguments(x)`; for one "
-                "training in several calls of `fit` use `plan.callback(check_epochs=False)`."
+                "training run in several calls of `fit` use `plan.callback(check_epochs=False)`."
             )
         accumulated = steps_an_update(self.model.optimizer)
         if accumulated != plan.accumulation_steps:
             raise ValueError(
                 "The optimizer must accumulate as the plan does. Received: "
-                f"gradient_accumulation_steps={accumulated}, a plan of {plan.accumulation_steps}. "
-                f"Pass `gradient_accumulation_steps={plan.accumulation_steps}` to the optimizer, "
-                f"or make the plan by `regime.at(..., accumulation_steps={accumulated})`."
+                f"gradient_accumulation_steps={accumulated} for a plan of {plan.accumulation_steps}"
+                f". Pass `gradient_accumulation_steps={plan.accumulation_steps}` to the optimizer, "
+                f"or create the plan with `regime.at(..., accumulation_steps={accumulated})`."
             )
         self._check_rate()
         self._check_optimizer()
@@ -72,19 +72,19 @@ class PlanCheck(keras.callbacks.Callback):
         if plan.micro_batch % replicas:
             nearest = -(-plan.micro_batch // replicas) * replicas
             raise ValueError(
-                "Replicas must have equal parts of a batch, or samples count differently. "
-                f"Received: {replicas} replicas, batches of {plan.micro_batch} samples. Make the "
-                f"plan for a batch that {replicas} divides, as {nearest}."
+                "Replicas must get equal parts of a batch, or samples count differently. "
+                f"Received: {replicas} replicas, batches of {plan.micro_batch} samples. Create the "
+                f"plan for a batch that is divisible by {replicas}, such as {nearest}."
             )
         check_batch(self.model, plan.micro_batch)
 
     def _check_rate(self) -> None:
         """Raises if the rate is scaled for other batches, and warns if it is a number.
 
-        A schedule or function may be meant.
+        A schedule or a function may be intended.
         """
         optimizer = inner_optimizer(self.model.optimizer)
-        # Of a `MultiOptimizer` each part has its own.
+        # Each part of a `MultiOptimizer` has its own.
         if optimizer is None or hasattr(optimizer, "optimizers") or not self._rate_is_checked:
             return
         rate, planned_rate = learning_rate_source(optimizer), self._plan.learning_rate
@@ -92,7 +92,7 @@ class PlanCheck(keras.callbacks.Callback):
             number = float(rate + 0.0)
             if not math.isclose(number, only_rate(planned_rate), rel_tol=1e-6):
                 warn_user(
-                    f"The optimizer's learning rate is the number {number:.4g} and not the plan's. "
+                    f"The optimizer's learning rate is the number {number:.4g}, not the plan's. "
                     "Compile with `plan.learning_rate`."
                 )
         if isinstance(rate, LearningRateScaler):
@@ -100,8 +100,8 @@ class PlanCheck(keras.callbacks.Callback):
             if received != planned:
                 raise ValueError(
                     "The optimizer's rate must be scaled as the plan's. Received: a rate scaled "
-                    f"{received}, a plan {planned}. Pass this plan's `plan.learning_rate` to the "
-                    "optimizer, or compile with this plan's `plan.optimizer()`."
+                    f"{received} for a plan {planned}. Pass this plan's `plan.learning_rate` to "
+                    "the optimizer, or compile with this plan's `plan.optimizer()`."
                 )
 
     def _check_optimizer(self) -> None:
@@ -123,7 +123,7 @@ class PlanCheck(keras.callbacks.Callback):
             self._steps_before = self._steps_counted()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # Keras calls this in several threads, in any order.
+        # Keras calls this from several threads, in any order.
         if self._first_epoch:
             self._ended.append(batch)
 
@@ -134,15 +134,15 @@ class PlanCheck(keras.callbacks.Callback):
         made, planned = max(self._ended, default=-1) + 1, self._plan.steps_per_epoch
         remedy, together = cure(self._plan, made), self.model.steps_per_execution
         if together > 1:
-            # The last call makes as many steps as there are data for. A scaler of losses leaves
-            # some out of the count.
+            # The last call makes as many steps as there are data for. A loss-scaling optimizer
+            # leaves some out of the count.
             made = max(self._steps_counted() - self._steps_before, min(made, planned))
             if planned % together:
-                remedy = f"Keras makes {together} at a time: choose a divisor of {planned}."
+                remedy = f"Keras makes {together} steps at a time: choose a divisor of {planned}."
         if made != planned and not _cut("max_steps_per_epoch"):
             warn_user(
-                f"`fit` made {made} steps in its first epoch, and the plan counts with {planned}: "
-                f"rates do not fall where they should. {remedy}"
+                f"`fit` made {made} steps in its first epoch, but the plan has {planned}: "
+                f"rates do not drop where they should. {remedy}"
             )
 
     def _steps_counted(self) -> int:

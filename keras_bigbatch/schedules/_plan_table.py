@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 _WIDTH = 80
 # A row of the table: its label, and the cells of the small and of the large recipe. One cell spans
-# the whole side, three stand in columns.
+# the whole side; three cells are in columns.
 _Row = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
 def plan_table(plan: Plan) -> str:
-    """Both recipes side by side, and in sentences what was scaled and what it costs."""
+    """Shows both recipes side by side, and sentences on what was scaled and what it costs."""
     sizes, rates = _size_rows(plan), _rate_rows(plan)
     lines = _aligned([*sizes, *rates])
     optimizer = _optimizer_lines(plan)
@@ -34,7 +34,7 @@ def plan_table(plan: Plan) -> str:
 
 
 def _optimizer_lines(plan: Plan) -> list[str]:
-    """The optimizer's part of the table, aligned for itself: it has a column of rules."""
+    """The optimizer's part of the table, aligned separately: it has a column of rules."""
     if plan.regime.optimizer is None:
         return []
     rows = optimizer_rows(plan, _names(plan))
@@ -65,7 +65,7 @@ def _size_rows(plan: Plan) -> list[_Row]:
 
 
 def _rate_rows(plan: Plan) -> list[_Row]:
-    """Where each rate starts; of a schedule, the rate at five places."""
+    """Where each rate starts or, for a schedule, the rate at five places."""
     regime = plan.regime
     head = ("update", "epoch", "rate")
     if regime.drops:
@@ -106,7 +106,7 @@ def _scaling(plan: Plan) -> str:
 
 
 def _names(plan: Plan) -> tuple[str, str]:
-    """What the regime's batch and the plan's are called."""
+    """The names of the regime's batch and the plan's batch."""
     names = ("small batch", "large batch")
     return names if plan.batch >= plan.regime.batch else names[::-1]
 
@@ -129,7 +129,7 @@ def _warmup(plan: Plan) -> str:
 
 
 def _remainder(plan: Plan) -> str:
-    """Which batches the counts are true for, where it matters."""
+    """How partial batches are counted, where it matters."""
     regime = plan.regime
     if regime.examples % regime.batch == 0 and regime.examples % plan.micro_batch == 0:
         return ""

@@ -1,4 +1,4 @@
-"""What a plan's optimizers have that the regime's have not."""
+"""How a plan's optimizers differ from the regime's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def planned_changes(plan: Plan, recipe: OptimizerRecipe) -> dict[str, Any]:
-    """The entries of the config that are others in the plan, and the rate.
+    """Returns the config entries that change in the plan, and the rate.
 
     Args:
         plan: A plan of a regime with an optimizer.

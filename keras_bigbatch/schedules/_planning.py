@@ -1,4 +1,4 @@
-"""From a small-batch recipe to the plan for a large batch: counts in updates, exactly."""
+"""From a small-batch recipe to the plan for a large batch, with exact counts of updates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def plan_for(
     decay: Decay,
     schedule_warmup: ScheduleWarmup,
 ) -> Plan:
-    """What `Regime.at` returns; the arguments are its."""
+    """Returns the plan of `Regime.at`, with the same arguments."""
     batch = positive_integer("batch", batch, "It counts the samples of one optimizer update.")
     accumulation_steps = positive_integer(
         "accumulation_steps", accumulation_steps, "Micro-batches in one optimizer update."
@@ -42,12 +42,12 @@ def plan_for(
     micro_batch, rest = divmod(batch, accumulation_steps)
     if rest:
         raise ValueError(
-            "`batch` must be a multiple of `accumulation_steps`, as it counts the samples of "
+            "`batch` must be a multiple of `accumulation_steps`, since it counts the samples of "
             f"all accumulated micro-batches. Received: batch={batch}, accumulation_steps="
             f"{accumulation_steps}. The next multiple is {batch - rest + accumulation_steps}."
         )
     steps = steps_per_epoch(regime.examples, micro_batch, regime.drop_remainder)
-    # Keras accumulates across the end of an epoch, so that this need not be whole.
+    # Keras accumulates across the end of an epoch, so this need not be whole.
     updates_per_epoch = Fraction(steps, accumulation_steps)
     if stretch is not None:
         hint = "It multiplies the epochs; None keeps the number of updates."
@@ -56,7 +56,7 @@ def plan_for(
     epochs = planned_epochs(regime.epochs, regime.steps_per_epoch, updates_per_epoch, pace)
     updates = math.floor(epochs * updates_per_epoch)
 
-    hint = "0 is no warm-up."
+    hint = "0 means no warm-up."
     length = positive_number("warmup_epochs", warmup_epochs, hint, zero_allowed=True)
     per_epoch = regime.steps_per_epoch if warmup == "legw" else updates_per_epoch
     warmup_updates = max(1, round(plain_fraction(length) * per_epoch)) if length else 0
@@ -64,7 +64,7 @@ def plan_for(
         raise ValueError(
             "The warm-up must be shorter than the training. Received: warmup_epochs="
             f"{warmup_epochs} with warmup={warmup!r}, which makes {warmup_updates} updates of "
-            f"{updates}. Shorten the warm-up or train for longer with a larger `stretch`."
+            f"{updates}. Shorten the warm-up or train longer with a larger `stretch`."
         )
 
     move = _move(regime, batch, pace, rule, betas, decay, accumulation_steps, schedule_warmup)
@@ -106,7 +106,7 @@ def _move(
     accumulation_steps: int,
     schedule_warmup: ScheduleWarmup,
 ) -> BatchMove:
-    """How the optimizer's hyperparameters follow; raises if there is none that they are for."""
+    """Returns how the hyperparameters follow the batch. Raises if they need an optimizer."""
     move = BatchMove(
         regime.batch, batch, pace, rule, betas, decay, accumulation_steps, schedule_warmup
     )
@@ -114,16 +114,16 @@ def _move(
         move.check(regime.optimizer)
     elif betas is not None or decay != "samples":
         raise ValueError(
-            "`betas` and `decay` say what becomes of an optimizer, and the regime has none. "
-            f"Received: betas={betas!r}, decay={decay!r}. Make it by `Regime(optimizer=...)`."
+            "`betas` and `decay` change an optimizer, and the regime has none. "
+            f"Received: betas={betas!r}, decay={decay!r}. Pass one: `Regime(optimizer=...)`."
         )
     if schedule_warmup == "updates" and regime.drops:
-        with_warmup_held(regime.rate, pace)  # says that this is no schedule with a warm-up
+        with_warmup_held(regime.rate, pace)  # raises: this is not a schedule with a warm-up
     return move
 
 
 def _by_update(starts: dict[int, float]) -> LearningRate:
-    """Rates by the update that they start at."""
+    """Returns the rates by the update at which they start."""
     first, *later = starts
     if not later:
         return starts[first]
@@ -135,10 +135,10 @@ def _by_update(starts: dict[int, float]) -> LearningRate:
 
 def steps_per_epoch(examples: int, batch: int, drop_remainder: bool) -> int:
     if batch > examples:
-        # Without `drop_remainder` too: the rate would be scaled for a batch that never comes.
+        # Also without `drop_remainder`: the rate would be scaled for a batch that never comes.
         raise ValueError(
             "A batch (or micro-batch) cannot be larger than the data set. Received: "
             f"{batch} samples in a batch, examples={examples}. Choose a smaller batch; "
-            f"{examples} is the whole data set in one."
+            f"{examples} is the whole data set in one batch."
         )
     return examples // batch if drop_remainder else -(-examples // batch)

@@ -1,4 +1,4 @@
-"""The rates of a regime: of epochs a mapping that cannot change, and so has a hash."""
+"""The rates of a regime. Rates by epoch are an immutable mapping, which has a hash."""
 
 import numbers
 from collections.abc import Iterator, Mapping
@@ -10,14 +10,14 @@ from keras_bigbatch.optimizers._optimizer_recipe import OptimizerRecipe, rate_in
 
 
 class RatesByEpoch(Mapping[int, float]):
-    """`{epoch: rate}` in the order of the epochs, each rate from its epoch on.
+    """`{epoch: rate}` in the order of the epochs. Each rate holds from its epoch on.
 
     Args:
         rates: A mapping of epochs to positive rates.
         epochs: How many epochs there are.
 
     Raises:
-        ValueError: If a key is no epoch, if there is no rate for epoch 0, or a rate is not
+        ValueError: If a key is not an epoch, there is no rate for epoch 0, or a rate is not
             positive.
     """
 
@@ -61,15 +61,15 @@ class RatesByEpoch(Mapping[int, float]):
 def checked_rates(
     rates: Any, epochs: int, recipe: OptimizerRecipe | None
 ) -> LearningRate | RatesByEpoch | None:
-    """What a regime keeps as its `learning_rate`, None where the optimizer's holds.
+    """Returns a regime's `learning_rate`, or None if the optimizer's is used.
 
     Args:
         rates: What the caller passed.
         epochs: How many epochs there are.
-        recipe: The optimizer's, if there is one.
+        recipe: The optimizer's recipe, if there is an optimizer.
 
     Raises:
-        ValueError: If there are no rates, or two for the same, or they are out of range.
+        ValueError: If there are no rates, rates beside a `MultiOptimizer`, or rates out of range.
     """
     if rates is None:
         if recipe is None:
@@ -83,8 +83,8 @@ def checked_rates(
     if recipe is not None and len(recipe.updating) > 1:
         raise ValueError(
             "`learning_rate` must be left out where the optimizer is a `MultiOptimizer`, whose "
-            f"parts have a rate each. Received: learning_rate={rates!r}. Give the parts their "
-            "rates."
+            f"parts have their own rates. Received: learning_rate={rates!r}. Set the rates of the "
+            "parts."
         )
     by_epoch = isinstance(rates, Mapping)
     return RatesByEpoch(rates, epochs) if by_epoch else checked_learning_rate(rates)

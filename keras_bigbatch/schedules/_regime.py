@@ -26,34 +26,35 @@ from keras_bigbatch.schedules._rates_by_epoch import RatesByEpoch, checked_rates
 class Regime:
     """A small-batch recipe: sizes in samples, lengths in epochs, rates by epoch or by update.
 
-    Use it to find out what to type instead at a large batch: `regime.at(4096)` gives a `Plan` with
-    the epochs, the schedule and the optimizer, and `print(plan)` shows both recipes. Of a model
-    that is compiled, `Regime.from_compiled` takes the optimizer.
+    Use it to get the recipe for a large batch: `regime.at(4096)` gives a `Plan` with the epochs,
+    the schedule and the optimizer, and `print(plan)` shows both recipes. `Regime.from_compiled`
+    takes the optimizer from a compiled model.
 
-    It counts in optimizer updates, exactly: 50 000 samples are 391 updates at batch 128 and 13 at
-    4096 (with partial batches), so 32 times the epochs are 6.4 % more updates than "the same
-    number". Epoch `e` starts at update `e * steps_per_epoch`, and that update has epoch e's rate
-    already. (Keras's own `PiecewiseConstantDecay` changes one update after its boundary.) A regime
-    cannot be changed; equal ones compare equal, schedules and optimizers by class and config.
+    It counts optimizer updates exactly: 50 000 samples are 391 updates at batch 128 and 13 at 4096
+    (with partial batches), so 32 times the epochs are 6.4 % more updates than "the same number".
+    Epoch `e` starts at update `e * steps_per_epoch`, and that update already has the epoch's rate.
+    (Keras's own `PiecewiseConstantDecay` changes one update after its boundary.) A regime is
+    immutable. Regimes compare by value, their schedules and optimizers by class and config.
 
     Args:
         batch: Samples in one optimizer update.
         epochs: Passes over the data set.
-        examples: Samples trained on in an epoch: what `validation_split` leaves.
+        examples: Samples trained on in an epoch, without those of a `validation_split`.
         learning_rate: A positive float, `{epoch: rate}` with an entry for epoch 0 (each rate holds
-            until the next entry), or a `LearningRateSchedule` in updates. None is the optimizer's.
+            until the next entry), or a `LearningRateSchedule` in updates. None means the
+            optimizer's.
         drop_remainder: Whether the last batch of an epoch is dropped when it is not full. `fit` on
-            arrays keeps it, and so do `tf.data` and torch's `DataLoader`. `True` is for data of
+            arrays, `tf.data` and torch's `DataLoader` keep it. Pass `True` for data from
             `.batch(batch, drop_remainder=True)` or `DataLoader(drop_last=True)`.
-        optimizer: The optimizer, of which class and config are kept, and which stays as it is.
+        optimizer: The optimizer. Its class and config are kept, and it is not changed.
 
     Attributes:
         steps_per_epoch: Updates in one epoch.
-        rate: The `learning_rate`, or the optimizer's: of a `MultiOptimizer` that of the default.
+        rate: The `learning_rate`, or the optimizer's: for a `MultiOptimizer`, the default one's.
         updates: Updates in all epochs.
         samples: Samples processed in all epochs.
-        drops: A tuple of `(update, epoch, rate)`, one for each rate in force from that update on,
-            the first at update 0. Empty if `learning_rate` is a schedule.
+        drops: A tuple with one `(update, epoch, rate)` for each rate, which holds from that update
+            on. The first is at update 0. Empty if `learning_rate` is a schedule.
 
     Raises:
         ValueError: If an argument is out of range, there is neither rate nor optimizer, or the
@@ -108,14 +109,14 @@ class Regime:
         examples: int,
         drop_remainder: bool = False,
     ) -> Self:
-        """Returns the regime of a model that is compiled for the small batch.
+        """Returns the regime of a model compiled for the small batch.
 
-        It takes the optimizer as it is now: a rate that a callback has changed is the changed one.
-        Then `plan = regime.at(...)`, and compile again, with `plan.optimizer()`.
+        It takes the optimizer as it is now, including a rate that a callback has changed. Then call
+        `regime.at(...)`, and compile again with `plan.optimizer()`.
 
         Args:
-            model: A compiled model. It stays as it is.
-            batch: Samples in an update; with accumulation of all micro-batches together.
+            model: A compiled model. It is not changed.
+            batch: Samples in one optimizer update, over all accumulated micro-batches.
             epochs: As for `Regime`.
             examples: As for `Regime`.
             drop_remainder: As for `Regime`.
@@ -136,7 +137,7 @@ class Regime:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None:
             raise ValueError(
-                "`model` must be a compiled model, whose optimizer is the recipe. Received: "
+                "`model` must be a compiled model, whose optimizer the recipe takes. Received: "
                 f"{shown(model)}. Call `model.compile(...)` as for the small batch, or pass the "
                 "optimizer itself: `Regime(optimizer=...)`."
             )
@@ -200,21 +201,21 @@ class Regime:
         `e * s`, or at the first update after it. `stretch=1` costs what the small batch cost.
 
         Args:
-            batch: Samples in one optimizer update: all replicas and all accumulated micro-batches
-                together.
-            rule: How the rates grow, see `scale_learning_rate`; None is the optimizer's rule, see
-                `optimizers.scale_optimizer`, and the square root where there is none.
-            stretch: What the epochs are multiplied by, any positive number; `None` keeps the
-                number of updates. `batch / regime.batch` is the paper's literal recipe.
-            warmup_epochs: Length of the warm-up, not necessarily whole. Epochs at the large batch
-                for `"gradual"`. For `"legw"` epochs of the small-batch recipe, and the warm-up has
-                as many updates as it had there.
+            batch: Samples in one optimizer update, over all replicas and all accumulated
+                micro-batches.
+            rule: How the rates grow (see `scale_learning_rate`). None means the optimizer's rule
+                (see `optimizers.scale_optimizer`), or the square root if there is no optimizer.
+            stretch: The factor on the epochs, any positive number; `None` keeps the number of
+                updates. `batch / regime.batch` is the paper's literal recipe.
+            warmup_epochs: Length of the warm-up, which need not be whole. For `"gradual"`, in
+                epochs at the large batch. For `"legw"`, in epochs of the small-batch recipe, and
+                the warm-up has as many updates as it had there.
             accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1. `fit` then gets
                 batches of `plan.micro_batch` samples.
-            warmup: `"gradual"` or `"legw"`, see `LearningRateScaler`.
-            betas: `"samples"` or `"keep"`, see `optimizers.scale_optimizer`.
-            decay: `"samples"` or `"training"`, see there.
-            schedule_warmup: `"samples"` or `"updates"`, see there.
+            warmup: `"gradual"` or `"legw"`: see `LearningRateScaler`.
+            betas: `"samples"` or `"keep"`: see `optimizers.scale_optimizer`.
+            decay: `"samples"` or `"training"`: see `optimizers.scale_optimizer`.
+            schedule_warmup: `"samples"` or `"updates"`: see `optimizers.scale_optimizer`.
 
         Returns:
             The plan.

@@ -72,7 +72,7 @@ def test_the_dictionary():
 
 @pytest.mark.parametrize("x", [X[:45_000], {"a": X[:45_000], "b": X[:45_000]}, [X[:45_000]]])
 def test_another_number_of_samples(x):
-    with pytest.raises(ValueError, match=r"45000, a plan of examples=50000.*validation_split"):
+    with pytest.raises(ValueError, match=r"45000 samples for a plan .*=50000.*validation_split"):
         PLAN.fit_arguments(x)
 
 
@@ -85,7 +85,7 @@ def test_data_sets_have_their_own_batch_size():
     for data in data_sets(13):
         assert "batch_size" not in PLAN.fit_arguments(data)
     for data in data_sets(14):
-        message = r"of 14, a plan of 13\. .* 4096 samples: .*, or `data\.batch\(4096\)`.*`x` out"
+        message = r"of 14 for a plan of 13\. .* 4096 samples: .*, or `data\.batch\(4096\)`.*`x` out"
         with pytest.raises(ValueError, match=message):
             PLAN.fit_arguments(data)
 
@@ -116,8 +116,8 @@ def test_what_is_no_data(x):
     ("callback", "message"),
     [
         (X, r"Received: ndarray of shape \(50000, 1\)\. The targets go to `fit` itself"),
-        (PLAN, r"callbacks of Keras\. Received: Plan\("),
-        ([callbacks.CSVLogger], r"Make one of the class: `CSVLogger\(\.\.\.\)`"),
+        (PLAN, r"Keras callbacks\. Received: Plan\("),
+        ([callbacks.CSVLogger], r"Create an instance: `CSVLogger\(\.\.\.\)`"),
     ],
 )
 def test_what_is_no_callback(callback, message):
@@ -152,11 +152,11 @@ def test_patience_of_the_small_batch():
         (callbacks.LearningRateScheduler(lambda e: 0.1), "LearningRateScheduler sets the learning"),
         (
             callbacks.ModelCheckpoint("a.keras", save_freq=500),
-            "counts batches, of which an epoch has 13 here and 391 at the batch of 128",
+            "counts batches: an epoch has 13 here and 391 at the batch of 128",
         ),
         (
             callbacks.BackupAndRestore("backup", save_freq=500),
-            "so that there are more updates than planned",
+            "so there are more updates than planned",
         ),
     ],
 )

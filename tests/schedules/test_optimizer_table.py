@@ -90,9 +90,9 @@ def test_the_plans_own_optimizer_passes():
 @pytest.mark.parametrize(
     ("optimizer", "message"),
     [
-        (O.Adam(PLAN.learning_rate), "Adam and not AdamW. Compile with `plan.optimizer()`"),
-        (adamw(PLAN.learning_rate), "epsilon=1e-07 and not 7.07"),
-        (adamw(PLAN.learning_rate, epsilon=1e-7 / 2**0.5), "weight_decay=0.05 and not 0.0707"),
+        (O.Adam(PLAN.learning_rate), "Adam instead of AdamW. Compile with `plan.optimizer()`"),
+        (adamw(PLAN.learning_rate), "epsilon=1e-07 instead of 7.07"),
+        (adamw(PLAN.learning_rate, epsilon=1e-7 / 2**0.5), "weight_decay=0.05 instead of 0.0707"),
         (
             adamw(O.schedules.CosineDecay(0.1, 9), weight_decay=0.0707, epsilon=7.07e-8),
             "not the plan's: another schedule. Compile",
