@@ -11,6 +11,9 @@ from keras_bigbatch._user_warnings import is_restored, warn_user
 # Whether batches are those of a measurement, whose size says nothing about the training's.
 _measuring = False
 
+# What ghost batch norm makes of a group of one value.
+_CONSTANT = "which is its own mean: in training the output is `beta` for any input."
+
 
 @contextlib.contextmanager
 def measurement() -> Iterator[None]:
@@ -57,18 +60,20 @@ def check_batch(model: Any, batch: int) -> None:
                 _warn_of_one_group(layer.virtual_batch, batch)
 
 
-def check_positions(virtual_batch: int, positions: Sequence[int | None]) -> None:
+def check_positions(
+    virtual_batch: int, positions: Sequence[int | None], outcome: str = _CONSTANT
+) -> None:
     """Warns of groups of one value per channel, whose mean is that value.
 
     Args:
         virtual_batch: Samples in a ghost batch.
         positions: The sizes of the axes other than the batch and channel axes.
+        outcome: What the layer returns for such a group; it ends the sentence.
     """
     if virtual_batch == 1 and all(size == 1 for size in positions) and not is_restored():
         warn_user(
             "With `virtual_batch=1` and no positions besides the channels, a group has one value "
-            "per channel, which is its own mean: in training the output is `beta` for any input. "
-            "Use a `virtual_batch` of 8 or more.",
+            f"per channel, {outcome} Use a `virtual_batch` of 8 or more.",
             once=True,
         )
 

@@ -12,8 +12,9 @@ from keras_bigbatch._private_api import only_shapes_are_wanted
 from keras_bigbatch._serialization import serializable
 from keras_bigbatch._typing import Tensor
 from keras_bigbatch._virtual_batch import check_first_batch, check_positions
+from keras_bigbatch.layers._channel_axis import channel_axis, check_axis
 from keras_bigbatch.layers._group_alignment import check_alignment
-from keras_bigbatch.layers._mask import kept_positions
+from keras_bigbatch.layers._mask import kept_positions, passed_on
 from keras_bigbatch.layers._moving_statistics import Statistics, moving_update
 
 _REFUSED = {
@@ -124,11 +125,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
                 "`momentum` must be in [0, 1]: it is the fraction of the moving statistics that "
                 f"one step keeps. Received: momentum={momentum!r}."
             )
-        if axis == 0:
-            raise ValueError(
-                "`axis` must be the channel axis, but axis 0 is the batch. Received: axis=0. "
-                "Use axis=-1 for channels last, axis=1 for channels first."
-            )
+        check_axis(axis)
         super().__init__(
             axis=axis,
             momentum=momentum,
@@ -150,15 +147,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         self._first_batch_checked = False
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        rank = len(input_shape)
-        if not -rank < self.axis < rank:
-            raise ValueError(
-                f"`axis` must be the channel axis of an input of rank {rank}, from 1 to "
-                f"{rank - 1} or from {1 - rank} to -1; axis 0 is the batch. Received: "
-                f"axis={self.axis}, input_shape={tuple(input_shape)}."
-            )
+        axis = channel_axis(self.axis, input_shape)
         super().build(input_shape)
-        axis = self.axis % rank
         check_positions(self.virtual_batch, [*input_shape[1:axis], *input_shape[axis + 1 :]])
 
     def call(
@@ -215,9 +205,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         )
 
     def compute_mask(self, inputs: Tensor, previous_mask: Any) -> Tensor | None:  # noqa: ARG002
-        # Keras would treat the entries of a nested list as masks of several outputs.
-        nested = isinstance(previous_mask, list | tuple)
-        return ops.convert_to_tensor(previous_mask) if nested else previous_mask
+        return passed_on(previous_mask)
 
     def load_own_variables(self, store: Any) -> None:
         if self.variables and not len(store.keys()):

@@ -1,6 +1,7 @@
 """The positions that a mask keeps, read as Keras's batch norm reads it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from keras import ops
 
@@ -28,6 +29,12 @@ def kept_positions(mask: Tensor, inputs: Tensor, axis: int) -> Tensor:
     if mask.shape[axis] == 1:
         shape[axis] = 1
     return ops.broadcast_to(mask, shape)
+
+
+def passed_on(mask: Any) -> Tensor | None:
+    """The mask as it goes on to the next layer: a nested list as a tensor."""
+    # Keras would take the entries of a list for the masks of several outputs.
+    return ops.convert_to_tensor(mask) if isinstance(mask, list | tuple) else mask
 
 
 def _added_axis(mask: _Shape, inputs: _Shape, axis: int) -> int:
