@@ -67,3 +67,24 @@ def moving_statistics(moving, moments, momentum, statistics):
         mean = momentum * mean + (1 - momentum) * step_mean
         variance = momentum * variance + (1 - momentum) * step_variance
     return mean, variance
+
+
+def ghost_noise(x, drawn, axis, epsilon, mask=True):
+    """Output and factor of each sample and channel, from the samples `drawn` for each sample.
+
+    The factor is the gradient of an output to its own input; the two are of x's shape. So is what
+    `mask` is broadcast to.
+    """
+    mask = np.moveaxis(np.broadcast_to(mask, np.shape(x)), axis, -1)
+    x = np.moveaxis(np.asarray(x, np.float64), axis, -1)
+    y, factor = np.array(x), np.ones_like(x)
+    for channel, sample in np.ndindex(x.shape[-1], len(x)):
+        values, kept = x[..., channel], mask[..., channel]
+        seen = values[drawn[sample]][kept[drawn[sample]]]
+        if not seen.size:
+            continue  # no noise
+        batch = values[kept]
+        scale = np.sqrt((batch.var() + epsilon) / (seen.var() + epsilon))
+        y[sample, ..., channel] = (values[sample] - seen.mean()) * scale + batch.mean()
+        factor[sample, ..., channel] = scale
+    return np.moveaxis(y, -1, axis), np.moveaxis(factor, -1, axis)

@@ -54,8 +54,12 @@ LAYERS = [
             "epsilon": 1e-2,
             "gamma_regularizer": keras.regularizers.L2(1e-3),
         },
-    )
+    ),
+    Entry(kbb.layers.GhostNoise, "layer", {"virtual_batch": 16, "epsilon": 1e-2, "seed": 3}),
 ]
+
+# What they draw from is the batch of a step: micro-batches are no parts of a larger one.
+DRAW_FROM_THE_BATCH = {kbb.layers.GhostNoise}
 
 SCHEDULES = [
     Entry(

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_bigbatch
 from reproduction.data import arrays
 from reproduction.data.arrays import Data
 from reproduction.questions import remedies
@@ -87,6 +88,18 @@ def test_ghost_noise_is_that_of_drawn_groups():
         wanted = (x[sample] - rows.mean((0, 1))) * scale + mean
         np.testing.assert_allclose(got[sample], wanted, rtol=2e-4, atol=2e-4)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x)), x)
+
+
+@pytest.mark.parametrize("shape", [(12, 3), (12, 5, 3)])
+def test_the_layer_of_the_package_has_the_noise_of_the_experiment(shape):
+    x = np.random.default_rng(2).normal(size=shape).astype("float32")
+    measured, public = GhostNoise(4, seed=7), keras_bigbatch.layers.GhostNoise(4, seed=7)
+    for _ in range(2):
+        outputs = [
+            keras.ops.convert_to_numpy(each(x, training=True)) for each in (measured, public)
+        ]
+        # The experiment's is not about the batch's mean, and loses a digit or two.
+        np.testing.assert_allclose(*outputs, rtol=1e-3, atol=1e-4)
 
 
 def test_ghost_noise_has_the_mean_and_variance_of_sampling():
