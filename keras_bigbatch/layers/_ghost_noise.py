@@ -21,27 +21,28 @@ _MOST = 46_340
 class GhostNoise(SavedDraws, keras.layers.Layer):
     """Gives a large batch the noise of the statistics of small, "ghost" batches.
 
-    Use it behind a `keras.layers.BatchNormalization` with the same `axis`, to try what the noise
-    does by itself: the batch norm keeps the statistics of the whole batch, in training and for
-    inference. In training each sample gets a group of its own, `virtual_batch` samples that are
-    drawn from the batch with replacement, and no gradient flows through the statistics:
+    Use it behind a `keras.layers.BatchNormalization` with the same `axis`, for the noise of ghost
+    batch norm without its normalization: that stays the batch norm's, by the statistics of the
+    whole batch. In training each sample gets a group of its own, `virtual_batch` samples that are
+    drawn from the batch with replacement. No gradient flows through the statistics:
 
     `y = (x - mean(group)) * deviation(batch) / deviation(group) + mean(batch)`
 
     with `deviation = sqrt(variance + epsilon)`. Moments are taken over the samples and all
     positions, in float32 also under mixed precision (in float64 for float64 input on TensorFlow).
-    The group's mean is off by `variance / virtual_batch` in the mean square, on feature vectors.
+    On feature vectors the noise of the mean has the variance `variance(batch) / virtual_batch`.
     In inference, or with `trainable=False`, the output is the input. Any batch size will do, also
     one below `virtual_batch`. There are no weights. On many devices, replicas draw from their own
-    part of the batch, on JAX from all of it; under gradient accumulation it is the micro-batch.
+    part of the batch, on JAX from all of it. Under gradient accumulation the batch is the
+    micro-batch.
 
     A `mask` leaves positions out of the statistics, as for `GhostBatchNormalization`. A sample
     whose group is masked throughout has no noise.
 
-    It takes a `[B, B]` matrix for a batch of B samples, for the duration of the call, and its
-    product with `[B, 2 * C]`, C being the channels.
+    For a batch of B samples and C channels it needs a `[B, B]` matrix during the call, and two
+    products of that with `[B, C]`.
 
-    The authors' code multiplies the batch's mean by the ratio too. There it is 0, as they put the
+    The authors' code multiplies `mean(batch)` by the ratio too. It is 0 there, as they put the
     noise in front of batch norm's `gamma` and `beta`. Here it may come behind them.
 
     Args:

@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 
 from keras_bigbatch import _user_warnings
-from keras_bigbatch.layers import GhostNoise
+from keras_bigbatch.layers import GhostNoise, _ghost_noise
+from keras_bigbatch.layers._drawn_moments import Moments, drawn_moments
 from tests.autodiff import layer_gradients
 from tests.layers.ghost_inputs import SHAPES, called, inputs, mask_for
 from tests.oracles import ghost_noise
@@ -102,6 +103,16 @@ def test_far_from_zero_it_stays_exact(far):
     wanted, factor = ghost_noise(x, drawn(64, 16), -1, 1e-3)
     # What remains is the rounding of the output.
     np.testing.assert_allclose(noisy(x, 16), wanted, rtol=2e-7, atol=1e-4 * factor.max())
+
+
+def test_rounding_of_the_centre_does_not_matter(monkeypatch):
+    def off(*given):
+        centre, *moments = drawn_moments(*given)
+        return centre - 1, *(Moments(each.mean + 1, each.variance) for each in moments)
+
+    x, _ = inputs(24, (4, 3))
+    monkeypatch.setattr(_ghost_noise, "drawn_moments", off)
+    np.testing.assert_allclose(noisy(x), ghost_noise(x, drawn(24, 8), -1, 1e-3)[0], atol=1e-4)
 
 
 def test_in_inference_the_output_is_the_input():

@@ -180,7 +180,10 @@ def test_an_exported_model_has_no_noise(tmp_path):
         import tensorflow as tf
 
         model.export(tmp_path / "model", verbose=False)
-        found = tf.saved_model.load(tmp_path / "model").serve(X)
+        exported = tf.saved_model.load(
+            tmp_path / "model"
+        )  # which must live as long as its function
+        found = exported.serve(X)
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
 
