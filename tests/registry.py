@@ -162,6 +162,7 @@ RECORDS = {
     kbb.schedules.Regime: _regime,
     kbb.schedules.Plan: lambda: _regime().at(batch=32),
     kbb.training.BatchStage: lambda: kbb.training.BatchStage(32, 2, learning_rate=0.1),
+    kbb.training.NoiseLimit: lambda: kbb.training.NoiseLimit(32, 1024, multiple=0.5),
     kbb.diagnostics.DiffusionFit: lambda: kbb.diagnostics.fit_diffusion(
         [10, 20, 50, 100], [1.0, 1.2, 1.5, 1.6]
     ),

@@ -201,6 +201,9 @@ class Replicas(Protocol):
         Without a model, those of the present scope.
         """
 
+    def processes(self) -> int:
+        """How many processes train together, each with its own program and data."""
+
     def rank_and_count(self) -> tuple[Tensor, int]:
         """This replica's index and the number of replicas that draw the same random numbers."""
 

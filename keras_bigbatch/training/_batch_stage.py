@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keras_bigbatch._arguments import positive_integer
 from keras_bigbatch._rates.learning_rates import LearningRate, checked_learning_rate
+from keras_bigbatch.training._noise_limit import NoiseLimit
 
 
 @dataclass(frozen=True)
@@ -11,19 +12,20 @@ class BatchStage:
     """A batch size in samples, the epochs that it lasts, and its learning rate.
 
     Use it to tell `fit_stages` the order of the stages: a small batch first and a large one later,
-    or the other way round. `warm_start`, `small_first_epoch` and `increase_on_plateau` return the
-    stages of the papers. No rule couples a stage's rate to its batch; for the usual rules, see
-    `schedules.scale_learning_rate`.
+    or the other way round. `warm_start`, `small_first_epoch`, `increase_on_plateau` and
+    `increase_on_noise` return the stages of the papers. No rule couples a stage's rate to its
+    batch; for the usual rules, see `schedules.scale_learning_rate`.
 
     With arrays, an epoch of a stage has `ceil(samples / batch)` steps, as in `fit`, or
     `steps_per_epoch`. A stage with `patience` ends when `monitor` has not improved for that many
-    epochs, as `keras.callbacks.EarlyStopping` would end a training. Its remaining epochs go to the
-    next stage, so the total number of epochs stays the same.
+    epochs, as `keras.callbacks.EarlyStopping` would end a training. One with a `noise_limit` ends
+    when the gradient noise scale has passed it. Its remaining epochs go to the next stage, so the
+    total number of epochs stays the same.
 
     Args:
         batch: Samples in one step of `fit`, its `batch_size`: all replicas together. With
             `gradient_accumulation_steps=k` an update has `k * batch`.
-        epochs: Epochs of this stage.
+        epochs: Epochs of this stage; 0 for those alone that the stage before it has left.
         learning_rate: A positive float; a `LearningRateSchedule`, which counts updates from the
             beginning of this stage (under accumulation micro-steps, unless it knows
             `accumulation_steps`); or None to keep the optimizer's rate.
@@ -32,6 +34,7 @@ class BatchStage:
             with `"val_"`.
         steps_per_epoch: Steps in one epoch, or None for as many as the data have. A data set that
             repeats forever needs it.
+        noise_limit: A `NoiseLimit`, or None. A stage cannot have both this and `patience`.
 
     Raises:
         ValueError: If an argument is not as above.
@@ -62,6 +65,7 @@ class BatchStage:
     patience: int | None = None
     monitor: str = "val_loss"
     steps_per_epoch: int | None = None
+    noise_limit: NoiseLimit | None = None
 
     def __post_init__(self) -> None:
         counts = {"batch": "It counts the samples of one step.", "epochs": "It counts epochs."}
@@ -72,11 +76,25 @@ class BatchStage:
         for name, hint in (counts | optional).items():
             value = getattr(self, name)
             if value is not None or name in counts:
-                object.__setattr__(self, name, positive_integer(name, value, hint))
+                zero = name == "epochs"
+                checked = positive_integer(name, value, hint, zero_allowed=zero)
+                object.__setattr__(self, name, checked)
         if self.learning_rate is not None:
             object.__setattr__(self, "learning_rate", checked_learning_rate(self.learning_rate))
         if not isinstance(self.monitor, str) or not self.monitor:
             raise ValueError(
                 f"`monitor` must be the name of a metric. Received: monitor={self.monitor!r}. "
                 "Pass 'loss', 'val_loss' or a name from the `metrics` of `compile`."
+            )
+        if self.noise_limit is None:
+            return
+        if not isinstance(self.noise_limit, NoiseLimit):
+            raise ValueError(
+                "`noise_limit` must be a `NoiseLimit`. Received: noise_limit="
+                f"{self.noise_limit!r}. For example NoiseLimit(small_batch=32, large_batch=1024)."
+            )
+        if self.patience is not None:
+            raise ValueError(
+                "A stage ends on a plateau or by the noise scale. Received: "
+                f"patience={self.patience} and noise_limit={self.noise_limit}. Pass one of them."
             )

@@ -14,6 +14,7 @@ from keras_bigbatch.schedules._plan_check import PlanCheck
 from keras_bigbatch.training._batch_stage import BatchStage
 from keras_bigbatch.training._stage_callbacks import Callbacks, StageCallbacks
 from keras_bigbatch.training._stage_data import StageData
+from keras_bigbatch.training._stage_noise import StageNoise
 from keras_bigbatch.training._stage_rates import StageRates
 
 
@@ -46,7 +47,8 @@ def fit_stages(
     If the rates of the optimizer and of all stages are floats, a stage sets the optimizer's rate
     once, when it begins; callbacks may change it. If one of them is a schedule, callbacks that set
     the rate are refused. A stage's schedule counts updates from the stage's beginning.
-    `BackupAndRestore` and `initial_epoch` resume within the right stage, at its rate.
+    `BackupAndRestore` and `initial_epoch` resume within the right stage, at its rate. With a
+    `noise_limit` in a stage the logs have each epoch's `batch_size` and the last `noise_scale`.
 
     Args:
         model: A compiled model.
@@ -71,7 +73,7 @@ def fit_stages(
 
     Raises:
         ValueError: If the model is not compiled, a batch is larger than the data, an argument does
-            not fit the kind of data, or a stage with `patience` is resumed or lacks validation.
+            not fit the kind of data, or a stage that may end early is resumed or lacks data.
 
     Example:
 
@@ -89,7 +91,9 @@ def fit_stages(
         - [Keskar et al., 2017](https://arxiv.org/abs/1609.04836), section 3 (warm start)
     """
     stages = tuple(stages)
-    _check(model, stages, callbacks, validation_data, validation_split, initial_epoch)
+    _check(model, stages, callbacks, initial_epoch)
+    has_validation = validation_data is not None or bool(validation_split)
+    _check_early_ends(stages, callbacks, has_validation, class_weight, initial_epoch)
     if validation_data is not None:
         validation_split = 0.0
     check_batch(model, max(stage.batch for stage in stages))
@@ -98,7 +102,9 @@ def fit_stages(
         validation_data = data.validation()
     rates = StageRates(model, stages, lambda index: data.of(stages[index])[1])
     ends = list(itertools.accumulate(stage.epochs for stage in stages))
-    stage_callbacks = StageCallbacks(callbacks, model, ends[-1], verbose)
+    is_measured = any(stage.noise_limit is not None for stage in stages)
+    noise = StageNoise(stages, data.to_measure) if is_measured else None
+    stage_callbacks = StageCallbacks(callbacks, model, ends[-1], verbose, noise)
 
     epoch, index, restored, started = initial_epoch, 0, False, False
     with _private_api.averages_held_back(model.optimizer):
@@ -112,7 +118,7 @@ def fit_stages(
             else:
                 rates.start(index, epoch - (ends[index] - stage.epochs), restored)
             arguments, steps = data.of(stage)
-            stage_callbacks.enter(stage, epoch, steps, arguments["x"])
+            stage_callbacks.enter(stage, epoch, ends[index], steps, arguments["x"])
             model.fit(
                 **arguments,
                 initial_epoch=epoch,
@@ -144,8 +150,6 @@ def _check(
     model: keras.Model,
     stages: tuple[BatchStage, ...],
     callbacks: Callbacks,
-    validation_data: Any,
-    validation_split: float,
     initial_epoch: int,
 ) -> None:
     if not getattr(model, "compiled", False):
@@ -160,6 +164,13 @@ def _check(
             "A plan's callback is for `fit`, whose batch does not change. Received: "
             "`plan.callback()` in `callbacks` of `fit_stages`. Leave it out."
         )
+    for before, stage in zip([None, *stages], stages, strict=False):
+        if not stage.epochs and (before is None or not _may_end_early(before)):
+            raise ValueError(
+                "A stage of 0 epochs gets those that the stage before it has left. Received: "
+                f"{stage} after none that ends early. Give it epochs, or the one before it a "
+                "`noise_limit` or `patience`."
+            )
     epochs = sum(stage.epochs for stage in stages)
     hint = "It is the epoch to start at."
     if positive_integer("initial_epoch", initial_epoch, hint, zero_allowed=True) >= epochs:
@@ -167,19 +178,39 @@ def _check(
             f"`initial_epoch` must be less than the {epochs} epochs of all stages. Received: "
             f"initial_epoch={initial_epoch}. Add a stage, or epochs to the last one."
         )
+
+
+def _may_end_early(stage: BatchStage) -> bool:
+    return stage.patience is not None or stage.noise_limit is not None
+
+
+def _check_early_ends(
+    stages: tuple[BatchStage, ...],
+    callbacks: Callbacks,
+    has_validation: bool,
+    class_weight: Any,
+    initial_epoch: int,
+) -> None:
+    backup = keras.callbacks.BackupAndRestore
+    resumes = any(isinstance(each, backup) for each in keras.tree.flatten(callbacks))
     for stage in stages:
-        if stage.patience is None:
+        if not _may_end_early(stage):
             continue
-        if stage.monitor.startswith("val_") and validation_data is None and not validation_split:
+        by_validation = stage.patience is not None and stage.monitor.startswith("val_")
+        if by_validation and not has_validation:
             raise ValueError(
                 f"A stage that monitors '{stage.monitor}' needs `validation_data` or a "
                 f"`validation_split`. Received: {stage}. Or pass `monitor='loss'`."
             )
-        backup = keras.callbacks.BackupAndRestore
-        resumes = any(isinstance(each, backup) for each in keras.tree.flatten(callbacks))
+        if stage.noise_limit is not None and class_weight:
+            raise ValueError(
+                "The noise scale is measured without `class_weight`. Received: class_weight with "
+                f"{stage}. Pass the weights as `sample_weight`, or in the data set."
+            )
         if initial_epoch or resumes:
             raise ValueError(
-                "A training with a stage that ends on a plateau cannot be resumed, since no backup "
-                f"records when it ended. Received: {stage} with initial_epoch="
-                f"{initial_epoch} or a `BackupAndRestore`. Leave those out, or `patience`."
+                "A training with a stage that ends on a plateau or by the noise scale cannot be "
+                f"resumed, since no backup records when it ended. Received: {stage} with "
+                f"initial_epoch={initial_epoch} or a `BackupAndRestore`. Leave those out, or "
+                "`patience` and `noise_limit`."
             )

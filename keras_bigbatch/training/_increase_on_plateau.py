@@ -1,7 +1,8 @@
 """The stages of a training that increases the batch where others decrease the rate."""
 
-from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._arguments import positive_integer
 from keras_bigbatch.training._batch_stage import BatchStage
+from keras_bigbatch.training._growing_sizes import growing_sizes
 
 
 def increase_on_plateau(
@@ -53,24 +54,7 @@ def increase_on_plateau(
     References:
         - [Smith et al., 2018](https://arxiv.org/abs/1711.00489)
     """
-    samples = "It counts the samples of one step."
-    batch = positive_integer("batch", batch, samples)
-    max_batch = positive_integer("max_batch", max_batch, samples)
-    factor = positive_number("factor", factor, "It multiplies the batch, for example by 5.")
-    if factor <= 1 or max_batch <= batch:
-        raise ValueError(
-            "The batch must grow: pass `factor` above 1, `max_batch` above `batch`. Received: "
-            f"factor={factor}, batch={batch}, max_batch={max_batch}."
-        )
-    sizes = [batch]
-    while (size := round(batch * factor ** len(sizes))) < max_batch:
-        if size <= sizes[-1]:
-            raise ValueError(
-                f"`factor` is too small to make a batch of {sizes[-1]} grow. Received: "
-                f"factor={factor}. Pass 2 or more."
-            )
-        sizes.append(size)
-    sizes.append(max_batch)
+    sizes = growing_sizes(batch, max_batch, factor)
     first = positive_integer("epochs", epochs, "It counts epochs.") - len(sizes) + 1
     if first < 1:
         raise ValueError(
@@ -79,6 +63,6 @@ def increase_on_plateau(
         )
     lengths = [first, *[1] * (len(sizes) - 1)]
     return tuple(
-        BatchStage(size, length, None, patience if size != max_batch else None, monitor)
+        BatchStage(size, length, None, patience if size != sizes[-1] else None, monitor)
         for size, length in zip(sizes, lengths, strict=True)
     )

@@ -9,6 +9,7 @@ import keras
 from keras_bigbatch import _private_api
 from keras_bigbatch._typing import Verbose
 from keras_bigbatch.training._batch_stage import BatchStage
+from keras_bigbatch.training._stage_noise import StageNoise
 
 # What `fit` takes.
 Callbacks: TypeAlias = keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None
@@ -17,13 +18,14 @@ Logs: TypeAlias = dict[str, float] | None
 
 
 class StageCallbacks(keras.callbacks.CallbackList):
-    """Begins and ends callbacks once for all stages, and ends a stage on a plateau.
+    """Begins and ends callbacks once for all stages; ends a stage on a plateau or by the noise.
 
     Args:
         callbacks: As in `fit`.
         model: The model that is trained.
         epochs: Epochs of all stages together.
         verbose: As in `fit`.
+        noise: What measures the noise scale, if a stage has a limit to it.
 
     Attributes:
         next_epoch: The epoch after the last one that was trained.
@@ -31,12 +33,19 @@ class StageCallbacks(keras.callbacks.CallbackList):
     """
 
     def __init__(
-        self, callbacks: Callbacks, model: keras.Model, epochs: int, verbose: Verbose
+        self,
+        callbacks: Callbacks,
+        model: keras.Model,
+        epochs: int,
+        verbose: Verbose,
+        noise: StageNoise | None,
     ) -> None:
-        self._plateau = _Plateau()
+        self._noise = noise
+        self._stage_end = _StageEnd(noise)
+        first = [] if noise is None else [noise]
         super().__init__(
             # Last, to see what the others put into the logs.
-            [*keras.tree.flatten(callbacks or []), self._plateau],
+            [*first, *keras.tree.flatten(callbacks or []), self._stage_end],
             add_history=True,
             add_progbar=verbose != 0,
             model=model,
@@ -50,18 +59,28 @@ class StageCallbacks(keras.callbacks.CallbackList):
         self._logs: Logs = None
         self._begin_epoch_of_data: Callable[[int], None] | None = None
 
-    def enter(self, stage: BatchStage, epoch: int, steps: int | None, data: Any) -> None:
-        """Prepares the `fit` of a stage, whose first epoch is `epoch`."""
+    def enter(self, stage: BatchStage, epoch: int, end: int, steps: int | None, data: Any) -> None:
+        """Prepares the `fit` of a stage.
+
+        Args:
+            stage: The stage.
+            epoch: Its first epoch.
+            end: The epoch after its last one.
+            steps: The steps of one epoch, if they are known.
+            data: The `x` of its `fit`.
+        """
         self.next_epoch = epoch
         self._begin_epoch_of_data = getattr(data, "begin_epoch", None)
-        self._plateau.watch(stage)
-        # The progress bar's length.
-        self.set_params({**self.params, "steps": steps})
+        self._stage_end.watch(stage)
+        if self._noise is not None:
+            self._noise.watch(stage, epoch, end)
+        # The progress bar's length, and what a callback that sets the rate needs.
+        self.set_params({**self.params, "steps": steps, "batch_size": stage.batch})
 
     @property
     def stopped(self) -> bool:
         """Whether a callback has ended the training."""
-        return self.model.stop_training and not self._plateau.reached
+        return self.model.stop_training and not self._stage_end.reached
 
     def on_train_begin(self, logs: Logs = None) -> None:
         if self._begun:
@@ -92,8 +111,12 @@ class StageCallbacks(keras.callbacks.CallbackList):
         super().on_train_end(self._logs)
 
 
-class _Plateau(keras.callbacks.Callback):
-    """Ends the `fit` of a stage where `EarlyStopping` would."""
+class _StageEnd(keras.callbacks.Callback):
+    """Ends the `fit` of a stage where `EarlyStopping` would, or the noise scale is too large."""
+
+    def __init__(self, noise: StageNoise | None) -> None:
+        super().__init__()
+        self._noise = noise
 
     def watch(self, stage: BatchStage) -> None:
         self.reached = False
@@ -104,6 +127,10 @@ class _Plateau(keras.callbacks.Callback):
             self._stopping.on_train_begin()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if self._stopping is not None and not self.model.stop_training:
+        if self.model.stop_training:
+            return
+        if self._stopping is not None:
             self._stopping.on_epoch_end(epoch, logs)
-            self.reached = self.model.stop_training
+        if self._noise is not None and self._noise.passed:
+            self.model.stop_training = True
+        self.reached = self.model.stop_training

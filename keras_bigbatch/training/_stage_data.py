@@ -112,6 +112,17 @@ class StageData:
         arguments["steps_per_epoch"] = stage.steps_per_epoch
         return arguments, stage.steps_per_epoch or length
 
+    def to_measure(self, batch: int) -> tuple[Any, Any, Any]:
+        """What is trained on, as `(x, y, sample_weight)`, for a reader beside `fit`."""
+        if self._is_function:
+            return self._arrays[0](batch), None, None
+        if not self._split:
+            return self._arrays
+        trained: tuple[Any, Any, Any] = keras.tree.map_structure(
+            lambda array: None if array is None else array[: self._samples], self._arrays
+        )
+        return trained
+
     def validation(self) -> Any:
         """Returns the validation data that `fit` does not split off itself, or None."""
         if self._seed is None or not self._split:

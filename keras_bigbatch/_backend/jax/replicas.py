@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import keras
 
 from keras_bigbatch._typing import Tensor
@@ -20,6 +21,11 @@ def parts_of_a_batch(model: keras.Model | None) -> int:  # noqa: ARG001
     mesh = distribution.device_mesh
     sizes = dict(zip(mesh.axis_names, mesh.shape, strict=True))
     return int(sizes.get(distribution.batch_dim_name, 1))
+
+
+def processes() -> int:
+    """Those of `keras.distribution.initialize`."""
+    return int(jax.process_count())
 
 
 def rank_and_count() -> tuple[int, int]:

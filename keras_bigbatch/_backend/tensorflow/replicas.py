@@ -20,6 +20,11 @@ def parts_of_a_batch(model: keras.Model | None) -> int:
     return int(strategy.num_replicas_in_sync)
 
 
+def processes() -> int:
+    """1: Keras's `fit` fails under the strategies of several workers."""
+    return 1
+
+
 def rank_and_count() -> tuple[Tensor, int]:
     """This replica's index and the number of replicas, whose random states are the same."""
     context = tf.distribute.get_replica_context()

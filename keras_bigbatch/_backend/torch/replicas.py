@@ -25,6 +25,11 @@ def parts_of_a_batch(model: keras.Model | None) -> int:  # noqa: ARG001
     return rank_and_count()[1]
 
 
+def processes() -> int:
+    """The ranks of the process group, which may train together without DDP's wrapper too."""
+    return rank_and_count()[1]
+
+
 def rank_and_count() -> tuple[int, int]:
     """This rank and the number of ranks, whose random states are the same if their seeds are."""
     if not (distributed.is_available() and distributed.is_initialized()):

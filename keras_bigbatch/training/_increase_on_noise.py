@@ -1,0 +1,91 @@
+"""The stages of a training whose batch follows the measured gradient noise scale."""
+
+from keras_bigbatch._arguments import positive_integer, positive_number
+from keras_bigbatch._rates.scale_learning_rate import scale_learning_rate
+from keras_bigbatch.training._batch_stage import BatchStage
+from keras_bigbatch.training._growing_sizes import growing_sizes
+from keras_bigbatch.training._noise_limit import NoiseLimit
+
+
+def increase_on_noise(
+    batch: int,
+    max_batch: int,
+    epochs: int,
+    factor: float = 2,
+    multiple: float = 1.0,
+    every: int = 5,
+    learning_rate: float | None = None,
+    draws: int = 4,
+    seed: int = 0,
+) -> tuple[BatchStage, ...]:
+    """Returns stages for `fit_stages` whose batch grows once the gradient noise scale exceeds it.
+
+    Use it to begin with a small batch and end with a large one without choosing the epochs: the
+    noise scale, below which more samples in an update pay, usually grows in training. The sizes are
+    `batch * factor**i`, rounded, and at last `max_batch`, which the training keeps. After each
+    `every` epochs of a size the noise scale is measured (see `NoiseLimit`), and the next size
+    begins if it is above `multiple` times the batch. So the batch grows once in `every` epochs at
+    most. The training has `epochs` epochs in all, and sizes that it does not reach are left out.
+
+    The first size gets `learning_rate`, and a later one the square-root rule's rate for it, which
+    stays through the stage. For rates that fall by the epoch leave it out and take the callback on
+    the page "Batch stages". With `gradient_accumulation_steps=k` all sizes are micro-batches.
+
+    A measurement costs the gradients of `draws` times `max_batch` samples, made a multiple of
+    `batch`, in steps of `batch` samples. At `max_batch` there is none.
+
+    Differs from McCandlish et al., whose batch goes with the root of the noise scale; from CABS,
+    which divides by the loss and not by the squared gradient; and from AdaBatch, whose epochs are
+    fixed beforehand.
+
+    Args:
+        batch: Samples in a step at first, and in a small batch of the measurement.
+        max_batch: Samples in a step at last; more than `batch`, and no more than there are.
+        epochs: Epochs in all, more than `every`.
+        factor: What a batch is multiplied by, more than 1.
+        multiple: Of the batch, which the noise scale must exceed.
+        every: Epochs of one size between two measurements.
+        learning_rate: A float for `batch`; None stays with what the optimizer has.
+        draws: Large batches in a measurement, 2 or more.
+        seed: Seed of the draws.
+
+    Returns:
+        The stages.
+
+    Raises:
+        ValueError: If an argument is not as above.
+
+    Example:
+
+    ```python
+    from keras_bigbatch.training import increase_on_noise
+    print([stage.batch for stage in increase_on_noise(40, 1000, 100)])  # [40, 80, ..., 640, 1000]
+    ```
+
+    References:
+        - [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162), section 2.2 and appendix D
+    """
+    sizes = growing_sizes(batch, max_batch, factor)
+    # A large batch is made of whole small ones.
+    large = -(-sizes[-1] // sizes[0]) * sizes[0]
+    limit = NoiseLimit(sizes[0], large, multiple, every, draws, seed)
+    epochs = positive_integer("epochs", epochs, "It counts epochs.")
+    if epochs <= limit.every:
+        raise ValueError(
+            "`epochs` must be more than `every`, or nothing is measured. Received: "
+            f"epochs={epochs}, every={limit.every}."
+        )
+    rates: list[float | None] = [None] * len(sizes)
+    if learning_rate is not None:
+        hint = "A schedule would begin anew with each size: let a callback set such rates."
+        rate = positive_number("learning_rate", learning_rate, hint)
+        rates = [scale_learning_rate(rate, sizes[0], size, "sqrt") for size in sizes]
+    return tuple(
+        BatchStage(
+            size,
+            epochs if index == 0 else 0,
+            rates[index],
+            noise_limit=limit if index + 1 < len(sizes) else None,
+        )
+        for index, size in enumerate(sizes)
+    )

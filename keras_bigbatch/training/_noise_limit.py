@@ -1,0 +1,74 @@
+"""How large the gradient noise scale may become before a stage ends."""
+
+from dataclasses import dataclass
+
+from keras_bigbatch._arguments import at_least_two, positive_integer, positive_number
+from keras_bigbatch._measuring.noise_scale import checked_batches
+
+
+@dataclass(frozen=True)
+class NoiseLimit:
+    """The gradient noise scale that ends a stage, in multiples of the stage's batch.
+
+    Use it as `noise_limit` of a `BatchStage`, to go on with a larger batch once more samples in an
+    update pay. `increase_on_noise` makes all stages of a batch that follows the noise scale. After
+    `every` epochs of the stage, and again after as many, the noise scale is measured as
+    `diagnostics.gradient_noise_scale` does it. The stage ends if
+
+        noise scale > multiple * samples of an update
+
+    where an update has the stage's batch, times `gradient_accumulation_steps`. Where few draws
+    cannot tell the noise scale (NaN), the lower end of its interval stands in: then the batch waits
+    longer. Weights that are not finite never end a stage.
+
+    A measurement costs the gradients of `draws * large_batch` samples, in small batches, and leaves
+    the training as it was. There is none at the stage's planned end. Arrays are drawn from with
+    replacement. A function of the batch size is called with `small_batch`: its data set must be
+    in random order, end, and be readable more than once; each measurement goes on where the last
+    one stopped. Norm layers take the statistics of each small batch.
+
+    Args:
+        small_batch: Samples in a small batch of the measurement. The device holds one at a time.
+        large_batch: A multiple of `small_batch`, in samples; best near the largest stage's batch.
+        multiple: Of the batch, a positive number. Less than 1 ends the stage sooner.
+        every: Epochs of the stage between two measurements.
+        draws: Large batches in a measurement, 2 or more; fewer if a data set has fewer.
+        seed: Seed of the draws from arrays.
+
+    Raises:
+        ValueError: If an argument is not as above.
+
+    Example:
+
+    ```python
+    from keras_bigbatch.training import BatchStage, NoiseLimit
+
+    limit = NoiseLimit(small_batch=32, large_batch=1024, multiple=0.5)
+    stages = [BatchStage(32, epochs=50, noise_limit=limit), BatchStage(512, epochs=10)]
+    # model.compile(...); fit_stages(model, x, y, stages)
+    ```
+
+    References:
+        - [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162), section 2.2 and appendix A.1
+    """
+
+    small_batch: int
+    large_batch: int
+    multiple: float = 1.0
+    every: int = 5
+    draws: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        small, large = checked_batches(self.small_batch, self.large_batch)
+        hint = "It multiplies the batch: 1, or less to end the stage sooner."
+        values = {
+            "small_batch": small,
+            "large_batch": large,
+            "multiple": positive_number("multiple", self.multiple, hint),
+            "every": positive_integer("every", self.every, "It counts epochs of the stage."),
+            "draws": at_least_two("draws", self.draws, "It is the number of large batches."),
+            "seed": positive_integer("seed", self.seed, "It starts the draws.", zero_allowed=True),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
