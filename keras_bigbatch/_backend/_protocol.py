@@ -1,7 +1,4 @@
-"""The contracts of the five modules that every backend has, under the same names.
-
-A backend's module documents only what is special to it.
-"""
+"""The contracts of the five modules of a backend, which document only what is special to each."""
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
