@@ -90,7 +90,7 @@ DECAY = keras.optimizers.schedules.CosineDecay(0.1, 10)
         (lambda: BatchStage(8, 1, steps_per_epoch=0), "`steps_per_epoch` must be a positive"),
         (lambda: BatchStage(8, 1, noise_limit=2.0), "`noise_limit` must be a `NoiseLimit`"),
         (lambda: BatchStage(8, 1, patience=1, noise_limit=LIMIT), "Pass one of them"),
-        (lambda: NoiseLimit(8, 20), "`small_batch` times 2 or more"),
+        (lambda: NoiseLimit(8, 20), "multiple of `small_batch`, at least twice"),
         (lambda: NoiseLimit(8, 16, multiple=0), "`multiple` must be a positive, finite number"),
         (lambda: NoiseLimit(8, 16, every=0), "`every` must be a positive integer"),
         (lambda: NoiseLimit(8, 16, draws=1), "`draws` must be 2 or more"),
