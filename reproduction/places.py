@@ -174,6 +174,7 @@ CARDS = {
     "mclr": ("MCLR",),
     "cblr": ("CBLR",),
     "batch-stages": ("stages", "batch follows"),
+    "ghost-noise": ("ghost noise",),
 }
 # Results that are shown elsewhere too.
 ALSO = (

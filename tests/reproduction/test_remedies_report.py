@@ -1,6 +1,13 @@
 """What the remedies' page and the methods' cards say of results whose right answer is known."""
 
+import json
+import re
+from statistics import fmean
+
+from reproduction.places import CARDS
 from reproduction.questions import remedies_report
+from reproduction.statistics import by_arm
+from scripts import evidence
 
 
 def test_table_has_a_row_a_remedy():
@@ -54,3 +61,19 @@ def test_a_card_has_the_remedy_and_what_stands_beside_it():
         "**LARS**",
         "**SAM by groups**",
     ]
+
+
+def test_the_gains_of_the_cards_are_those_of_the_table():
+    content = json.loads((evidence.PAGES / "remedies" / "results.json").read_text())
+    means = {
+        arm: 100 * fmean(scores)
+        for arm, scores in by_arm(content["trainings"], "test_accuracy").items()
+    }
+    compared = {"ghost-batch-norm": ("rate, ghosts", "rate"), "square-root-rate": ("+LR", "LB")}
+    compared["regime-adaptation"] = ("longer, ghosts", "rate, ghosts")
+    compared["batch-stages"] = ("batch follows", "rate")
+    text = (evidence.ROOT / "docs" / "methods" / "index.md").read_text()
+    for page, names in CARDS.items():
+        arm, other = compared.get(page, (names[0], "rate"))
+        gain = re.search(rf"\({page}\.md\)\n\n.*\n\n    \[gain: ([+-]\d\.\d)", text)
+        assert gain[1] == f"{means[arm] - means[other]:+.1f}", page
