@@ -2,7 +2,7 @@
 # # Ghost batches
 #
 # **With ghost batches of 8, a batch of 1000 reaches about 95 % test accuracy instead of about
-# 92.5 %, in the same updates and epochs.**
+# 93 %, in the same updates and epochs.**
 #
 # Batch normalization takes a mean and a variance over the batch. Over few samples these are noisy,
 # and the noise regularizes. A large batch has little of it. *Ghost batch normalization* splits the
@@ -217,8 +217,8 @@ plt.show()
 #
 # - Groups of 8 win back most of what the large batch lost. Three seeds cannot tell whether anything
 #   is still missing.
-# - The best size is in the middle. With groups of 2 the training set is not quite fitted, and about
-#   half of the gain is gone. Larger groups come closer and closer to plain batch norm.
+# - The best size is in the middle. With groups of 2 the training set is not quite fitted, and at
+#   least half of the gain is gone. Larger groups come closer and closer to plain batch norm.
 # - Three seeds cannot choose between 8 and 32, which is nearly the batch of the recipe. The best
 #   size of the table is no fair result either, since the sizes are compared on the test set.
 #

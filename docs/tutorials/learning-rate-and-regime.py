@@ -2,7 +2,7 @@
 # # Learning rate and regime
 #
 # **With the square-root rate, ghost batches and 4 times the epochs, a batch of 1000 comes within
-# about half a point of the small batch's 95 % test accuracy, in a sixth of its updates.**
+# about half a point of the small batch's test accuracy, in a sixth of its updates.**
 #
 # A recipe has learning rates and a length, both tuned at a small batch. At a larger batch, updates
 # are less noisy and an epoch has fewer of them. This page shows what the square root of the batch
