@@ -21,34 +21,34 @@ _MOST = 46_340
 class GhostNoise(SavedDraws, keras.layers.Layer):
     """Gives a large batch the noise of the statistics of small, "ghost" batches.
 
-    Use it behind a `keras.layers.BatchNormalization` with the same `axis`, for the noise of ghost
-    batch norm without its normalization: that stays the batch norm's, by the statistics of the
-    whole batch. In training each sample gets a group of its own, `virtual_batch` samples that are
-    drawn from the batch with replacement. No gradient flows through the statistics:
+    Use it after a `keras.layers.BatchNormalization` with the same `axis`, to get the noise of ghost
+    batch norm while the batch norm still normalizes by the whole batch. In training each sample
+    gets its own group: `virtual_batch` samples, drawn from the batch with replacement. No gradient
+    flows through the statistics:
 
     `y = (x - mean(group)) * deviation(batch) / deviation(group) + mean(batch)`
 
     with `deviation = sqrt(variance + epsilon)`. Moments are taken over the samples and all
-    positions, in float32 also under mixed precision (in float64 for float64 input on TensorFlow).
-    On feature vectors the noise of the mean has the variance `variance(batch) / virtual_batch`.
-    In inference, or with `trainable=False`, the output is the input. Any batch size will do, also
+    positions, in float32 even under mixed precision (float64 for float64 input on TensorFlow).
+    For feature vectors the noise of the mean has the variance `variance(batch) / virtual_batch`.
+    In inference, or with `trainable=False`, the output is the input. Any batch size works, also
     one below `virtual_batch`. There are no weights. On many devices, replicas draw from their own
     part of the batch, on JAX from all of it. Under gradient accumulation the batch is the
     micro-batch.
 
     A `mask` leaves positions out of the statistics, as for `GhostBatchNormalization`. A sample
-    whose group is masked throughout has no noise.
+    whose group is fully masked gets no noise.
 
     For a batch of B samples and C channels it needs a `[B, B]` matrix during the call, and two
     products of that with `[B, C]`.
 
-    The authors' code multiplies `mean(batch)` by the ratio too. It is 0 there, as they put the
-    noise in front of batch norm's `gamma` and `beta`. Here it may come behind them.
+    The authors' code multiplies `mean(batch)` by the ratio too. It is 0 there, since they add the
+    noise before batch norm's `gamma` and `beta`. Here it may come after them.
 
     Args:
-        virtual_batch: Samples that are drawn for each sample, an integer of 1 or more. Take 8 or
-            more on feature vectors, where few values may have a deviation near 0.
-        axis: The channels' axis; not 0, which is the batch.
+        virtual_batch: Samples drawn for each sample, an integer of 1 or more. Use 8 or more for
+            feature vectors, where a few values may have a deviation near 0.
+        axis: The channel axis; not 0, which is the batch axis.
         epsilon: Added to both variances, positive.
         seed: Seed of the draws, an integer of 0 or more, or None for a random one. The state is
             saved with the weights, so a resume is exact.

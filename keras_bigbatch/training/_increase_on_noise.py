@@ -18,34 +18,34 @@ def increase_on_noise(
     draws: int = 4,
     seed: int = 0,
 ) -> tuple[BatchStage, ...]:
-    """Returns stages for `fit_stages` whose batch grows once the gradient noise scale exceeds it.
+    """Returns stages for `fit_stages` whose batch grows when the gradient noise scale exceeds it.
 
-    Use it to begin with a small batch and end with a large one without choosing the epochs: the
-    noise scale, below which more samples in an update pay, usually grows in training. The sizes are
-    `batch * factor**i`, rounded, and at last `max_batch`, which the training keeps. After each
-    `every` epochs of a size the noise scale is measured (see `NoiseLimit`), and the next size
-    begins if it is above `multiple` times the batch. So the batch grows once in `every` epochs at
-    most. The training has `epochs` epochs in all, and sizes that it does not reach are left out.
+    Use it to start with a small batch and end with a large one, without choosing the epochs at
+    which the batch grows. Below the noise scale a larger batch pays, and the noise scale usually
+    grows during training. The sizes are `batch * factor**i`, rounded, and finally `max_batch`,
+    which the training keeps. The noise scale is measured after every `every` epochs of a size (see
+    `NoiseLimit`). If it is above `multiple` times the batch, the next size begins. The training has
+    `epochs` epochs in total, and sizes that it does not reach are left out.
 
-    The first size gets `learning_rate`, and a later one the square-root rule's rate for it, which
-    stays through the stage. For rates that fall by the epoch leave it out and take the callback on
-    the page "Batch stages". With `gradient_accumulation_steps=k` all sizes are micro-batches.
+    The first size gets `learning_rate`. Later ones get it scaled by the square-root rule, constant
+    within a stage. For rates that fall by the epoch, leave it out and use the callback on the page
+    "Batch stages". With `gradient_accumulation_steps=k` all sizes are micro-batches.
 
-    A measurement costs the gradients of `draws` times `max_batch` samples, made a multiple of
-    `batch`, in steps of `batch` samples. At `max_batch` there is none.
+    A measurement costs the gradients of `draws * max_batch` samples (`max_batch` rounded up to a
+    multiple of `batch`), in steps of `batch` samples. At `max_batch` nothing is measured.
 
-    Differs from McCandlish et al., whose batch goes with the root of the noise scale; from CABS,
-    which divides by the loss and not by the squared gradient; and from AdaBatch, whose epochs are
-    fixed beforehand.
+    Differs from McCandlish et al., whose batch is proportional to the root of the noise scale; from
+    CABS, which divides by the loss instead of the squared gradient; and from AdaBatch, whose epochs
+    are fixed beforehand.
 
     Args:
-        batch: Samples in a step at first, and in a small batch of the measurement.
-        max_batch: Samples in a step at last; more than `batch`, and no more than there are.
-        epochs: Epochs in all, more than `every`.
-        factor: What a batch is multiplied by, more than 1.
-        multiple: Of the batch, which the noise scale must exceed.
+        batch: Samples per step at the start, and in a small batch of the measurement.
+        max_batch: Samples per step at the end; more than `batch`, and no more than there are.
+        epochs: Epochs in total, more than `every`.
+        factor: The factor by which the batch grows, more than 1.
+        multiple: The batch grows if the noise scale is above so many times the batch.
         every: Epochs of one size between two measurements.
-        learning_rate: A float for `batch`; None stays with what the optimizer has.
+        learning_rate: The rate at `batch`, a float. None keeps the optimizer's rate.
         draws: Large batches in a measurement, 2 or more.
         seed: Seed of the draws.
 

@@ -8,29 +8,29 @@ from keras_bigbatch._measuring.noise_scale import checked_batches
 
 @dataclass(frozen=True)
 class NoiseLimit:
-    """The gradient noise scale that ends a stage, in multiples of the stage's batch.
+    """The gradient noise scale at which a stage ends, in multiples of the stage's batch.
 
-    Use it as `noise_limit` of a `BatchStage`, to go on with a larger batch once more samples in an
-    update pay. `increase_on_noise` makes all stages of a batch that follows the noise scale. After
-    `every` epochs of the stage, and again after as many, the noise scale is measured as
-    `diagnostics.gradient_noise_scale` does it. The stage ends if
+    Use it as `noise_limit` of a `BatchStage`, to go on with a larger batch when a larger batch
+    pays. `increase_on_noise` returns all stages of a batch that follows the noise scale. After
+    every `every` epochs of the stage, the noise scale is measured as in
+    `diagnostics.gradient_noise_scale`. The stage ends if
 
         noise scale > multiple * samples of an update
 
-    where an update has the stage's batch, times `gradient_accumulation_steps`. Where few draws
-    cannot tell the noise scale (NaN), the lower end of its interval stands in: then the batch waits
-    longer. Weights that are not finite never end a stage.
+    where an update has the stage's batch times `gradient_accumulation_steps` samples. If the noise
+    scale is unknown (NaN), the lower end of its interval is compared, so the batch grows later.
+    Weights that are not finite never end a stage.
 
-    A measurement costs the gradients of `draws * large_batch` samples, in small batches, and leaves
-    the training as it was. There is none at the stage's planned end. Arrays are drawn from with
-    replacement. A function of the batch size is called with `small_batch`: its data set must be
-    in random order, end, and be readable more than once; each measurement goes on where the last
-    one stopped. Norm layers take the statistics of each small batch.
+    A measurement costs the gradients of `draws * large_batch` samples, in small batches, and does
+    not change the training. Nothing is measured at the stage's planned end. From arrays, samples
+    are drawn with replacement. A function of the batch size is called with `small_batch`. Its data
+    set must be in random order, end, and be readable more than once; each measurement continues
+    where the last one stopped. Norm layers take the statistics of each small batch.
 
     Args:
         small_batch: Samples in a small batch of the measurement. The device holds one at a time.
         large_batch: A multiple of `small_batch`, in samples; best near the largest stage's batch.
-        multiple: Of the batch, a positive number. Less than 1 ends the stage sooner.
+        multiple: Factor on the batch, a positive number. Less than 1 ends the stage sooner.
         every: Epochs of the stage between two measurements.
         draws: Large batches in a measurement, 2 or more; fewer if a data set has fewer.
         seed: Seed of the draws from arrays.
