@@ -7,7 +7,7 @@ from reproduction.findings import Finding, outcome
 
 HEADING = ("verdict", "effect", "95 % interval", "criterion")  # a phone shows the first two
 UNKNOWN = "-"  # an interval of one seed, a mean of numbers that are not all finite
-OLDER = "Made before these criteria were written down."
+OLDER = "This result was made before these criteria were written down."
 
 
 def findings_of(experiment, content):
@@ -31,7 +31,7 @@ def findings_of(experiment, content):
 def lead(findings):
     """The claim's verdict, and by how many seeds, above the table."""
     seeds = findings[0].count
-    return f"**{outcome(findings)}**, by n = {seeds} seed{'s' * (seeds > 1)}:"
+    return f"**{outcome(findings)}** (n = {seeds} seed{'s' * (seeds > 1)}):"
 
 
 def cells(finding):

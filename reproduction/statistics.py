@@ -7,8 +7,8 @@ from scipy import stats
 
 FITTED = 0.99  # training accuracy from which a gap is one of generalization
 UNFITTED = (
-    "; but not every arm fits the training set (the worst seed: {}), so part of this may be "
-    "under-training"
+    "; but not every arm fits the training set (lowest training accuracy of a seed: {}), so part "
+    "of this may be under-training"
 )
 
 
@@ -101,11 +101,11 @@ def unfitted(results):
     if not poor:
         return ""
     return (
-        f"Not every arm fits the training set (the worst seed: {poor}), so part of this may be "
-        "under-training."
+        f"Not every arm fits the training set (lowest training accuracy of a seed: {poor}), so "
+        "part of this may be under-training."
     )
 
 
 def _unfitted_arms(results):
     fits = {arm: min(values) for arm, values in by_arm(results, "train_accuracy").items()}
-    return ", ".join(f"{arm} {100 * fit:.1f} %" for arm, fit in fits.items() if fit < FITTED)
+    return "; ".join(f"{arm}: {100 * fit:.1f} %" for arm, fit in fits.items() if fit < FITTED)

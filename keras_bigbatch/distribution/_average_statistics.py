@@ -16,20 +16,20 @@ def average_statistics(model: keras.Model) -> None:
 
     `mean(v) = sum over replicas of v / number of replicas`
 
-    `GhostBatchNormalization` needs no help where its replicas can see each other: under
+    `GhostBatchNormalization` does not need this where its replicas communicate: under
     TensorFlow's strategies, and in a training forward pass through torch's
     `DistributedDataParallel`. There its statistics are those of a single device after every step,
     in all three modes, and the mean of equal values changes nothing.
 
-    It does need help on torch without `DistributedDataParallel` around it (if you reduce the
-    gradients yourself) and under `torch.compile`, which leaves the exchange out. Each rank has then
+    It does need it on torch without `DistributedDataParallel` around it (if you reduce the
+    gradients yourself) and under `torch.compile`, which skips the exchange. Each rank has then
     updated its statistics from its own samples. How good the mean is depends on `statistics`. With
     `"mean"` it is the value of a single device, if all ranks had the same number of groups in each
     step. With `"sequential"` a single device would have made as many steps of the moving average as
-    all R ranks together, and forgotten R times as fast. The mean estimates the same statistics from
-    R times as many past samples, and lags right after a change. With `"batch"` its variance lacks
-    the spread of the ranks' batch means, a share of about 1 / n for n (independent) samples and
-    positions of a rank. Averaging more often changes none of this.
+    all R ranks together, so its average would forget R times as fast. The mean estimates the same
+    statistics from R times as many past samples, so it lags after a change. With `"batch"` the
+    mean variance lacks the variance between the ranks' means: about 1 / n of the total, for n
+    independent values (samples times positions) per rank. Averaging more often does not help.
 
     On JAX and with a single replica it does nothing. All ranks must call it: a call on one rank
     alone waits forever. It costs one exchange on torch, and one per variable on TensorFlow. In

@@ -13,7 +13,7 @@ class BatchStage:
 
     Use it to tell `fit_stages` the order of the stages: a small batch first and a large one later,
     or the other way round. `warm_start`, `small_first_epoch`, `increase_on_plateau` and
-    `increase_on_noise` return the stages of the papers. No rule couples a stage's rate to its
+    `increase_on_noise` return the stages that the papers use. No rule couples a stage's rate to its
     batch; for the usual rules, see `schedules.scale_learning_rate`.
 
     With arrays, an epoch of a stage has `ceil(samples / batch)` steps, as in `fit`, or
@@ -23,12 +23,12 @@ class BatchStage:
     total number of epochs stays the same.
 
     Args:
-        batch: Samples in one step of `fit`, its `batch_size`: all replicas together. With
+        batch: Samples in one step of `fit`, its `batch_size`, summed over all replicas. With
             `gradient_accumulation_steps=k` an update has `k * batch`.
-        epochs: Epochs of this stage; 0 for those alone that the stage before it has left.
+        epochs: Epochs of this stage; 0 if it only gets what the stage before leaves.
         learning_rate: A positive float; a `LearningRateSchedule`, which counts updates from the
-            beginning of this stage (under accumulation micro-steps, unless it knows
-            `accumulation_steps`); or None to keep the optimizer's rate.
+            beginning of this stage (under accumulation it counts micro-steps, unless it
+            has `accumulation_steps`); or None to keep the optimizer's rate.
         patience: End the stage after this many epochs without improvement, or None for never.
         monitor: What must improve: `"loss"`, the name of one of Keras's metrics, or either
             with `"val_"`.

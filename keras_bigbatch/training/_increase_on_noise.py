@@ -40,10 +40,10 @@ def increase_on_noise(
 
     Args:
         batch: Samples per step at the start, and in a small batch of the measurement.
-        max_batch: Samples per step at the end; more than `batch`, and no more than there are.
+        max_batch: Samples per step at the end; more than `batch`, and no more than the data have.
         epochs: Epochs in total, more than `every`.
         factor: The factor by which the batch grows, more than 1.
-        multiple: The batch grows if the noise scale is above so many times the batch.
+        multiple: The batch grows if the noise scale is above this multiple of it.
         every: Epochs of one size between two measurements.
         learning_rate: The rate at `batch`, a float. None keeps the optimizer's rate.
         draws: Large batches in a measurement, 2 or more.

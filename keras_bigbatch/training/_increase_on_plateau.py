@@ -29,7 +29,7 @@ def increase_on_plateau(
 
     Args:
         batch: Samples per step at the start.
-        max_batch: Samples per step at the end; more than `batch`, and no more than there are.
+        max_batch: Samples per step at the end; more than `batch`, and no more than the data have.
         epochs: Epochs in total, at least one for each size.
         factor: The factor by which the batch grows, more than 1.
         patience: Epochs without improvement after which the batch grows.

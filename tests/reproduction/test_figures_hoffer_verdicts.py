@@ -93,7 +93,8 @@ def test_a_row_tells_of_its_stretch_and_of_what_does_not_fit():
     said = table_rows()[1]["demo"].caveats(trainings(arms, **sizes, **lengths, **fits))
     assert said.startswith("The adapted regime is stretched 3 times here; by the paper it is the")
     assert (
-        "batches, 25. Not every arm fits the training set (the worst seed: LB 90.0 %), so " in said
+        "batches, 25. Not every arm fits the training set (lowest training accuracy of a seed: "
+        "LB: 90.0 %), so " in said
     )
 
 

@@ -112,7 +112,7 @@ def test_effect_and_interval_have_equal_digits():
 
 def test_a_section_has_the_word_the_parts_and_what_must_be_known(content):
     text = report.page(Toy(caveats="Mind the gap."), content)
-    table = text[text.index("**Reproduced**, by n = 2 seeds:") :]
+    table = text[text.index("**Reproduced** (n = 2 seeds):") :]
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:6]]
     assert lines[0] == ["part of the claim", "verdict", "effect", "95 % interval", "criterion"]
     assert lines[2][:3] == ["A gap", "reproduced", "+1.01"]
@@ -153,7 +153,7 @@ def test_what_the_criteria_do_not_ask_for_is_refused_unless_it_is_older(content,
     with pytest.raises(ValueError, match="toy: the criteria want "):
         report.judged(Toy(measured), content)
     lead, table, note = report.judged(Toy(measured), {**content, "criteria_file": None})
-    assert lead == "**Cannot tell**, by n = 2 seeds:"
+    assert lead == "**Cannot tell** (n = 2 seeds):"
     assert table.count("cannot tell") == 2
     assert note == findings_report.OLDER
 
@@ -161,4 +161,4 @@ def test_what_the_criteria_do_not_ask_for_is_refused_unless_it_is_older(content,
 def test_one_seed_is_one(content):
     one = {**content, "trainings": content["trainings"][:1]}
     lead, *_ = report.judged(Toy({"gap": (1.0,), "ratio": (2.0,)}), one)
-    assert lead == "**Cannot tell**, by n = 1 seed:"
+    assert lead == "**Cannot tell** (n = 1 seed):"
