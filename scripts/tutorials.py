@@ -85,7 +85,7 @@ def tell_time(first, path, minutes):
     device = hardware["accelerator"] or f"{hardware['cores']} CPU cores"
     unit = "minute" if minutes == 1 else "minutes"
     title, _, rest = first.source.partition("\n")
-    first.source = f"{title}\n\n*Runs in about {minutes} {unit} on {device}.*\n{rest}"
+    first.source = f"{title}\n\n*Runs in {minutes} {unit} or less on {device}.*\n{rest}"
     index = path.with_name("index.md")
     row = rf"^(\| \[.*\]\({path.stem}\.md\) \|.*\|).*\|$"
     text = re.sub(row, rf"\1 {minutes} min |", index.read_text(), flags=re.MULTILINE)
