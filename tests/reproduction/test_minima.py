@@ -185,7 +185,7 @@ def test_minima_verdict_says_what_the_numbers_say():
     assert "no arm is flatter than another" in minima_report.verdict(apart, 10_000)
     for each in together:
         each["train_accuracy"] = 0.9
-    assert "by every seed: SB 90.0 %, LB 90.0 %" in minima_report.verdict(together, 10_000)
+    assert "by every seed: SB: 90.0 %; LB: 90.0 %" in minima_report.verdict(together, 10_000)
     assert minima_report.verdict(together[::3], 10_000).endswith("one seed shows no spread.")
 
 
