@@ -40,7 +40,7 @@ def test_1(same, scaled, noise, wanted):
     assert verdicts(Figure1(), results) == wanted
     measured = Figure1().measures(results)
     assert measured["unchanged rate"] == pytest.approx([100 * (0.9 - same)] * len(SEEDS))
-    assert "same rate, 40 98.0 %, sqrt rate, 40 98.0 %)" in Figure1().caveats(results)
+    assert "same rate, 40: 98.0 %; sqrt rate, 40: 98.0 %)" in Figure1().caveats(results)
     *_, first, _ = Figure1().table(results).splitlines()
     assert first.count("65.00 ± ") == 2  # the regime's own batch has one training for both rules
 
