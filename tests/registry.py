@@ -143,6 +143,9 @@ def _large_batch_model():
 # Made of tensors, which must not be shared between tests.
 MODELS = {kbb.training.LargeBatchModel: _large_batch_model}
 
+# Functions that change how a model trains, with arguments; the model is the first one.
+TRAININGS = {kbb.training.sharpness_aware: {"radius": 0.2, "virtual_batch": 8}}
+
 
 def _random_potential():
     distance = np.array([1.0, 2.0, 4.0])

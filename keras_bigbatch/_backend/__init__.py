@@ -6,9 +6,9 @@ Keras runs on. Importing this package loads none of them. `_protocol` has the co
 
 import keras
 
-from keras_bigbatch._backend._protocol import Backend, GhostMoments, MomentumOptimizer
+from keras_bigbatch._backend._protocol import Backend, GhostMoments, MomentumOptimizer, Step
 
-__all__ = ["Backend", "GhostMoments", "MomentumOptimizer", "active"]
+__all__ = ["Backend", "GhostMoments", "MomentumOptimizer", "Step", "active"]
 
 
 def active() -> Backend:

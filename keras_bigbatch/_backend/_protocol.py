@@ -1,8 +1,8 @@
-"""The contracts of the five modules of a backend, which document only what is special to each."""
+"""The contracts of the six modules of a backend, which document only what is special to each."""
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import keras
 import numpy as np
@@ -94,6 +94,15 @@ class Gradients(Protocol):
 
         Returns:
             A function with the same arguments, of the scalar and the list of gradients.
+        """
+
+    def gradient_and_results(
+        self, function: Callable[..., tuple[Tensor, Any]]
+    ) -> Callable[..., tuple[Any, list[Tensor]]]:
+        """Of `function(values, *rest) -> (scalar, results)`, results a structure of tensors.
+
+        Returns:
+            A function with the same arguments, of the results and the list of gradients.
         """
 
     def hessian_vector_product(
@@ -217,6 +226,41 @@ class Replicas(Protocol):
         """Gives each variable the mean of the replicas' own values, outside a step."""
 
 
+class Step(NamedTuple):
+    """What a training step needs of the gradients that it takes, whichever they are.
+
+    `loss` is the one to report, and `y_pred` what the metrics see. `gradient` is that of the
+    scaled loss, a tensor for each trainable variable. `state` has the new values of the other
+    variables, None for each that was not assigned.
+    """
+
+    loss: Tensor
+    y_pred: Any
+    gradient: list[Tensor]
+    state: list[Tensor | None]
+
+
+# A pure function of the variables that are no weights, the values of the weights and of these, what
+# the optimizer multiplies a loss by, and the batch (x, y, sample_weight).
+StepFunction: TypeAlias = Callable[[Variables, list[Tensor], list[Tensor], Tensor, Any], Step]
+
+
+class Training(Protocol):
+    """The training step of `fit`."""
+
+    def train_step(self, model: keras.Model, step: StepFunction, *arguments: Any) -> Any:
+        """Keras's `train_step` with other gradients.
+
+        Args:
+            model: A compiled model.
+            step: Takes the gradients.
+            *arguments: What the backend's `fit` gives to `train_step`.
+
+        Returns:
+            What `train_step` returns on the backend.
+        """
+
+
 class Meter(Protocol):
     """How far a model's variables are from a reference, and after how many updates."""
 
@@ -256,5 +300,7 @@ class Backend(Protocol):
     def optimizer(self) -> Optimizer: ...
     @property
     def replicas(self) -> Replicas: ...
+    @property
+    def training(self) -> Training: ...
     @property
     def weights(self) -> Weights: ...

@@ -73,8 +73,8 @@ class _Forward:
         state = _parameters.state_variables(model)
         self._variables = [*model.trainable_variables, *state]
         mode = {"training": training}
-        self._call_arguments = mode if _takes_training(model.call) else {}
-        self.loss_arguments = mode if _takes_training(model.compute_loss) else {}
+        self._call_arguments = mode if takes_training(model.call) else {}
+        self.loss_arguments = mode if takes_training(model.compute_loss) else {}
 
     def scope(self, values: Sequence[Tensor], state: Sequence[Tensor]) -> Any:
         """Returns a scope in which the variables have these values."""
@@ -89,5 +89,6 @@ class _Forward:
             return self._model(x, **self._call_arguments)
 
 
-def _takes_training(method: Any) -> bool:
+def takes_training(method: Any) -> bool:
+    """Whether a `call` or `compute_loss` is told if it is training."""
     return "training" in inspect.signature(method).parameters

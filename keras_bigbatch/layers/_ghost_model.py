@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_bigbatch._model_class import made_again, named_after, of_class, plain_config
 from keras_bigbatch._private_api import models
-from keras_bigbatch._serialization import PACKAGE, is_keras
 from keras_bigbatch.layers._class_change import (
     MadeAgain,
     become_ghost,
@@ -43,26 +43,12 @@ def _made(plain: Any) -> Any:
         """The class that it extends, but its batch norms stay ghost ones after loading."""
 
         def get_config(self) -> dict[str, Any]:
-            registered = keras.saving.get_registered_name(plain)
             ghosts = [_saved(layer) for layer in convertible(self)]
-            # Keras asks the class whether there is a config, and whether it is the default one.
-            with _of_class(self, plain):
-                config = self.get_config()
-            return {
-                "plain": {
-                    "module": plain.__module__,
-                    "class_name": plain.__name__,
-                    "config": config,
-                    # As Keras writes it, to find an unregistered class in `custom_objects`.
-                    "registered_name": None if is_keras(plain) else registered,
-                },
-                "ghosts": ghosts,
-            }
+            return {"plain": plain_config(self, plain), "ghosts": ghosts}
 
         @classmethod
         def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-            known = {plain.__name__: plain, **(custom_objects or {})}
-            model = keras.saving.deserialize_keras_object(config["plain"], custom_objects=known)
+            model = made_again(config["plain"], plain, custom_objects)
             for layer, ghost in zip(convertible(model), config["ghosts"], strict=True):
                 if ghost:
                     become_ghost(layer, ghost_of(layer, **ghost), MadeAgain)
@@ -83,25 +69,13 @@ def _made(plain: Any) -> Any:
 
         GhostModel.save_to_preset = save_to_preset
 
-    GhostModel.__name__, GhostModel.__qualname__ = plain.__name__, plain.__qualname__
-    GhostModel.__module__ = plain.__module__
-    register = keras.saving.register_keras_serializable(package=PACKAGE, name="GhostModel")
-    return register(GhostModel)
+    return named_after(GhostModel, plain, "GhostModel")
 
 
 def _saved(layer: Any) -> dict[str, Any] | None:
     if type(layer) is not MadeAgain:
         return None  # its own config says it
     return {name: getattr(layer, name) for name in ("virtual_batch", "statistics", "momentum")}
-
-
-@contextlib.contextmanager
-def _of_class(model: Any, cls: Any) -> Iterator[None]:
-    before, model.__class__ = type(model), cls
-    try:
-        yield
-    finally:
-        model.__class__ = before
 
 
 @contextlib.contextmanager
@@ -112,7 +86,7 @@ def _plain_for_now(model: Any) -> Iterator[None]:
     try:
         with contextlib.ExitStack() as stack:
             for part in models(model):
-                stack.enter_context(_of_class(part, plain_class(type(part))))
+                stack.enter_context(of_class(part, plain_class(type(part))))
             for layer in ghosts:
                 become_plain(layer)
             yield

@@ -6,6 +6,7 @@ from keras_bigbatch.training._increase_on_noise import increase_on_noise
 from keras_bigbatch.training._increase_on_plateau import increase_on_plateau
 from keras_bigbatch.training._large_batch_model import LargeBatchModel
 from keras_bigbatch.training._noise_limit import NoiseLimit
+from keras_bigbatch.training._sharpness_aware import sharpness_aware
 from keras_bigbatch.training._small_first_epoch import small_first_epoch
 from keras_bigbatch.training._warm_start import warm_start
 
@@ -16,6 +17,7 @@ __all__ = [
     "fit_stages",
     "increase_on_noise",
     "increase_on_plateau",
+    "sharpness_aware",
     "small_first_epoch",
     "warm_start",
 ]

@@ -50,6 +50,19 @@ def test_derivatives_of_a_cubic(eager):
     np.testing.assert_allclose(product[1], V[1][:, ::-1], rtol=1e-6)
 
 
+def test_results_come_with_the_gradient_and_without_a_graph():
+    def with_results(values):
+        return keras.ops.sum(values[0] ** 2), {"twice": 2 * values[0], "nothing": None}
+
+    gradient_of = _backend.active().gradients.gradient_and_results(with_results)
+    results, gradient = gradient_of(tensors([W, U]))
+    np.testing.assert_allclose(arrays(gradient)[0], 2 * W)
+    assert (arrays(gradient)[1] == np.zeros_like(U)).all()
+    assert results["nothing"] is None
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(results["twice"]), 2 * W)
+    assert not getattr(results["twice"], "requires_grad", False)
+
+
 def test_what_does_not_matter_has_the_derivative_zero():
     backend = _backend.active().gradients
 

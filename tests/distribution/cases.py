@@ -43,6 +43,14 @@ def dense_model(virtual_batch=4):
     return keras.Sequential([keras.Input((192,)), *stack, keras.layers.Dense(5)])
 
 
+def two_outputs():
+    """A dense network with two classifiers; the same weights each time."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((8, 8, 3))
+    hidden = keras.layers.Dense(16, "tanh")(keras.layers.Flatten()(inputs))
+    return keras.Model(inputs, [keras.layers.Dense(5, name=name)(hidden) for name in "ab"])
+
+
 def ghost(statistics="sequential", virtual_batch=4):
     return kbb.GhostBatchNormalization(virtual_batch, momentum=0.9, statistics=statistics)
 
@@ -56,7 +64,8 @@ def sgd(learning_rate=0.1, **options):
 
 
 def compiled(model, optimizer=None, **options):
-    model.compile(optimizer or sgd(), loss(), **options)
+    losses = [loss() for _ in model.outputs]
+    model.compile(optimizer or sgd(), losses if len(losses) > 1 else losses[0], **options)
     return model
 
 

@@ -18,6 +18,16 @@ def found():
     return processes.results(processes.run(script, KERAS_BACKEND="jax", XLA_FLAGS=flags))
 
 
+def test_sharpness_aware_devices_share_a_perturbation():
+    flags = f"{processes.COMPILES_FAST} --xla_force_host_platform_device_count=8"
+    script = processes.HERE / "worker_jax_training.py"
+    found = processes.results(processes.run(script, KERAS_BACKEND="jax", XLA_FLAGS=flags))
+    assert found["devices"] == 8
+    assert found["apart"] < 1e-5
+    assert found["reported"] < 1e-5
+    assert "a batch that 8 devices share" in found["refused"]
+
+
 @pytest.mark.parametrize("devices", [2, 4, 8, "mesh"])
 @pytest.mark.parametrize("mode", MODES)
 def test_devices_train_as_one(found, mode, devices):

@@ -64,6 +64,15 @@ def test_several_steps_an_execution(mirrored):
     assert between_replicas == 0
 
 
+def test_sharpness_aware_replicas_are_groups_of_a_batch(mirrored):
+    found = mirrored["sharpness"]
+    assert found["apart"] < 1e-5
+    assert found["reported"] < 1e-5
+    apart, between_replicas = found["ghost"]  # from plain training on one device
+    assert apart < 1e-5
+    assert between_replicas == 0
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision(mirrored, policy):
     # The single device's sums over the batch round otherwise, in 8 bits or 11.

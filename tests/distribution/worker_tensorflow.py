@@ -248,8 +248,31 @@ def accumulation():
     return found
 
 
+def sharpness():
+    """Replicas with perturbations of their own, against groups; and ghost batches below them."""
+    x, y = cases.images()
+
+    def make(virtual_batch=None):
+        model = cases.two_outputs()
+        model = kbb.training.sharpness_aware(model, radius=0.3, virtual_batch=virtual_batch)
+        return cases.compiled(model, metrics=[["accuracy"], ["accuracy"]])
+
+    def make_ghost():
+        return cases.compiled(kbb.training.sharpness_aware(cases.conv_model(), radius=1e-12))
+
+    alone, model, ghost = make(cases.BATCH // 2), mirrored(2, make), mirrored(2, make_ghost)
+    reported, wanted = (cases.fit(each, x, [y, y]).history for each in (model, alone))
+    cases.fit(ghost)
+    lines = [np.array([history[name] for name in wanted]) for history in (reported, wanted)]
+    return {
+        "apart": cases.apart(alone, model),
+        "reported": float(np.abs(lines[0] - lines[1]).max()),
+        "ghost": [cases.apart(single("sequential"), ghost), spread(ghost)],
+    }
+
+
 if __name__ == "__main__":
-    checks = (equality, controls, options, ragged, renewal, callbacks, accumulation)
+    checks = (equality, controls, options, ragged, renewal, callbacks, accumulation, sharpness)
     results = {check.__name__: check() for check in checks}
     for n, found in zip(STRATEGIES, results["callbacks"].pop("equality"), strict=True):
         results["equality"][f"sequential-{n}"] = found

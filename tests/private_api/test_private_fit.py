@@ -51,6 +51,24 @@ def test_an_unknown_name_is_an_error_and_no_start_at_zero():
         _private_api.set_restored_epoch(keras.layers.Dense(1), 2)
 
 
+def test_the_reported_loss_is_that_of_the_tracker():
+    model = fitted(model_of())
+    tracker = _private_api.loss_tracker(model)
+    assert tracker is model.metrics[0]
+    assert float(tracker.result()) == pytest.approx(model.history.history["loss"][0])
+
+
+def test_numbers_without_a_seed_move_the_global_state():
+    assert _private_api.global_seed_state() is None  # each test is given a new seed
+    _private_api.make_global_seed()
+    state = _private_api.global_seed_state()
+    before = keras.ops.convert_to_numpy(state).copy()
+    keras.random.normal((2,))
+    assert (keras.ops.convert_to_numpy(state) != before).any()
+    _private_api.make_global_seed()
+    assert _private_api.global_seed_state() is state
+
+
 def test_averages_are_held_back_until_the_end():
     def after(context):
         optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)

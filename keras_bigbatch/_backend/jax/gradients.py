@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import keras
@@ -25,6 +26,19 @@ def value_and_gradient(
 ) -> Callable[..., tuple[Tensor, list[Tensor]]]:
     """JAX's own."""
     return jax.value_and_grad(function)
+
+
+def gradient_and_results(
+    function: Callable[..., tuple[Tensor, Any]],
+) -> Callable[..., tuple[Any, list[Tensor]]]:
+    """JAX's own."""
+    with_gradient = jax.value_and_grad(function, has_aux=True)
+
+    def both(values: Sequence[Tensor], *rest: object) -> tuple[Any, list[Tensor]]:
+        (_, results), gradient = with_gradient(values, *rest)
+        return results, gradient
+
+    return both
 
 
 def hessian_vector_product(function: Callable[..., Tensor]) -> Callable[..., list[Tensor]]:

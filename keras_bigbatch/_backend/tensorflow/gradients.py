@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -27,14 +28,26 @@ def trace(function: Callable[..., object], *arguments: object) -> None:
 def value_and_gradient(
     function: Callable[..., Tensor],
 ) -> Callable[..., tuple[Tensor, list[Tensor]]]:
+    """By `gradient_and_results`, of which the value is the result."""
+
+    def twice(values: Sequence[Tensor], *rest: object) -> tuple[Tensor, Tensor]:
+        value = function(values, *rest)
+        return value, value
+
+    return gradient_and_results(twice)
+
+
+def gradient_and_results(
+    function: Callable[..., tuple[Tensor, Any]],
+) -> Callable[..., tuple[Any, list[Tensor]]]:
     """On a tape."""
 
-    def both(values: Sequence[Tensor], *rest: object) -> tuple[Tensor, list[Tensor]]:
+    def both(values: Sequence[Tensor], *rest: object) -> tuple[Any, list[Tensor]]:
         inputs = _inputs(values)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(inputs)
-            value = function(inputs, *rest)
-        return value, _gradients(tape, value, inputs)
+            value, results = function(inputs, *rest)
+        return results, _gradients(tape, value, inputs)
 
     return both
 

@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import keras
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from keras_bigbatch._backend._protocol import F
-from keras_bigbatch._private_api import flatten_layers
+from keras_bigbatch._private_api import flatten_layers, mask_of, set_mask
 from keras_bigbatch._typing import Tensor
 
 
@@ -35,15 +35,34 @@ def trace(function: Callable[..., object], *arguments: object) -> None:
 def value_and_gradient(
     function: Callable[..., Tensor],
 ) -> Callable[..., tuple[Tensor, list[Tensor]]]:
+    """By `gradient_and_results`, of which the value is the result."""
+
+    def twice(values: Sequence[Tensor], *rest: object) -> tuple[Tensor, Tensor]:
+        value = function(values, *rest)
+        return value, value
+
+    return gradient_and_results(twice)
+
+
+def gradient_and_results(
+    function: Callable[..., tuple[Tensor, Any]],
+) -> Callable[..., tuple[Any, list[Tensor]]]:
     """By autograd."""
 
-    def both(values: Sequence[Tensor], *rest: object) -> tuple[Tensor, list[Tensor]]:
+    def both(values: Sequence[Tensor], *rest: object) -> tuple[Any, list[Tensor]]:
         with torch.enable_grad():
             inputs = _inputs(values)
-            value = function(inputs, *rest)
-            return value.detach(), _gradients(value, inputs)
+            value, results = function(inputs, *rest)
+            gradients = _gradients(value, inputs)
+        return keras.tree.map_structure(_without_graph, results), gradients
 
     return both
+
+
+def _without_graph(result: Any) -> Any:
+    if not isinstance(result, torch.Tensor):
+        return result
+    return set_mask(result.detach(), mask_of(result))
 
 
 def hessian_vector_product(function: Callable[..., Tensor]) -> Callable[..., list[Tensor]]:
