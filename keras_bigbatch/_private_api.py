@@ -87,6 +87,15 @@ def loss_tracker(model: keras.Model) -> Any:
     return model._loss_tracker
 
 
+def build_metrics(model: keras.Model, data: Any) -> None:
+    """Makes the variables of the compiled metrics and losses: `Trainer._symbolic_build`.
+
+    `fit` does it on JAX and torch. On TensorFlow the first call makes them, which a scope in which
+    nothing is assigned would not see.
+    """
+    model._symbolic_build(data_batch=data)
+
+
 def make_global_seed() -> None:
     """Makes what random numbers without a seed come from, if there is none yet.
 

@@ -21,8 +21,8 @@ def by_groups(
     """Takes a step for each group, one after the other.
 
     Gradients and losses are averaged by the groups' numbers of samples. So are statistics, which
-    each group moves from where they were before the batch; counters, metrics and random states go
-    from group to group.
+    each group moves from where they were before the batch; counters and random states go from group
+    to group.
 
     Args:
         step: Of the state and a batch.

@@ -62,13 +62,41 @@ def two_gradients(model: keras.Model, perturbation: Perturbation) -> Callable[..
         if size is None:
             return of_samples(state, batch)
         metrics = {id(each) for each in model.metrics_variables}
-        averaged = [
-            id(each) not in metrics and keras.backend.is_float_dtype(each.dtype)
-            for each in variables
-        ]
-        return by_groups(of_samples, size, averaged, state, batch)
+        is_metric = [id(each) in metrics for each in variables]
+
+        def of_group(state: list[Tensor], batch: Any) -> Step:
+            taken = of_samples(state, batch)
+            return taken._replace(state=_where(is_metric, [None] * len(state), taken.state))
+
+        averaged = [keras.backend.is_float_dtype(each.dtype) for each in variables]
+        taken = by_groups(of_group, size, averaged, state, batch)
+        # Keras keeps the loss of each output in metrics, which are to see the batch as a whole.
+        seen = _after_the_loss(model, variables, weights, state, batch, taken.y_pred)
+        return taken._replace(state=_where(is_metric, seen, taken.state))
 
     return step
+
+
+def _where(condition: list[bool], some: list[Any], others: list[Any]) -> list[Any]:
+    chosen = zip(condition, some, others, strict=True)
+    return [one if holds else other for holds, one, other in chosen]
+
+
+def _after_the_loss(
+    model: keras.Model,
+    variables: Any,
+    weights: list[Tensor],
+    state: list[Tensor],
+    batch: Any,
+    y_pred: Any,
+) -> list[Tensor]:
+    """What `compute_loss` alone makes of the state."""
+    x, y, sample_weight = batch
+    mode = {"training": True} if takes_training(model.compute_loss) else {}
+    mapping = zip([*model.trainable_variables, *variables], [*weights, *state], strict=True)
+    with keras.StatelessScope(state_mapping=list(mapping), collect_losses=True) as scope:
+        model.compute_loss(x, y, y_pred, sample_weight, **mode)
+        return [scope.get_current_value(each) for each in variables]
 
 
 def _loss_at(model: keras.Model, variables: Any) -> _LossAt:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_bigbatch import _private_api
-from tests.private_api.fits import fitted, model_of
+from tests.private_api.fits import X, Y, fitted, model_of
 
 BACKEND = keras.backend.backend()
 
@@ -56,6 +56,14 @@ def test_the_reported_loss_is_that_of_the_tracker():
     tracker = _private_api.loss_tracker(model)
     assert tracker is model.metrics[0]
     assert float(tracker.result()) == pytest.approx(model.history.history["loss"][0])
+
+
+def test_metrics_and_losses_are_built_from_a_batch():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", ["mse"], metrics=["mae"])
+    before = len(model.metrics_variables)
+    _private_api.build_metrics(model, (X, Y))
+    assert len(model.metrics_variables) > before
 
 
 def test_numbers_without_a_seed_move_the_global_state():
