@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_bigbatch._backend import Step
-from keras_bigbatch._private_api import mask_of, set_mask
+from keras_bigbatch._private_step import mask_of, set_mask
 from keras_bigbatch._typing import Tensor
 
 

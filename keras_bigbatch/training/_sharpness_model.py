@@ -5,7 +5,8 @@ from typing import Any
 
 from keras_bigbatch import _backend
 from keras_bigbatch._model_class import made_again, named_after, plain_config
-from keras_bigbatch._private_api import forget_functions, make_global_seed
+from keras_bigbatch._private_api import forget_functions
+from keras_bigbatch._private_step import make_global_seed
 from keras_bigbatch.layers._ghost_model import ghost_class, plain_class
 from keras_bigbatch.training._perturbation import Perturbation
 from keras_bigbatch.training._two_gradients import check_trainable, two_gradients

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_bigbatch import _private_api
-from tests.private_api.fits import X, Y, fitted, model_of
+from tests.private_api.fits import fitted, model_of
 
 BACKEND = keras.backend.backend()
 
@@ -49,32 +49,6 @@ def test_the_name_that_keras_own_backup_sets_is_the_one_that_is_read(tmp_path):
 def test_an_unknown_name_is_an_error_and_no_start_at_zero():
     with pytest.raises(AttributeError, match="_initial_epoch"):
         _private_api.set_restored_epoch(keras.layers.Dense(1), 2)
-
-
-def test_the_reported_loss_is_that_of_the_tracker():
-    model = fitted(model_of())
-    tracker = _private_api.loss_tracker(model)
-    assert tracker is model.metrics[0]
-    assert float(tracker.result()) == pytest.approx(model.history.history["loss"][0])
-
-
-def test_metrics_and_losses_are_built_from_a_batch():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", ["mse"], metrics=["mae"])
-    before = len(model.metrics_variables)
-    _private_api.build_metrics(model, (X, Y))
-    assert len(model.metrics_variables) > before
-
-
-def test_numbers_without_a_seed_move_the_global_state():
-    assert _private_api.global_seed_state() is None  # each test is given a new seed
-    _private_api.make_global_seed()
-    state = _private_api.global_seed_state()
-    before = keras.ops.convert_to_numpy(state).copy()
-    keras.random.normal((2,))
-    assert (keras.ops.convert_to_numpy(state) != before).any()
-    _private_api.make_global_seed()
-    assert _private_api.global_seed_state() is state
 
 
 def test_averages_are_held_back_until_the_end():

@@ -38,16 +38,6 @@ def test_layers_that_are_called_for_their_shape_are_told_from_others():
     assert told == [False]
 
 
-def test_the_mask_of_an_output_is_found_and_can_be_set():
-    masked = keras.layers.Masking()(np.array([[[0.0], [1.0]]], "float32"))
-    mask = _private_api.mask_of(masked)
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(mask), [[False, True]])
-    assert _private_api.mask_of(X) is None
-    if BACKEND != "jax":  # whose arrays in a training step are new ones
-        other = _private_api.set_mask(keras.ops.ones((1, 2, 1)), mask)
-        assert keras.layers.Identity()(other)._keras_mask is mask
-
-
 def test_a_clone_is_not_compiled_while_the_original_passes_for_uncompiled():
     def unregistered(y, predicted):
         return keras.ops.mean(keras.ops.square(y - predicted), axis=-1)

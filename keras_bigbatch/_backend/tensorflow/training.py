@@ -7,7 +7,7 @@ import keras
 from keras_bigbatch._backend._protocol import StepFunction
 from keras_bigbatch._backend.reference import training as reference
 from keras_bigbatch._backend.tensorflow.replicas import replicas
-from keras_bigbatch._private_api import build_metrics
+from keras_bigbatch._private_step import build_metrics
 
 
 def train_step(model: keras.Model, step: StepFunction, data: Any) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from keras_bigbatch._backend._protocol import F
-from keras_bigbatch._private_api import flatten_layers, mask_of, set_mask
+from keras_bigbatch._private_api import flatten_layers
+from keras_bigbatch._private_step import mask_of, set_mask
 from keras_bigbatch._typing import Tensor
 
 
