@@ -6,7 +6,8 @@ Keras runs on. Importing this package loads none of them. `_protocol` has the co
 
 import keras
 
-from keras_bigbatch._backend._protocol import Backend, GhostMoments, MomentumOptimizer, Step
+from keras_bigbatch._backend._gradients_protocol import Step
+from keras_bigbatch._backend._protocol import Backend, GhostMoments, MomentumOptimizer
 
 __all__ = ["Backend", "GhostMoments", "MomentumOptimizer", "Step", "active"]
 

@@ -1,16 +1,19 @@
-"""The contracts of the six modules of a backend, which document only what is special to each."""
+"""The contracts of the six modules of a backend, which document only what is special to each.
+
+Those of `gradients` and `training` are in `_gradients_protocol`.
+"""
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from keras_bigbatch._backend._gradients_protocol import Gradients, Training
 from keras_bigbatch._typing import Tensor
 
-F = TypeVar("F", bound=Callable[..., Any])
 Variables = Sequence[keras.Variable]
 
 
@@ -70,51 +73,6 @@ class GhostNorm(Protocol):
         not, are of the same shapes and types. So the function must use no other tensor or variable,
         and ask nothing of other replicas. It is a constant to whoever differentiates.
         """
-
-
-class Gradients(Protocol):
-    """Derivatives of pure functions. Should Keras get a `grad`, the modules shrink to it.
-
-    Where a function does not depend on a value, its gradient is zero.
-    """
-
-    def compiled(self, function: F, model: keras.Model, *, draws_anew: bool = False) -> F:
-        """The function compiled as the model is, made once and called often.
-
-        What is drawn from a global random state is the same in every call, unless `draws_anew`.
-        """
-
-    def trace(self, function: Callable[..., object], *arguments: object) -> None:
-        """Runs through the function once, for what Python does and raises on the way."""
-
-    def value_and_gradient(
-        self, function: Callable[..., Tensor]
-    ) -> Callable[..., tuple[Tensor, list[Tensor]]]:
-        """Of `function(values, *rest) -> scalar`, whose `values` are a list of tensors.
-
-        Returns:
-            A function with the same arguments, of the scalar and the list of gradients.
-        """
-
-    def gradient_and_results(
-        self, function: Callable[..., tuple[Tensor, Any]]
-    ) -> Callable[..., tuple[Any, list[Tensor]]]:
-        """Of `function(values, *rest) -> (scalar, results)`, results a structure of tensors.
-
-        Returns:
-            A function with the same arguments, of the results and the list of gradients.
-        """
-
-    def hessian_vector_product(
-        self, function: Callable[..., Tensor]
-    ) -> Callable[..., list[Tensor]]:
-        """A function of `(values, vector, *rest)`: the Hessian's product with the list `vector`."""
-
-    def check_differentiable(self, model: keras.Model) -> None:
-        """Raises `ValueError` for a model whose layers hide weights from Keras."""
-
-    def random_state_kept(self) -> AbstractContextManager[None]:
-        """A context that leaves the backend's global random state as it was."""
 
 
 class MomentumOptimizer(Protocol):
@@ -224,41 +182,6 @@ class Replicas(Protocol):
 
     def average_variables(self, variables: Variables) -> None:
         """Gives each variable the mean of the replicas' own values, outside a step."""
-
-
-class Step(NamedTuple):
-    """What a training step needs of the gradients that it takes, whichever they are.
-
-    `loss` is the one to report, and `y_pred` what the metrics see. `gradient` is that of the
-    scaled loss, a tensor for each trainable variable. `state` has the new values of the other
-    variables, None for each that was not assigned.
-    """
-
-    loss: Tensor
-    y_pred: Any
-    gradient: list[Tensor]
-    state: list[Tensor | None]
-
-
-# A pure function of the variables that are no weights, the values of the weights and of these, what
-# the optimizer multiplies a loss by, and the batch (x, y, sample_weight).
-StepFunction: TypeAlias = Callable[[Variables, list[Tensor], list[Tensor], Tensor, Any], Step]
-
-
-class Training(Protocol):
-    """The training step of `fit`."""
-
-    def train_step(self, model: keras.Model, step: StepFunction, *arguments: Any) -> Any:
-        """Keras's `train_step` with other gradients.
-
-        Args:
-            model: A compiled model.
-            step: Takes the gradients.
-            *arguments: What the backend's `fit` gives to `train_step`.
-
-        Returns:
-            What `train_step` returns on the backend.
-        """
 
 
 class Meter(Protocol):

@@ -6,7 +6,8 @@ each line that has one is a mistake that mypy finds, and the others are the cont
 
 from keras_bigbatch import _backend
 from keras_bigbatch._backend import Backend, reference
-from keras_bigbatch._backend._protocol import Gradients, Weights
+from keras_bigbatch._backend._gradients_protocol import Gradients
+from keras_bigbatch._backend._protocol import Weights
 from keras_bigbatch._backend.jax import weights
 from keras_bigbatch._typing import Tensor
 

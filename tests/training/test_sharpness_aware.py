@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from keras_bigbatch.training import sharpness_aware
-from tests.problems import AUTO_JIT, compiles
+from keras_bigbatch.training._perturbation import Perturbation
+from tests.problems import AUTO_JIT
 from tests.training.sharpness import RATE, X, Y, assert_close, network, oracle, step, trainable
 
 # Of eager steps: what is compiled has tests of its own.
 EAGER = {"run_eagerly": True}
+# Torch's compiler takes too long for a test.
 OTHER_JIT = [] if keras.backend.backend() == "torch" else [not AUTO_JIT]
 
 
@@ -41,6 +43,33 @@ def test_without_a_slope_nothing_moves(adaptive):
     assert step(model, ONES, ZEROS, compiled=EAGER)[0] == [0.0]
 
 
+def test_a_first_gradient_that_is_not_finite_is_not_hidden_by_a_second_that_is():
+    ops = keras.ops
+
+    def loss(_, y_pred):  # of an infinite slope at 0, and of none at what is no number
+        return ops.where(y_pred > -1, y_pred * 1e38 * 1e38, ops.zeros_like(y_pred))
+
+    model = one_weight(0.0, radius=0.25)
+    assert not np.isfinite(step(model, ONES, ZEROS, loss=loss, compiled=EAGER)[0][0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "slope", "scale", "wanted"),
+    [
+        ("float32", 3.0, 1.0, 0.5),
+        ("float32", 1e-13, 2.0**15, 0.05),  # less than what is taken for a slope
+        ("float16", 300.0, 1.0, 0.5),  # whose square is no number of half precision
+    ],
+)
+def test_point_by_the_size_of_the_gradient(kind, slope, scale, wanted):
+    tensor = keras.ops.convert_to_tensor
+    weights, gradient = tensor(np.ones(1, kind)), tensor(np.array([slope * scale], kind))
+    perturbation = Perturbation(0.5, adaptive=False, virtual_batch=None)
+    (there,), finite = perturbation.of([weights], [gradient], tensor(np.float32(scale)))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(there), 1 + wanted, rtol=1e-3)
+    assert bool(finite)
+
+
 @pytest.mark.parametrize("virtual_batch", [None, 5])  # groups of 5 and 7
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_step_of_a_network(adaptive, virtual_batch):
@@ -59,14 +88,6 @@ def test_step_of_a_network_where_it_is_compiled_otherwise(jit):
     model = network(**options)
     _, wanted = oracle(trainable(model), sample_weight=np.ones(len(X)), **options)
     assert_close(step(model, compiled={"jit_compile": jit})[0], wanted)
-
-
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the others are tested above")
-@compiles
-def test_torch_compiles_a_step():
-    model = network(radius=0.3)
-    _, wanted = oracle(trainable(model), 0.3, False, None, np.ones(len(X)))
-    assert_close(step(model, compiled={"jit_compile": True})[0], wanted)
 
 
 @pytest.mark.parametrize("virtual_batch", [4, 12, 100])

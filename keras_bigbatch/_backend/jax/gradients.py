@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import keras
 
-from keras_bigbatch._backend._protocol import F
+from keras_bigbatch._backend._gradients_protocol import F
 from keras_bigbatch._typing import Tensor
 
 

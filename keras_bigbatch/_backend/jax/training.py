@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bigbatch._backend._protocol import StepFunction
+from keras_bigbatch._backend._gradients_protocol import StepFunction
 from keras_bigbatch._backend.reference.training import moved_metrics
 
 

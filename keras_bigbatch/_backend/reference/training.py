@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bigbatch._backend._protocol import StepFunction
+from keras_bigbatch._backend._gradients_protocol import StepFunction
 from keras_bigbatch._private_step import global_seed_state, loss_tracker
 from keras_bigbatch._typing import Tensor
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_bigbatch._backend._protocol import StepFunction
+from keras_bigbatch._backend._gradients_protocol import StepFunction
 from keras_bigbatch._backend.reference import training as reference
 from keras_bigbatch._backend.tensorflow.replicas import replicas
 from keras_bigbatch._private_step import build_metrics

@@ -8,7 +8,7 @@ import keras
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from keras_bigbatch._backend._protocol import F
+from keras_bigbatch._backend._gradients_protocol import F
 from keras_bigbatch._private_api import flatten_layers
 from keras_bigbatch._private_step import mask_of, set_mask
 from keras_bigbatch._typing import Tensor

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import torch
 
-from keras_bigbatch._backend._protocol import StepFunction
+from keras_bigbatch._backend._gradients_protocol import StepFunction
 from keras_bigbatch._backend.reference import training as reference
 
 
