@@ -175,6 +175,7 @@ CARDS = {
     "cblr": ("CBLR",),
     "batch-stages": ("stages", "batch follows"),
     "ghost-noise": ("ghost noise",),
+    "sharpness-aware": ("SAM", "ASAM", "SAM by groups"),
 }
 # Results that are shown elsewhere too.
 ALSO = (

@@ -17,43 +17,44 @@ def sharpness_aware(
     adaptive: bool = False,
     virtual_batch: int | None = None,
 ) -> keras.Model:
-    """Makes a model train by the gradient at the worst point near its weights (SAM).
+    """Makes a model train with the gradient at the worst point near its weights (SAM).
 
-    Use it where a large batch fits its training set and ends in a sharp minimum. A step takes two
-    gradients. The first, g at the weights w, points to the worst point within the radius; the
-    optimizer gets the second one, which is the gradient there:
+    Use it when a large batch fits the training set but ends in a sharp minimum. Each step computes
+    two gradients. The first one, g at the weights w, points to the worst point within the radius.
+    The second one is the gradient at that point, and the optimizer gets it:
 
         plain:     w + radius * g / norm(g)
         adaptive:  w + radius * |w|^2 g / norm(|w| g)
 
-    `virtual_batch` gives each group of so many samples a point of its own, and averages the second
-    gradients by samples; the tail of a batch joins its last group. Each group is a batch of its own
-    for batch norm too. `gradient_accumulation_steps` does the same with micro-batches.
+    With `virtual_batch`, each group of that many samples has its own worst point, and the second
+    gradients are averaged over all samples. The tail of a batch joins its last group. Batch norm
+    sees each group as a batch. Accumulated micro-batches have their own worst points, too.
 
-    The model itself changes, by its class, and is returned: any model whose `train_step` is Keras's
-    own, before or after `compile`. `evaluate` and `predict` stay as they are. Loss and metrics are
-    those of the first pass, which also moves batch norm's statistics. Random layers draw the same
-    in both passes. Regularization losses count in both, an optimizer's `weight_decay` in neither.
-    Under a `LossScaleOptimizer` a step whose first gradient overflows is skipped.
+    The function changes the class of the model in place and returns the model. It takes any model
+    that trains with Keras's own `train_step`, before or after `compile`. `evaluate` and `predict`
+    stay as they are. Loss and metrics are those of the first pass, which also updates batch norm's
+    statistics. Random layers draw the same values in both passes. Regularization losses count in
+    both passes, an optimizer's `weight_decay` in neither. A `LossScaleOptimizer` skips a step whose
+    first gradient overflows.
 
-    On TensorFlow each replica has a point of its own, as in the paper; on JAX there is one for the
-    whole batch of all devices. `.keras` files come back with all this, and so do clones,
-    except of `Sequential` models.
+    On TensorFlow each replica has its own worst point, as in the paper. On JAX the batch of all
+    devices has one. `.keras` files and clones stay sharpness-aware, except clones of `Sequential`
+    models.
 
     Args:
         model: Any model, which need not be built.
-        radius: The norm of the step from the weights, rho in the papers; 0 makes the model train as
-            it did before. An adaptive radius is some ten times as large.
-        adaptive: Whether steps are relative to the weights, which makes them independent of a
-            layer's scale (ASAM).
-        virtual_batch: Samples that share a point, m in the paper; None for the whole batch.
+        radius: The norm of the step from the weights, rho in the papers. 0 turns the model back
+            into a plain one. An adaptive radius is usually about ten times as large.
+        adaptive: Whether steps are relative to the weights, so that the scale of a layer does not
+            matter (ASAM).
+        virtual_batch: Samples that share a worst point, m in the paper; None for the whole batch.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: If an argument is not as above, or if the model has a `train_step` of its own or
-            a torch module. In `fit`: with a `virtual_batch` on several devices.
+        ValueError: If an argument is not as above, or if the model has its own `train_step` or
+            contains a torch module. In `fit`: for a `virtual_batch` on several devices.
 
     Example:
 
@@ -73,7 +74,7 @@ def sharpness_aware(
     radius = positive_number(
         "radius",
         radius,
-        "It is the norm of the step from the weights, for instance 0.05; 0 takes it back.",
+        "It is the norm of the step from the weights, for instance 0.05; 0 makes the model plain.",
         zero_allowed=True,
     )
     boolean("adaptive", adaptive)
@@ -93,8 +94,8 @@ def _check(model: Any) -> None:
     owner = next(kind for kind in original.__mro__ if "train_step" in vars(kind))
     if not is_keras(owner):
         raise ValueError(
-            f"`model` must train by Keras's `train_step`, which two gradients replace. Received: "
-            f"the model {model.name!r}, with a `train_step` of its own in class {owner.__name__}. "
-            "Put what it does into `compute_loss` or `call`, or take the two gradients there."
+            "`model` must train with Keras's own `train_step`, which is replaced. Received: the "
+            f"model {model.name!r}, whose class {owner.__name__} has its own `train_step`. Move "
+            "what it does into `compute_loss` or `call`, or compute the two gradients in it."
         )
     _backend.active().gradients.check_differentiable(model)

@@ -72,6 +72,7 @@ def test_the_gains_of_the_cards_are_those_of_the_table():
     compared = {"ghost-batch-norm": ("rate, ghosts", "rate"), "square-root-rate": ("+LR", "LB")}
     compared["regime-adaptation"] = ("longer, ghosts", "rate, ghosts")
     compared["batch-stages"] = ("batch follows", "rate")
+    compared["sharpness-aware"] = ("SAM by groups, ghosts", "rate, ghosts")
     text = (evidence.ROOT / "docs" / "methods" / "index.md").read_text()
     for page, names in CARDS.items():
         arm, other = compared.get(page, (names[0], "rate"))

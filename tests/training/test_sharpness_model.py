@@ -172,7 +172,10 @@ def test_ghost_batches_before_or_after(make, ghost_first, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"radius": -0.1}, "`radius` must be a finite number of 0 or more.*0 takes it back"),
+        (
+            {"radius": -0.1},
+            "`radius` must be a finite number of 0 or more.*0 makes the model plain",
+        ),
         ({"radius": "0.1"}, "`radius` must be"),
         ({"adaptive": 1}, "`adaptive` must be True or False"),
         ({"virtual_batch": 0}, "`virtual_batch` must be a positive integer"),
@@ -189,7 +192,7 @@ def test_models_that_are_refused():
     with pytest.raises(ValueError, match=r"`model` must be a `keras.Model`\. Received: .*Dense"):
         sharpness_aware(keras.layers.Dense(1))
     model = own_call(OwnStep)
-    with pytest.raises(ValueError, match="`train_step` of its own in class OwnStep"):
+    with pytest.raises(ValueError, match="class OwnStep has its own `train_step`"):
         sharpness_aware(model)
     frozen = network(radius=0.3)
     frozen.trainable = False

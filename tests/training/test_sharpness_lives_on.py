@@ -1,0 +1,68 @@
+"""Sharpness-aware models resumed, exported, and compiled by torch."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_bigbatch.training import sharpness_aware
+from tests.callbacks.fits import StopAt
+from tests.training.sharpness import X, Y, assert_close, network, step, trainable
+
+BACKEND = keras.backend.backend()
+
+
+def normalized(radius=0.1):
+    """A network whose layers draw and keep statistics, so that both must go on where they were."""
+    keras.utils.set_random_seed(3)
+    layers = [keras.layers.Dense(4, "tanh"), keras.layers.BatchNormalization()]
+    model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(2)])
+    return sharpness_aware(model, radius, virtual_batch=3)
+
+
+def trained(*callbacks):
+    model = normalized()
+    model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse")
+    model.fit(X, Y, batch_size=6, epochs=4, verbose=0, shuffle=False, callbacks=list(callbacks))
+    return model
+
+
+@pytest.mark.parametrize("stop", [(2, None), (2, 1)], ids=["between epochs", "in an epoch"])
+def test_a_resumed_training_is_an_uninterrupted_one(stop, tmp_path):
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        trained(backup, StopAt(*stop))
+    resumed, whole = trained(backup), trained()
+    assert_close(resumed.get_weights(), whole.get_weights(), rtol=1e-6, atol=1e-6)
+
+
+def test_an_exported_model_is_the_plain_one(tmp_path):
+    model = trained()
+    wanted = model.predict(X, verbose=0)
+    if BACKEND == "torch":
+        import torch
+
+        program = torch.export.export(model, (ops.convert_to_tensor(X),))
+        found = ops.convert_to_numpy(program.module()(ops.convert_to_tensor(X)))
+    else:
+        tf = pytest.importorskip("tensorflow", reason="Keras exports JAX by TensorFlow too")
+
+        model.export(tmp_path / "model", verbose=False)
+        # The loaded model must live as long as its function.
+        exported = tf.saved_model.load(tmp_path / "model")
+        found = exported.serve(X)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+# Torch's compiler takes half a minute for it, so it is one test of one network.
+@pytest.mark.skipif(BACKEND != "torch", reason="torch's own compiler")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("virtual_batch", [None, 5])
+def test_torch_compiles_the_step(virtual_batch):
+    options = {"radius": 0.3, "virtual_batch": virtual_batch}
+    plain, compiled = network(**options), network(**options)
+    wanted, history = step(plain)
+    found, of_compiled = step(compiled, compiled={"jit_compile": True})
+    assert_close(found, wanted)
+    assert of_compiled["loss"] == pytest.approx(history["loss"])
+    assert_close(trainable(compiled), trainable(plain))
