@@ -57,7 +57,8 @@ test-hub: ## other people's models, exports, tuners; pages and tutorials on all 
 test-compiled: $(COMPILED)/.done ## what the compilers for TPUs and GPUs make of the layer, without them
 	KERAS_BACKEND=jax $(COMPILED)/bin/python -m pytest --timeout=900 tests/compiled/test_compiled.py
 	KERAS_BACKEND=torch $(COMPILED)/bin/python -m pytest --timeout=900 -p tests.triton_interpreter \
-		tests/compiled/test_triton.py tests/backend/test_ghost_norm.py \
+		tests/compiled/test_triton.py tests/compiled/test_training_step.py \
+		tests/backend/test_ghost_norm.py \
 		tests/layers/test_ghost_exactness.py tests/layers/test_ghost_batch_normalization.py
 
 build: $(TESTS)/.done $(TOOLS)/.done ## the wheel and the source distribution, made and checked, into dist/

@@ -1,4 +1,4 @@
-"""Sharpness-aware models resumed, exported, and compiled by torch."""
+"""Sharpness-aware models resumed and exported."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_bigbatch.training import sharpness_aware
 from tests.callbacks.fits import StopAt
-from tests.training.sharpness import X, Y, assert_close, network, step, trainable
+from tests.training.sharpness import X, Y, assert_close
 
 BACKEND = keras.backend.backend()
 
@@ -52,17 +52,3 @@ def test_an_exported_model_is_the_plain_one(tmp_path):
         exported = tf.saved_model.load(tmp_path / "model")
         found = exported.serve(X)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
-
-
-# Torch's compiler takes half a minute for it, so it is one test of one network.
-@pytest.mark.skipif(BACKEND != "torch", reason="torch's own compiler")
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("virtual_batch", [None, 5])
-def test_torch_compiles_the_step(virtual_batch):
-    options = {"radius": 0.3, "virtual_batch": virtual_batch}
-    plain, compiled = network(**options), network(**options)
-    wanted, history = step(plain)
-    found, of_compiled = step(compiled, compiled={"jit_compile": True})
-    assert_close(found, wanted)
-    assert of_compiled["loss"] == pytest.approx(history["loss"])
-    assert_close(trainable(compiled), trainable(plain))
