@@ -1,13 +1,14 @@
 # %% [markdown]
 # # Ghost batches
 #
-# **With ghost batches of 8, a batch of 1000 reaches about 95 % test accuracy instead of about
-# 93 %, in the same updates and epochs.**
+# **With ghost batches of 8, a batch of 1000 reaches about 95 % test accuracy instead of about 93 %,
+# in the same number of updates and epochs.**
 #
-# Batch normalization takes a mean and a variance over the batch. Over few samples these are noisy,
-# and the noise regularizes. A large batch has little of it. *Ghost batch normalization* splits the
-# large batch into small groups and normalizes each on its own. This page computes that by hand and
-# measures how the group size matters.
+# Batch normalization computes a mean and a variance over the batch. If the batch is small, these
+# are noisy, and the noise acts as a regularizer. A large batch has little of this noise. *Ghost
+# batch normalization* splits the large batch into small groups (*ghost batches*) and normalizes
+# each group separately. This page computes that by hand and measures how much the group size
+# matters.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -40,9 +41,9 @@ sizes = [2, 8, 32, 125]  # quick: [8]
 #
 # $$ y = \gamma \, \frac{x - m_g}{\sqrt{v_g + \epsilon}} + \beta $$
 #
-# with one $\gamma$ and one $\beta$ for all groups. Groups follow the order of the batch. Leftover
-# samples join the last group: 22 samples in groups of 8 make a group of 8 and a group of 14. In
-# NumPy this takes a few lines.
+# with one $\gamma$ and one $\beta$ for all groups. Groups are formed in the order of the batch, and
+# leftover samples join the last group. For example, 22 samples in groups of 8 form a group of 8 and
+# a group of 14. In NumPy this takes a few lines.
 
 
 # %%
@@ -65,11 +66,11 @@ for part in groups_of(output, 8):
 print(f"layer and NumPy agree to 1e-5: {np.abs(output - by_hand(batch, 8)).max() < 1e-5}")
 
 # %% [markdown]
-# Each group has mean 0 and variance 1. (The variance is slightly below 1 because of $\epsilon$.) No
-# group depends on another.
+# Each group has mean 0 and variance 1. (The variance is slightly below 1 because of $\epsilon$.)
+# The groups do not affect each other.
 #
-# If a group is as large as the batch, the layer is Keras's own batch norm. You rarely want that, so
-# the layer warns.
+# If a group is as large as the batch, the layer is equivalent to Keras's own batch norm. You rarely
+# want that, so the layer gives a warning.
 
 # %%
 plain = keras.layers.BatchNormalization()
@@ -82,8 +83,9 @@ print(f"plain and one group agree: {np.abs(keras.ops.convert_to_numpy(difference
 # ## How much noise the groups add
 #
 # Take one sample with the value $z$, in units of the standard deviation, and draw the rest of its
-# group anew each time. Its output varies with the group. The mean of $v$ numbers is uncertain by
-# $1/\sqrt{v}$ and their deviation by $1/\sqrt{2v}$. Unless the groups are tiny, this gives
+# group at random many times. The output $y$ for this sample varies with the group. The mean of $v$
+# numbers has a standard error of $1/\sqrt{v}$, and their standard deviation has one of
+# $1/\sqrt{2v}$. Unless the groups are tiny, this gives
 #
 # $$ \mathrm{std}(y) \approx \sqrt{\frac{1 + z^2/2}{v}} $$
 
@@ -98,21 +100,21 @@ for size in (8, 32, 125, 1000):
     print(f"{size:>5} {outputs.std():>10.3f} {np.sqrt((1 + z**2 / 2) / size):>11.3f}")
 
 # %% [markdown]
-# A batch of 1000 loses this noise, compared with a batch of 40. Groups bring it back without more
-# updates. In a convolution, a channel's mean is over the group's samples and all positions. That
-# reduces the noise, but by less than the number of positions suggests, because neighboring values
-# are alike.
+# Compared with a batch of 40, a batch of 1000 has much less of this noise. Groups restore it
+# without additional updates. In a convolution, a channel's mean is taken over the group's samples
+# and all positions. This reduces the noise, but by less than the number of positions suggests,
+# because neighboring values are similar.
 #
 # ## Inference
 #
-# Inference does not use groups. It is plain batch norm with moving statistics. Each of the $K$
-# groups of a batch moves them by one step, so the last group counts most. With `momentum` $\mu$ and
-# the groups' means $m_1$ to $m_K$, one update is
+# Inference does not use groups. It is plain batch norm with moving statistics. In training, each of
+# the $K$ groups of a batch updates them by one step, so the last group has the largest weight. With
+# `momentum` $\mu$ and group means $m_1$ to $m_K$, a batch changes the moving mean $m$ to
 #
 # $$ m \leftarrow \mu^K m + (1 - \mu) \sum_{l=1}^{K} \mu^{K-l} \, m_l $$
 #
-# and the same holds for the variances. Algorithm 1 of Hoffer, Hubara & Soudry (2017) has other
-# exponents, [by mistake](../errata.md).
+# and the same holds for the variances. The exponents in Algorithm 1 of Hoffer, Hubara & Soudry
+# (2017) are different, [by mistake](../errata.md).
 
 # %%
 momentum = layer.momentum
@@ -130,17 +132,18 @@ difference = keras.ops.convert_to_numpy(plain(batch) - layer(batch))
 print("inference, plain minus ghost, at most", np.abs(difference).max())
 
 # %% [markdown]
-# One step per group matters where there are few updates. Keras's momentum is 0.99. After 100
-# updates with one step each, $0.99^{100} = 37\,\%$ of the starting value is left, and almost
-# nothing with 125 groups each. A small momentum has the opposite problem: 0.9 remembers about ten
-# steps, and ten groups of 2 are only 20 samples. For that case use `statistics="batch"`: one step
-# per batch, with the moments of the whole batch.
+# One step per group matters if there are few updates. Keras's momentum is 0.99. After 100 updates
+# with one step each, $0.99^{100} = 37\,\%$ of the initial value is left. With 125 groups per
+# update, almost nothing is left. A small momentum has the opposite problem: with 0.9, the average
+# covers about ten steps, and ten groups of 2 are only 20 samples. In that case use
+# `statistics="batch"`, which makes one step per batch with the moments of the whole batch.
 #
 # ## Which group size
 #
-# MNIST-1D is a generator of ten one-dimensional digits, with 4000 training and 1000 test samples.
-# The network and the recipe are those of [The generalization gap](generalization-gap.md), tuned at
-# a batch of 40. Here the batch is 1000, with the same epochs and $\sqrt{25} = 5$ times the rate.
+# MNIST-1D generates one-dimensional versions of the ten digits. We use 4000 training and 1000 test
+# samples. The network and the recipe are those of [The generalization gap](generalization-gap.md),
+# tuned at a batch of 40. Here the batch is 1000, with the same number of epochs and $\sqrt{25} = 5$
+# times the learning rate.
 
 # %%
 data = make_dataset(get_dataset_args())
@@ -212,24 +215,28 @@ ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.1))
 plt.show()
 
 # %% [markdown]
-# The two plain arms differ in the batch, the rate and the number of updates. The arms at 1000
-# differ in the groups only.
+# Each row of the table is one arm of the experiment. The two plain arms differ in the batch size,
+# the learning rate and the number of updates. The arms at a batch of 1000 differ only in the
+# groups.
 #
-# - Groups of 8 win back most of what the large batch lost. Three seeds cannot tell whether anything
-#   is still missing.
-# - The best size is in the middle. With groups of 2 the training set is not quite fitted, and at
-#   least half of the gain is gone. Larger groups come closer and closer to plain batch norm.
-# - Three seeds cannot choose between 8 and 32, which is nearly the batch of the recipe. The best
-#   size of the table is no fair result either, since the sizes are compared on the test set.
+# - Groups of 8 recover most of the accuracy that the large batch lost. With three seeds we cannot
+#   tell whether anything is still missing.
+# - The best size is in the middle. With groups of 2 the network does not quite fit the training
+#   set, and at least half of the gain is lost. As groups grow, the accuracy approaches that of
+#   plain batch norm.
+# - Three seeds are too few to decide between 8 and 32, which is close to the recipe's batch of 40.
+#   The accuracy of the best size is also optimistic, because the sizes are compared on the test
+#   set.
 #
-# Some of the gain may be plain regularization, which might help the small batch as well. This page
-# cannot separate the two.
+# Some of the gain may be plain regularization, which might also help the small batch. This page
+# cannot separate the two effects.
 #
 # ## Convert a model and save it
 #
-# [`to_ghost`][keras_bigbatch.layers.to_ghost] copies a model with its weights and puts ghost batch
-# norm in place of batch norm. [`to_plain`][keras_bigbatch.layers.to_plain] goes back, for a place
-# without this package. A saved model loads as usual once `keras_bigbatch` is imported.
+# [`to_ghost`][keras_bigbatch.layers.to_ghost] copies a model with its weights and replaces batch
+# norm with ghost batch norm. [`to_plain`][keras_bigbatch.layers.to_plain] converts it back, so that
+# it can be used without this package. A saved model loads as usual once `keras_bigbatch` is
+# imported.
 
 # %%
 original = models["batch 40, plain"]
@@ -248,13 +255,13 @@ for name, model in (("converted", converted), ("loaded", loaded), ("back", back)
 # %% [markdown]
 # ## What to take away
 #
-# - Groups bring back the noise of small batches and cost no updates.
-# - Start with the batch that the recipe was tuned at, or a few times less. Watch the training
-#   accuracy: small groups can keep it low in a short training.
-# - Inference, the weights and their names do not change.
+# - Groups restore the noise of small batches without additional updates.
+# - Start with groups as large as the batch that the recipe was tuned at, or a few times smaller.
+#   Watch the training accuracy: small groups can keep it low in a short run.
+# - Inference, the weights and their names stay the same as with plain batch norm.
 #
 # ## Next
 #
 # - [Learning rate and regime](learning-rate-and-regime.md) adapts the rest of the recipe.
-# - [Ghost batch norm](../methods/ghost-batch-norm.md) says what it costs and where it does nothing.
-#   API: [GhostBatchNormalization][keras_bigbatch.layers.GhostBatchNormalization].
+# - [Ghost batch norm](../methods/ghost-batch-norm.md) describes its cost and where it has no
+#   effect. API: [GhostBatchNormalization][keras_bigbatch.layers.GhostBatchNormalization].

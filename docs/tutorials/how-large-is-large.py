@@ -1,13 +1,14 @@
 # %% [markdown]
 # # How large is large?
 #
-# **On this network the turning point, between saving updates and wasting samples, is a batch of
-# about 20 to 40. The gradient noise scale, measured at a good rate, predicts it within a factor of
-# two.**
+# **On this network, the turning point between saving updates and wasting samples is a batch of
+# about 20 to 40. The gradient noise scale, measured at a good learning rate, predicts it within a
+# factor of two.**
 #
-# Doubling the batch pays while it nearly halves the number of updates. The gradient noise scale of
-# McCandlish et al. (2018) says where that ends, from gradients alone. This page measures it and
-# compares it with trainings at many batch sizes.
+# Doubling the batch size is worth it as long as it nearly halves the number of updates (optimizer
+# steps). The gradient noise scale of McCandlish et al. (2018) predicts where this ends, from
+# gradients alone. This page measures it and compares the prediction with training runs at many
+# batch sizes.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -43,22 +44,22 @@ x = (x / 16).astype("float32")
 #
 # $$B_{\mathrm{noise}} = \frac{\mathrm{tr}(\Sigma)}{\lVert G \rVert^2}$$
 #
-# Well below it, a larger batch averages noise out. Well above it, the batch's gradient is nearly
-# $G$ already. If all directions had the same curvature and each batch its best rate, the updates to
-# a given loss would be
+# Well below this batch size, a larger batch averages out noise. Well above it, the gradient of a
+# batch is already close to $G$. If the loss had the same curvature in all directions and each batch
+# size used its best learning rate, the number of updates needed to reach a given loss would be
 #
 # $$S(B) = S_{\min} \left( 1 + \frac{B_{\mathrm{noise}}}{B} \right)$$
 #
 # So a batch of $B_{\mathrm{noise}}$ takes twice the minimum number of updates and twice the minimum
 # number of samples.
 #
-# ## The noise scale of a training
+# ## The noise scale during training
 #
-# The network has no batch norm. With batch norm, the gradient of a batch is not the mean over its
-# samples. [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale] measures once,
-# from large batches of 512 samples, each split into small ones of 32. The callback
-# [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale] measures while `fit` runs,
-# here at a batch of 64. It does not affect the training.
+# The network has no batch norm, because with batch norm the gradient of a batch is not the mean of
+# its samples' gradients. [`gradient_noise_scale`][keras_bigbatch.diagnostics.gradient_noise_scale]
+# takes one measurement, from large batches of 512 samples, each split into small batches of 32. The
+# callback [`GradientNoiseScale`][keras_bigbatch.callbacks.GradientNoiseScale] measures repeatedly
+# while `fit` runs, here at a batch of 64. It does not affect training.
 
 
 # %%
@@ -95,15 +96,16 @@ watched[0.8][0].plot(ax)
 plt.show()
 
 # %% [markdown]
-# The noise scale is not constant. At this rate it falls in the first updates, to less than half of
-# its value at the start. Then it grows several times over as the loss falls. The callback averages
-# over about five measurements here, so it lags a little.
+# The noise scale is not constant. At this learning rate it falls in the first updates to less than
+# half of its initial value. Then, as the loss falls, it becomes several times larger. Here the
+# callback averages over about five measurements, so the curve lags a little.
 #
 # ## The check: updates to a given loss
 #
-# For each batch size, several rates and three seeds: after how many updates is the loss over all
-# data below a target? The best rate of each batch and target counts. As the theory assumes, samples
-# are drawn with replacement and the rate is constant. A run ends after 1000 updates at the latest.
+# To check the prediction, we train at each batch size with several learning rates and three seeds,
+# and count the updates until the loss over all data is below a target. For each batch size and
+# target, only the best rate counts. As the theory assumes, samples are drawn with replacement and
+# the rate is constant. A run ends after 1000 updates at the latest.
 
 # %%
 model = network(seed=0)  # one for all runs: SGD without momentum keeps no state
@@ -149,10 +151,11 @@ for batch in batches:
 # %% [markdown]
 # ## Measured against predicted
 #
-# The table gives the turning point, the $B$ with $S(B) = 2 S_{\min}$, from a least-squares fit of
-# $S(B)$ with relative errors. The prediction comes from the gradients of the watched runs up to the
-# target. It is averaged in two ways: the mean trace over the mean squared norm, and the median of
-# the ratios. A second set of runs, at a quarter of the rate, shows what the prediction depends on.
+# The turning point is the batch size $B$ with $S(B) = 2 S_{\min}$, from a least-squares fit of
+# $S(B)$ with relative errors. The prediction is the noise scale, measured during training until the
+# loss reaches the target. It is averaged in two ways: the mean trace divided by the mean squared
+# norm, and the median of the ratios. A second set of runs, at a quarter of the rate, shows how much
+# the prediction depends on the rate.
 
 # %%
 inverse = 1 / np.array(batches)
@@ -218,39 +221,43 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Points are measured, lines are the fits, stars the turning points, and hatched ranges the two
-# noise scales at a rate of 0.8.
+# Points are measurements, lines are the fits, and stars are the turning points. Each hatched range
+# extends from one average of the noise scale to the other, at a rate of 0.8.
 #
-# - **The shape is right.** From 8 to 16 samples the updates to the lower loss nearly halve. From
-#   256 to 512 they stay the same within the spread.
-# - **The curve turns later for the lower loss**, at about twice the batch. The noise scale agrees.
+# - **The shape is as predicted.** From a batch of 8 to one of 16, the number of updates to the
+#   lower loss nearly halves. From 256 to 512 it stays the same within the spread.
+# - **The turning point is later for the lower loss**, at about twice the batch size. The noise
+#   scale agrees with this.
 # - **At a good rate the prediction is right within a factor of two**, with either average. It is
-#   closer for the higher loss, but that is no more than luck: the grid of rates is coarse, and the
-#   two averages of the same gradients differ by nearly two for the lower loss.
-# - **At a quarter of that rate it is wrong.** On its way to the same losses, the network has a
-#   noise scale about five times as large, so the predicted turning point is too large by a factor
-#   of four to seven. (See the paper's appendix C.) The theory assumes that each batch has its best
-#   rate. So measure at a rate you would train with.
+#   closer for the higher loss, but that is only luck: the grid of rates is coarse, and for the
+#   lower loss the two averages of the same gradients differ by a factor of nearly two.
+# - **At a quarter of that rate the prediction is wrong.** Until the loss reaches the same targets,
+#   the noise scale is about five times as large, so the predicted turning point is too large by a
+#   factor of four to seven. (See the paper's appendix C.) The theory assumes that each batch size
+#   uses its best rate. So measure at a rate that you would train with.
 #
 # ## Limits
 #
-# - **The equation is a simplification.** The exact one weights each direction by its curvature (the
-#   paper's section 2.2), which costs more to measure.
-# - **The grid of rates ends at 1.2**, the best rate of the largest batches for the lower loss.
-# - **It is about the training loss.** An efficient batch may still [generalize
+# - **The equation is a simplification.** The exact equation weights each direction by its curvature
+#   (section 2.2 of the paper), which costs more to measure.
+# - **The grid of rates ends at 1.2**, which is the best rate for the largest batches at the lower
+#   loss.
+# - **The noise scale is about the training loss.** An efficient batch size may still [generalize
 #   worse](generalization-gap.md).
-# - **It is about plain SGD** on one small network, with 1797 digits. Momentum and adaptive
-#   optimizers see other noise. Late in a training the squared norm of $G$ often cannot be told from
-#   zero. Then the noise scale is NaN, with a lower bound.
+# - **This page used plain SGD** on one small network, with 1797 images of digits. With momentum or
+#   an adaptive optimizer, the noise is different. Late in training, the squared norm of $G$ often
+#   cannot be told from zero. Then the noise scale is NaN, with a lower bound.
 #
 # ## What to take away
 #
-# - Measure during a run with a good rate, and read the result as an order of magnitude: a tenth of
-#   it wastes updates, ten times it wastes samples.
-# - A value at the start says little about the rest of the training.
+# - Measure during a run with a good learning rate, and treat the result as an order of magnitude. A
+#   batch of a tenth of the noise scale wastes updates, and one of ten times the noise scale wastes
+#   samples.
+# - The value at the start says little about the rest of training.
 #
 # ## Next
 #
-# - The noise scale grows, so you can [enlarge the batch in stages](batch-stages.md).
-# - [Instruments](../instruments.md) has all measurements and when to use them. The noise scale is
-#   from [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162).
+# - Because the noise scale grows during training, you can [enlarge the batch in
+#   stages](batch-stages.md).
+# - [Instruments](../instruments.md) lists all measurements and when to use them. The noise scale
+#   was introduced by [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162).

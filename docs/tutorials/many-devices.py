@@ -1,13 +1,15 @@
 # %% [markdown]
 # # On many devices
 #
-# **With ghost batches that fit into each device's share of the batch, one device and four make the
-# same update, up to rounding. With Keras's batch norm the update of four shares differs by about
-# 16 %.**
+# **If the ghost batches fit into each device's share of the batch, four devices make the same
+# update as one, up to rounding. With Keras's batch norm, the averaged update of four shares differs
+# by about 16 %.**
 #
-# Several devices usually share a large batch. Each takes a part of it, and the gradients are
-# averaged. This page shows why batch norm makes the result depend on the number of devices and why
-# ghost batch norm need not. It checks this on four devices that any computer can simulate.
+# Large batches are usually split over several devices. Each device computes the gradient of its
+# part, and the gradients are averaged. With batch norm, the result then depends on the number of
+# devices. Ghost batch norm normalizes small groups of samples (*ghost batches*) separately, and
+# this page shows how it avoids the problem. It uses four simulated devices, which any computer can
+# run.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -40,9 +42,9 @@ samples, epochs, depth = 1536, 10, 2  # quick: 512, 1, 1
 # %% [markdown]
 # ## Four devices on one CPU
 #
-# JAX and TensorFlow can split a CPU into several devices, if they are told before they start. The
-# arithmetic is that of four GPUs: each has its own part of the batch. On torch each device has a
-# process of its own, so here there is only one.
+# JAX and TensorFlow can split a CPU into several devices, if you request this before they start.
+# The work is divided as on four GPUs: each device has its own part of the batch. On torch each
+# device needs its own process, so this page uses only one device there.
 
 # %%
 backend = keras.backend.backend()
@@ -81,10 +83,11 @@ def sharing():
 #
 # $$\frac{1}{D} \sum_{d=1}^{D} \frac{D}{B} \sum_{i \in d} g_i = \frac{1}{B} \sum_{i=1}^{B} g_i ,$$
 #
-# the gradient of the whole batch, if a sample's gradient $g_i$ is the same wherever it is computed.
-# Batch norm breaks that: in training, $g_i$ depends on all samples that share statistics with $i$.
-# These are 64 on one of four devices and 256 on one device. In ghost batch norm they are the ghost
-# batch. As long as no ghost batch crosses from one device to the next, nothing changes.
+# which is the gradient of the whole batch if a sample's gradient $g_i$ does not depend on where it
+# is computed. Batch norm breaks this assumption: in training, $g_i$ depends on all samples that are
+# normalized together with sample $i$. These are 64 samples on each of four devices, but 256 on a
+# single device. With ghost batch norm, they are the samples of one ghost batch. As long as no ghost
+# batch is split between two devices, the number of devices makes no difference.
 
 # %% alt="Two rows of blocks over the samples of a batch. Ghost batches of 32 end where the four devices' parts end; ghost batches of 48 cross the borders between devices"
 figure, ax = plt.subplots()
@@ -103,8 +106,9 @@ plt.show()
 # %% [markdown]
 # ## By hand, in one process
 #
-# You can see this without devices. Make one update of plain SGD for each part from the same start,
-# and average the results, as a data-parallel step does. Compare with one update of the batch.
+# You can see this without several devices. Start from the same weights and make one update of plain
+# SGD (one optimizer step) for each part of the batch. Average the results, as a data-parallel step
+# does, and compare with one update for the whole batch.
 
 # %%
 x, y = load_digits(return_X_y=True)
@@ -154,15 +158,18 @@ for name, norm in norms.items():
     print(f"{name:>8}   {relative:.1e}")
 
 # %% [markdown]
-# Groups of 32 divide the 64 samples of a device, and the two updates are the same up to rounding.
-# With 48, a device splits its 64 samples differently than one device splits 256. Keras's batch norm
-# normalizes 64 samples instead of 256. Those updates differ. They need not be *worse*: per-device
-# batch norm is ghost batch norm by accident, with a size that the number of devices chose.
+# With ghost batches of 32, which divide the 64 samples of a device, the two updates are the same up
+# to rounding. With 48, the groups in the four parts are not those of the whole batch, so the
+# updates differ. They also differ with Keras's batch norm, which normalizes 64 samples at a time
+# instead of 256. A different update is not necessarily *worse*: batch norm on each device is in
+# effect ghost batch norm, with a group size that depends on the number of devices.
 #
 # ## Plan for the global batch
 #
-# The recipe, too, must not depend on the number of devices. `Regime.at` takes the samples of one
-# update on all devices together. On JAX and TensorFlow `fit` takes the same number.
+# The training schedule should not depend on the number of devices either. A `Regime` describes the
+# schedule, and `Regime.at` converts it into a plan for another batch size. This is the global batch
+# size: the number of samples in one update on all devices together. On JAX and TensorFlow, `fit`
+# takes the same number.
 
 # %%
 regime = kbb.Regime(batch=32, epochs=epochs, examples=len(x), learning_rate=0.05)
@@ -172,9 +179,9 @@ print(f"global batch {plan.batch}, {plan.updates} updates")
 # %% [markdown]
 # ## One device against four
 #
-# Use `keras.distribution.DataParallel` on JAX, and `MirroredStrategy` on TensorFlow. Make, compile
-# and train the model in the scope. After each epoch, all weights and moving statistics are compared
-# with those of one device.
+# Now train on one device and on four. Use `keras.distribution.DataParallel` on JAX and
+# `MirroredStrategy` on TensorFlow, and create, compile and train the model inside the scope. All
+# weights and moving statistics are compared with those of one device after each epoch.
 
 
 # %%
@@ -220,9 +227,10 @@ ax.legend(ncols=2, loc="upper center")
 plt.show()
 
 # %% [markdown]
-# JAX runs one program, in which every layer sees the global batch. XLA splits the arithmetic, and
-# the result is that of one device, up to rounding, with any norm. A size that does not fit costs
-# communication there. The layer says so, once per process:
+# JAX runs a single program in which every layer sees the global batch. XLA divides the work, and
+# with all three norms the result is the same as on one device, up to rounding. On JAX, a ghost
+# batch size that does not fit only costs communication. The layer warns about this once per
+# process:
 
 # %%
 for warning in caught:
@@ -230,17 +238,18 @@ for warning in caught:
         print(textwrap.fill(str(warning.message), 92))
 
 # %% [markdown]
-# On TensorFlow and torch a layer sees only its own device's part. There, only the first row of the
-# table stays at rounding, and Keras's batch norm also keeps separate moving statistics on each
-# replica. Ghost batch norm exchanges one small row per layer and step, so that its moving
-# statistics are one device's too.
+# On TensorFlow and torch a layer sees only its own device's part of the batch. There, only ghost
+# batches of 32 give the same result as one device, up to rounding. Keras's batch norm also keeps
+# separate moving statistics on each replica. Ghost batch norm exchanges one small vector per layer
+# and step, so its moving statistics are also the same as on one device.
 #
-# torch's `DistributedDataParallel` is one process per device, started by `torchrun`, so this page
-# cannot run it. (On torch, the comparison above is of one process with itself.) Each process calls
-# `fit` on its own samples, with `batch_size=plan.batch // devices`. Keras's `fit` needs help for
-# that: `examples/distributed/torch_ddp.py` in the repository is complete, and runs on a CPU too.
+# torch's `DistributedDataParallel` uses one process per device, started by `torchrun`, so this page
+# cannot run it. (On torch, the code above compares one process with itself.) Each process calls
+# `fit` on its own samples, with `batch_size=plan.batch // devices`. Keras's `fit` does not support
+# this without extra code: `examples/distributed/torch_ddp.py` in the repository is a complete
+# example, which also runs on a CPU.
 #
-# If your notebook goes on after this page, reset the distribution and the flag:
+# If you continue in the same notebook, reset the distribution and the flag:
 
 # %%
 keras.distribution.set_distribution(None)
@@ -249,12 +258,14 @@ os.environ["XLA_FLAGS"] = flags
 # %% [markdown]
 # ## What to take away
 #
-# - Let `virtual_batch` divide the samples of one device. Then the devices affect only the speed.
-# - Plan for the global batch. Only torch needs the batch of one device, and only in `fit`.
-# - Plain batch norm uses the global batch on JAX, and a device's part on TensorFlow and torch.
+# - Choose a `virtual_batch` that divides the number of samples on one device. Then the number of
+#   devices affects only the speed.
+# - Plan for the global batch size. Only `fit` on torch needs the batch size of one device.
+# - Plain batch norm normalizes over the global batch on JAX, but over one device's part on
+#   TensorFlow and torch.
 #
 # ## Next
 #
-# - All of this ran on CPUs. [On many devices](../many-devices.md) says what was tested and how,
-#   what Keras cannot do with each engine, and has the scripts for several processes.
-# - The [method cards](../methods/index.md) have the rest.
+# - All of this ran on CPUs. [On many devices](../many-devices.md) describes what was tested and
+#   how, what Keras cannot do with each engine, and the scripts for several processes.
+# - The [method pages](../methods/index.md) describe the other methods.
