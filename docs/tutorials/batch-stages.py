@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Batch stages and warm start
 #
-# **Ten epochs at a batch of 40 and then forty at a batch of 1000 reach about 95 % test accuracy. At
-# equal epochs the large batch alone reaches about 91 %.**
+# **Ten epochs at a batch of 40, followed by forty at a batch of 1000, reach about 95 % test
+# accuracy. With the same number of epochs, the large batch alone reaches about 91 %.**
 #
-# If the large batch goes wrong at the start, a few epochs at a small batch should help. This page
-# trains in such stages. It then asks whether the gain comes from the small batch or only from its
-# many more updates.
+# If training at a large batch goes wrong at the start, a few epochs at a small batch first should
+# help. This page trains in such stages. It then asks whether the gain comes from the small batch or
+# only from its many additional updates (optimizer steps).
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -33,7 +33,8 @@ test_x, test_y = data["x_test"][..., None].astype("float32"), data["y_test"]
 
 # %% [markdown]
 # The network and the recipe are those of [The generalization gap](generalization-gap.md): a batch
-# of 40, and a rate of 0.05 that drops twice. The large batch is 1000, with the square-root rate.
+# of 40, and a learning rate of 0.05 that drops twice. The large batch is 1000, and its learning
+# rate is scaled by the square root of the batch ratio.
 
 
 # %%
@@ -64,9 +65,9 @@ def plan(batch, epochs):
 # %% [markdown]
 # ## Stages
 #
-# A [`BatchStage`][keras_bigbatch.training.BatchStage] is a batch, a number of epochs and a rate.
-# `fit_stages` trains the stages as one training. There is one history and one count of updates,
-# momentum carries over, and callbacks begin and end once.
+# A [`BatchStage`][keras_bigbatch.training.BatchStage] is a batch size, a number of epochs and a
+# learning rate. `fit_stages` trains the stages as a single run. There is one history and one count
+# of updates, momentum carries over from stage to stage, and callbacks begin and end only once.
 
 # %%
 stages = [
@@ -80,20 +81,22 @@ print("loss   ", np.round(history.history["loss"], 2))
 print("updates", int(model.optimizer.iterations))
 
 # %% [markdown]
-# With $n$ samples, and stage $i$ of $e_i$ epochs at a batch of $B_i$, the training sees
+# If there are $n$ samples and stage $i$ has $e_i$ epochs at a batch of $B_i$, training processes
 #
 # $$ \sum_i e_i n \;\; \text{samples in} \;\; \sum_i e_i \lceil n / B_i \rceil \;\; \text{updates.} $$
 #
-# So an epoch at the small batch costs the same samples and makes many times the updates. Two papers
-# propose it as a start. Keskar et al. (2017, [Figure 5](../evidence/keskar.md#keskar-warm-start))
-# train some epochs at the small batch and continue with the large one (`warm_start`). Gao & Zhong
-# ([Figures 11 to 14](../evidence/gao-zhong.md#gao-11)) train only the first epoch at a small batch,
-# with a small rate (`small_first_epoch`). Neither compares at equal updates.
+# So an epoch at the small batch processes the same number of samples but makes many times as many
+# updates. Two papers propose to start with the small batch. Keskar et al. (2017, [Figure
+# 5](../evidence/keskar.md#keskar-warm-start)) train for some epochs at the small batch and continue
+# with the large one (`warm_start`). Gao & Zhong ([Figures 11 to
+# 14](../evidence/gao-zhong.md#gao-11)) train only the first epoch at a small batch, with a small
+# rate (`small_first_epoch`). Neither paper compares runs with the same number of updates.
 #
-# ## At equal samples, and at equal updates
+# ## The same number of samples or updates
 #
-# All arms below have the same number of epochs, and so of samples, except the last two. Those train
-# at the large batch alone, for as many *updates* as a warm-started training makes.
+# The table compares several arms (training settings). All except the last two have the same number
+# of epochs, and so of samples. The last two train at the large batch alone, for as many *updates*
+# as a warm-started run makes.
 
 
 # %%
@@ -159,29 +162,30 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The means are in color or black, the seeds in gray.
+# Means are shown in color or black, and single seeds in gray.
 #
-# - **One small epoch makes no clear difference.** It is within the spread of the large batch alone,
-#   and no better than the large batch with as many updates. Apart from its rate, this is Gao &
-#   Zhong's proposal.
-# - **Ten small epochs bring most of the gap back,** with the same samples as the large batch alone
-#   and a quarter of the small batch's updates. What is still missing is not clear of the spread.
-# - **It is not only the updates.** The large batch with as many updates, and nearly six times the
-#   samples, gains much less. In this network something of the small batch stays in the weights
-#   after the batch has grown. Keskar et al. read it this way: the small batch finds another basin,
-#   and the large batch stays in it.
+# - **One small epoch makes no clear difference.** The result is within the spread of the large
+#   batch alone, and no better than the large batch with the same number of updates. Apart from the
+#   learning rate, this is Gao & Zhong's proposal.
+# - **Ten small epochs close most of the gap,** with as many samples as the large batch alone and a
+#   quarter of the small batch's updates. The remaining gap is within the spread.
+# - **It is not only the updates.** The large batch with as many updates, and nearly six times as
+#   many samples, gains much less. In this network, the weights keep some effect of the small batch
+#   after the batch has grown. Keskar et al. explain this as follows: the small batch finds another
+#   basin, and the large batch stays in it.
 #
-# This page tried only two lengths of the small stage and did not tune the rates for the stages. Nor
-# does it measure time: small batches use a device badly.
+# This page tried only two lengths of the small stage and did not tune the rates for the stages. It
+# does not measure time either, and small batches use a device inefficiently.
 #
 # ## What to take away
 #
-# - Report updates and samples of staged trainings. At equal epochs a small start makes many more
-#   updates, and that alone is worth something.
-# - A start of one epoch did nothing here. A fifth of the epochs did.
-# - `fit_stages` is one training: schedules and callbacks see one count of updates.
+# - If you train in stages, report updates and samples. With the same number of epochs, a run that
+#   starts with a small batch makes many more updates, and that alone helps.
+# - Starting with one epoch at the small batch had no clear effect here. Starting with a fifth of
+#   the epochs did.
+# - `fit_stages` is a single run: schedules and callbacks see one count of updates.
 #
 # ## Next
 #
-# - [Batch stages](../methods/batch-stages.md) is the method's card.
+# - [Batch stages](../methods/batch-stages.md) describes the method.
 # - [Converting a pretrained network](pretrained-network.md) starts from a trained model.

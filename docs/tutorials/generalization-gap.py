@@ -1,12 +1,12 @@
 # %% [markdown]
 # # The generalization gap
 #
-# **At equal epochs a batch of 1000 loses about 5 points of test accuracy against a batch of 40.
-# Three changes win back more than 4 of them.**
+# **With the same number of epochs, a batch of 1000 has a test accuracy about 5 points lower than a
+# batch of 40. Three changes recover more than 4 of these points.**
 #
 # Train a model with the same recipe at several batch sizes. Each run fits its training set, but the
 # larger the batch, the lower the test accuracy. This difference is the *generalization gap*. This
-# page produces one, looks at its parts, and closes most of it.
+# page produces a gap, looks at its causes, and closes most of it.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -31,9 +31,9 @@ seeds, epochs = [0, 1, 2], 100  # quick: [0], 2
 # %% [markdown]
 # ## Data that needs no download
 #
-# MNIST-1D is a generator: ten one-dimensional digits, shifted, sheared and noisy. It gives 4000
-# training and 1000 test samples of 40 points. A test accuracy on 1000 samples has a standard error
-# of 0.6 to 0.9 points, so only larger differences mean something.
+# MNIST-1D generates one-dimensional versions of the ten digits, shifted, sheared and noisy: 4000
+# training and 1000 test samples of 40 values each. A test accuracy on 1000 samples has a standard
+# error of 0.6 to 0.9 points, so only larger differences are meaningful.
 
 # %%
 data = make_dataset(get_dataset_args())
@@ -87,8 +87,9 @@ def train(plan, norm, seed):
 
 
 # %% [markdown]
-# `regime.at` adapts the recipe to another batch. With `rule="none"` and `stretch=1` it changes only
-# the batch. Epochs and rates stay the same, and the rate drops at the same epochs.
+# A `Regime` describes the training schedule that was tuned at the small batch. `regime.at` converts
+# it into a plan for another batch size. With `rule="none"` and `stretch=1` it changes only the
+# batch size. Epochs and rates stay the same, and the rate drops at the same epochs.
 
 # %%
 batches = [40, 200, 1000]  # quick: [40, 1000]
@@ -108,15 +109,16 @@ for batch, scores in plain.items():
 
 # %% [markdown]
 # The training column shows that this is a *generalization* gap. If the large batch had not fitted
-# its training set, it would only be undertrained. Look at the updates as well: with the same
-# epochs, a batch 25 times as large makes a 25th of the updates. Hoffer, Hubara & Soudry (2017)
-# argue that the large batch suffers from this, and not from the batch itself.
+# its training set, it would only be undertrained. Look at the updates (optimizer steps) as well:
+# with the same number of epochs, a batch 25 times as large makes a 25th of the updates. Hoffer,
+# Hubara & Soudry (2017) argue that this causes the gap, not the batch size itself.
 #
 # ## Three changes
 #
-# Their remedy has three parts: multiply the rate by the square root of the batch ratio, use ghost
-# batch normalization, and train for more epochs. Below, SB is the small batch and LB the large one.
-# The arms +LR, +GBN and +RA add these changes, one after the other.
+# Their remedy has three parts: multiply the learning rate by the square root of the batch ratio,
+# use ghost batch normalization, which normalizes small groups of samples separately, and train for
+# more epochs. Below, SB is the small batch and LB the large one. The arms (training settings) +LR,
+# +GBN and +RA add these changes one after the other.
 
 # %%
 ghost_norm = partial(kbb.GhostBatchNormalization, virtual_batch=8, momentum=0.9)
@@ -158,7 +160,7 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# The longer training has a price: it processes more samples. The plan says how many.
+# The longer training has a cost, because it processes more samples. The plan says how many.
 
 # %%
 print(arms["+RA"][0])
@@ -167,11 +169,12 @@ print(arms["+RA"][0])
 # ## What to take away
 #
 # - Compare at equal training accuracy. Otherwise you compare undertrained models.
-# - Report updates as well as epochs. The batch decides how many updates an epoch has.
-# - Use three seeds at least. The spread between seeds is as large as some of the effects.
-#   [Evidence](../evidence/index.md) has other data and networks.
+# - Report updates as well as epochs. The batch size determines how many updates an epoch has.
+# - Use at least three seeds. The spread between seeds is as large as some of the effects.
+#   [Evidence](../evidence/index.md) has results for other data and networks.
 #
 # ## Next
 #
 # - [Ghost batches](ghost-batches.md) explains the change that helped most here.
-# - [My large batch is worse](../large-batch-is-worse.md) looks for the cause in your own training.
+# - [My large batch is worse](../large-batch-is-worse.md) helps you find the cause in your own
+#   training.

@@ -1,12 +1,14 @@
 # %% [markdown]
 # # Learning rate and regime
 #
-# **With the square-root rate, ghost batches and 4 times the epochs, a batch of 1000 comes within
-# about half a point of the small batch's test accuracy, in a sixth of its updates.**
+# **With the square-root rule for the learning rate, ghost batches and 4 times the epochs, a batch
+# of 1000 comes within about half a point of the small batch's test accuracy, with a sixth of its
+# updates.**
 #
-# A recipe has learning rates and a length, both tuned at a small batch. At a larger batch, updates
-# are less noisy and an epoch has fewer of them. This page shows what the square root of the batch
-# ratio preserves, how to adapt a whole recipe, and what more epochs bring.
+# A recipe's learning rates and number of epochs were tuned at a small batch. At a larger batch,
+# updates (optimizer steps) are less noisy and an epoch has fewer of them. This page shows what
+# scaling by the square root of the batch ratio preserves, how to adapt a whole recipe, and how much
+# more epochs help.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -35,18 +37,20 @@ test_x, test_y = data["x_test"][..., None].astype("float32"), data["y_test"]
 # %% [markdown]
 # ## What the square root preserves
 #
-# An update of SGD is $\Delta w = -\eta \, g$, where $g$ is the mean gradient of $B$ samples drawn
-# from $N$. Let $\bar g$ be the mean gradient of all samples, and $S$ the mean of $g_n g_n^T$ over
-# the samples $n$. The covariance of the update is
+# An update of SGD with learning rate $\eta$ is $\Delta w = -\eta \, g$, where $g$ is the mean
+# gradient of $B$ samples drawn from $N$. Let $\bar g$ be the mean gradient of all samples, and $S$
+# the mean of $g_n g_n^T$ over the samples $n$. The covariance of the update is
 #
 # $$ \mathrm{cov}(\Delta w) = \frac{\eta^2}{B} \, \frac{N - B}{N - 1} \, ( S - \bar g \bar g^T ) $$
 #
 # If the batch is small compared with the data set, the middle factor is 1. To keep the rest
-# constant, Hoffer, Hubara & Soudry (2017, equation 7) let $\eta^2$ grow with $B$:
+# constant, Hoffer, Hubara & Soudry (2017, equation 7) make $\eta^2$ proportional to $B$. With $S$
+# for the small batch and $L$ for the large one:
 #
 # $$ \eta_L = \sqrt{ B_L / B_S } \, \eta_S $$
 #
-# Check it by drawing batches. The model is softmax regression, whose gradient is one line.
+# We check this by drawing batches. The model is softmax regression, whose gradient takes one line
+# of code.
 
 # %%
 samples, targets = x[..., 0].astype("float64"), np.eye(10)[y]
@@ -87,19 +91,20 @@ for batch in (200, 1000):
         print(f"{batch:>5}   {rule:<6}{scaled:>7.2f}{variance:>11.2f}{formula:>10.2f}{path:>19.2f}")
 
 # %% [markdown]
-# All numbers except the rates are relative to the batch of 40. The last column is rate times
-# updates: how far the mean gradient moves the weights in an epoch, as long as it stays the same.
+# All numbers except the rates are relative to the batch of 40. The last column is the rate times
+# the number of updates. It shows how far the mean gradient would move the weights in an epoch if it
+# stayed constant.
 #
-# - `sqrt` keeps the noise of *one update*. It is not quite 1, because a batch of 1000 is a quarter
-#   of these 4000 samples. The formula contains that in its middle factor.
-# - `linear` keeps the path of *an epoch* and makes each update many times noisier.
-# - No rule keeps both. An epoch at the large batch has too few updates for that at any rate.
+# - `sqrt` keeps the noise of *one update*. The variance is not quite 1, because a batch of 1000 is
+#   a quarter of these 4000 samples. The middle factor of the formula accounts for this.
+# - `linear` keeps the path of *an epoch* but makes each update much noisier.
+# - No rule keeps both. An epoch at the large batch has too few updates for that, whatever the rate.
 #
 # ## In a schedule
 #
 # `scale_learning_rate` scales a float. `LearningRateScaler` wraps a float or any Keras schedule and
-# scales each of its rates. It can warm up from the tuned rate to the scaled one. (For a schedule in
-# small-batch updates, `RegimeStretch` changes the pace.)
+# scales each of its rates. It can warm up from the tuned rate to the scaled one. (If a schedule
+# counts small-batch updates, `RegimeStretch` rescales it to large-batch updates.)
 
 # %%
 cosine = keras.optimizers.schedules.CosineDecay(0.05, decay_steps=2000)
@@ -110,11 +115,12 @@ for update in (0, 5, 10, 1000):
 # %% [markdown]
 # ## A regime
 #
-# With fewer updates per epoch, a schedule counted in updates ends too late.
-# [`Regime`][keras_bigbatch.schedules.Regime] describes the recipe in epochs. `at` scales the rates
-# by a rule, moves the drops to the right updates, and multiplies the epochs by `stretch`.
-# `plan.fit_arguments` gives `fit` the batch size, the epochs and a callback, which raises before
-# the first update if `fit` would train differently, for example because of a `validation_split`.
+# With fewer updates per epoch, a schedule that counts updates ends too late. A
+# [`Regime`][keras_bigbatch.schedules.Regime] describes the recipe in epochs. Its method `at`
+# returns a plan for another batch size: it scales the rates by a rule, moves the drops to the right
+# updates, and multiplies the epochs by `stretch`. `plan.fit_arguments` gives `fit` the batch size,
+# the epochs and a callback. The callback raises an error before the first update if `fit` would
+# train differently, for example because of a `validation_split`.
 
 # %%
 rates = {0: 0.05, epochs // 2: 0.005, epochs * 3 // 4: 0.0005}
@@ -123,8 +129,8 @@ print(regime.at(1000, stretch=2, warmup_epochs=epochs / 10))
 
 # %% [markdown]
 # Without `stretch` the plan keeps the number of updates, as the paper's *regime adaptation*
-# intends. The paper multiplies the epochs by the batch ratio. With 50 000 samples that makes more
-# updates.
+# intends. The paper itself multiplies the epochs by the batch ratio. With 50 000 samples, this
+# gives more updates.
 
 # %%
 paper = kbb.Regime(128, 200, examples=50_000, learning_rate=0.1)
@@ -136,9 +142,9 @@ for stretch in (None, 32):
 # %% [markdown]
 # ## Measured: the rate
 #
-# The network is that of [The generalization gap](generalization-gap.md). The recipe is shorter: 20
-# epochs, in which the small batch almost fits its training set. All arms clip gradients at a norm
-# of 5.
+# The network is that of [The generalization gap](generalization-gap.md). The recipe is shorter: in
+# its 20 epochs, the small batch almost fits its training set. Each row of the table is one arm
+# (training setting). All arms clip gradients at a norm of 5.
 
 
 # %%
@@ -209,8 +215,9 @@ plt.show()
 # %% [markdown]
 # ## Measured: the stretch
 #
-# With the square-root rate, train for 1, 2 and 4 times the epochs, with batch norm and with ghost
-# batches of 8. The small batch keeps its 20 epochs.
+# With the square-root rule, we now train for 1, 2 and 4 times the epochs, with batch norm and with
+# ghost batches of 8 (groups of 8 samples that are normalized separately). The small batch keeps its
+# 20 epochs.
 
 # %%
 print("                     updates  training     test")
@@ -236,25 +243,29 @@ plt.show()
 # %% [markdown]
 # - **Not all of this is a generalization gap.** At a stretch of 1 the large batch makes 80 updates
 #   and has not fitted its training set. Both rules do better than the unscaled rate, because the
-#   training is short. None of them comes near the small batch.
+#   run is short. Neither comes close to the small batch.
 # - **The linear rule depends on warm-up.** Starting at 25 times the rate does worse than warming up
-#   to it. With warm-up it is level with the square root here: the spreads overlap.
+#   to it. With warm-up, the linear rule is on a par with the square-root rule here: the spreads
+#   overlap.
 # - **Most of the gain comes from more updates,** with either norm.
 # - **Ghost batches help once the training set is fitted,** not before. At a stretch of 1 they do
-#   not help. At 4, with the training set fitted, they are two points ahead.
+#   not help. At 4, where the training set is fitted, they gain two points.
 #
-# Only the large batch got the longer training, which favors it. And the square root is an argument
-# about the covariance of plain SGD's updates. It promises nothing about test accuracy.
+# Only the large batch was trained for longer, which favors it. Also, the argument for the square
+# root concerns the covariance of plain SGD's updates. It does not imply anything about test
+# accuracy.
 #
 # ## What to take away
 #
-# - Scale by the square root to keep the noise of an update. Warm up when the factor is large.
-# - Write the recipe as a `Regime` and print the plan. It says what the large batch costs.
-# - Look at the training accuracy first. If the training set is not fitted, stretch.
+# - Scale the rate by the square root to keep the noise of an update. Use a warm-up if the factor is
+#   large.
+# - Write the recipe as a `Regime` and print the plan. It shows what the large batch costs.
+# - Look at the training accuracy first. If the training set is not fitted, train for more epochs
+#   (`stretch`).
 #
 # ## Next
 #
 # - [Square-root rate](../methods/square-root-rate.md) and [regime
-#   adaptation](../methods/regime-adaptation.md) are the methods' cards. [A larger
-#   measurement](../evidence/hoffer.md#stretch) goes on to a stretch of 25.
-# - [A random walk](random-walk.md) looks at the paper's argument for longer training.
+#   adaptation](../methods/regime-adaptation.md) describe the methods. [A larger
+#   experiment](../evidence/hoffer.md#stretch) goes up to a stretch of 25.
+# - [A random walk](random-walk.md) examines the paper's argument for longer training.

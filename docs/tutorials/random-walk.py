@@ -6,7 +6,7 @@
 #
 # How far do the weights move from where they started? Hoffer, Hubara & Soudry (2017) plot that
 # distance against the logarithm of the updates, find straight lines, and explain them by a random
-# walk. This page draws the plot, fits it, and asks what a good fit proves.
+# walk. This page makes the same plot, fits curves to it, and asks what a good fit proves.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -36,26 +36,31 @@ x, y = data["x"][..., None].astype("float32"), data["y"]
 # %% [markdown]
 # ## The argument
 #
-# Let the loss be a random landscape. The farther two points are apart, the more they differ:
+# Assume that the loss $L$ is a random landscape over the weights $w$. The farther two points are
+# apart, the more their losses differ:
 #
 # $$E \left[ (L(w_1) - L(w_2))^2 \right] \sim \lVert w_1 - w_2 \rVert^{\alpha}$$
 #
-# To get a distance $z$ away, the weights have to pass hills of a height of about $z^{\alpha / 2}$.
-# A random walk takes a time exponential in the height to pass a hill. So after $t$ updates the
-# distance is
+# To move a distance $z$ away, the weights have to cross hills of a height of about $z^{\alpha /
+# 2}$. The time that a random walk takes to cross a hill is exponential in its height. So after $t$
+# updates (optimizer steps) the distance from the initial weights $w_0$ is
 #
 # $$\lVert w_t - w_0 \rVert \sim (\log t)^{2 / \alpha}$$
 #
 # With $\alpha = 2$, which the paper measures around the start of its networks, the distance grows
-# with $\log t$. That is very slow: a random walk without hills grows with $\sqrt{t}$. It also has a
-# consequence. At equal epochs a large batch makes few updates, so it does not get far.
+# with $\log t$. That is very slow: in a random walk without hills, the distance grows with
+# $\sqrt{t}$. This has a consequence: with the same number of epochs, a large batch makes few
+# updates, so its weights do not get far.
 #
 # ## The measurement
 #
 # [`WeightDistance`][keras_bigbatch.callbacks.WeightDistance] measures $\lVert w_t - w_0 \rVert$
 # over all trainable weights while `fit` runs, about ten times per decade of updates. The network is
-# that of [The generalization gap](generalization-gap.md). The rate is constant, since a drop would
-# bend the curve. All arms make the same number of updates.
+# the one from [The generalization gap](generalization-gap.md). The learning rate is constant,
+# because a drop would bend the curve. There are four arms (training settings), all with the same
+# number of updates: SB is the small batch and LB the large one at the same rate. +LR also scales
+# the rate, and +GBN also uses ghost batch norm, which normalizes small groups of samples
+# separately.
 
 
 # %%
@@ -115,25 +120,26 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# At the same rate and the same updates, the large batch gets little more than half as far. At
-# update 100 the two are still close. They part after that, while the large batch runs out of
-# training loss to reduce.
+# With the same rate and number of updates, the large batch gets little more than half as far. At
+# update 100 the two are still close. After that they diverge, as the training loss of the large
+# batch approaches zero.
 #
-# In the paper's second figure the curves agree again once the rate is scaled and the batch norm is
-# a ghost one. Here the slopes come closer, and the curves cross. The scaled rate puts the large
-# batch *ahead* of the small one for hundreds of updates. Without ghost batches it then slows down
-# and ends behind. With them it ends beyond. "The same distance" is true at one update.
+# In the paper's second figure, the curves agree again with a scaled rate and ghost batch norm. Here
+# the slopes come closer, but the curves cross. With the scaled rate, the large batch is *ahead* of
+# the small one for hundreds of updates. Without ghost batches it then slows down and ends behind
+# the small batch. With them it ends ahead. The distances are equal only at a single update.
 #
 # ## What the fit says
 #
 # The callback's `fit` calls [`fit_diffusion`][keras_bigbatch.diagnostics.fit_diffusion]. It
-# compares four laws, each with an R2 of the distance itself. For one seed of the small batch:
+# compares four laws and reports for each an R2 of the distance itself. For one seed of the small
+# batch it prints:
 
 # %%
 print(runs["SB"][0][0].fit(first))
 
 # %% [markdown]
-# All arms, fitted from update 10 and from update 100:
+# The next table has all arms, fitted from update 10 and from update 100:
 
 # %%
 print("means over the seeds: slope s of a + s ln t, and R2 of each law")
@@ -146,22 +152,22 @@ for name in runs:
         print(f"{name:5}{start:>5}{cells}")
 
 # %% [markdown]
-# - **The small batch does not follow the law.** From update 10 on, the square root and the plain
-#   power fit better than the logarithm. The slope from update 100 is half as large again as the
-#   slope from update 10. A straight line would have one slope.
-# - **The exponent is not 1.** It is near 2 for the small batch, which says $\alpha \approx 1$. (The
-#   interval treats the residuals as independent. Along one curve they are not.)
-# - **The window decides.** From update 100 on, all four laws have an R2 of about 0.99 or more for
-#   the small batch. With one decade of updates no fit can tell them apart.
-# - **The large batch does look logarithmic** from update 10, and with ghost batches from 100 too.
-#   But there the training loss has fallen to thousandths. A vanishing gradient is a simpler reason
-#   to slow down than hills.
+# - **The small batch does not follow the logarithmic law.** From update 10 on, the square root and
+#   the plain power law fit better than the logarithm. The slope from update 100 is one and a half
+#   times the slope from update 10. A straight line would have a single slope.
+# - **The exponent of $\log t$ is not 1.** For the small batch it is near 2, which means $\alpha
+#   \approx 1$. (The interval treats the residuals as independent, but along a curve they are not.)
+# - **The result depends on the window.** From update 100 on, all four laws have an R2 of about 0.99
+#   or more for the small batch. With a single decade of updates, no fit can tell them apart.
+# - **The large batch does look logarithmic** from update 10, and with ghost batches also from 100.
+#   But there the training loss has fallen to thousandths. A vanishing gradient explains the
+#   slowdown more simply than hills do.
 #
 # ## A straight line without a walk
 #
-# Take logistic regression on two classes that a plane separates. The loss is convex, so there are
-# no hills. Each batch is all the data, so there is no noise and nothing random. The minimum is at
-# infinity, and gradient descent goes there as
+# Take logistic regression on two classes that a plane can separate. The loss is convex, so there
+# are no hills. Each batch is the whole data set, so there is no noise and no randomness. The
+# minimum is at infinity, and gradient descent moves toward it as
 #
 # $$w_t = \hat{w} \log t + O(1)$$
 #
@@ -209,21 +215,21 @@ draw_laws(runs["SB"][0][0], "SB: a network, small batches")
 draw_laws(convex, "logistic regression, no noise")
 
 # %% [markdown]
-# The log law fits this convex, noiseless descent better than any arm of the network above. The fit
-# even reports an $\alpha$, for a random potential that does not exist.
+# The logarithmic law fits this convex descent without noise better than any arm of the network
+# above. The fit even reports an $\alpha$ for a random potential that does not exist.
 #
 # ## What to take away
 #
-# - The observation holds: at one rate, the larger batch gets less far. The distance is cheap to
-#   measure, and `WeightDistance` does not change the training.
-# - Compare whole curves over updates. A single end point can be made to agree.
-# - Compare a log fit with other laws, in more than one window, with more than one seed, and with a
-#   case that has no randomness.
-# - The law itself did not hold for the small batch. Nor did a test of the potential around the
-#   start give $\alpha = 2$ ([Evidence](../evidence/hoffer.md), Figure 4).
+# - The observation holds: at the same learning rate, the larger batch gets less far. The distance
+#   is cheap to measure, and `WeightDistance` does not affect training.
+# - Compare whole curves over updates. It is easy to make a single end point agree.
+# - Compare a logarithmic fit with fits of other laws, in more than one window and with more than
+#   one seed, and with a case that has no randomness.
+# - The logarithmic law did not hold for the small batch. A test of the potential around the start
+#   did not give $\alpha = 2$ either ([Evidence](../evidence/hoffer.md), Figure 4).
 #
 # ## Next
 #
-# - What the paper derives from the argument, such as [regime
-#   adaptation](../methods/regime-adaptation.md), has evidence of its own.
+# - The methods that the paper derives from this argument, such as [regime
+#   adaptation](../methods/regime-adaptation.md), have evidence of their own.
 # - [Sharp or flat](sharp-or-flat.md) looks at where training ends.

@@ -2,12 +2,12 @@
 # # Sharp or flat
 #
 # **At the same training loss, the large batch's minimum is about 20 times as sharp as the small
-# batch's. Rescaling the weights reverses this without changing any output.**
+# batch's. Rescaling the weights reverses this order without changing any output.**
 #
-# [Keskar et al. (2017)](https://arxiv.org/abs/1609.04836) find that a large batch ends in a sharp
-# minimum and a small batch in a flat one, and say that this is why the large batch generalizes
-# worse. This page measures both minima and goes straight from one to the other. It then changes the
-# sharpness of a network without changing the function that it computes.
+# [Keskar et al. (2017)](https://arxiv.org/abs/1609.04836) find that training ends in a sharp
+# minimum at a large batch and in a flat one at a small batch, and say that this is why the large
+# batch generalizes worse. This page measures both minima and the loss on the straight line between
+# them. It then changes the sharpness of a network without changing the function that it computes.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -34,10 +34,10 @@ test_x, test_y = data["x_test"][..., None].astype("float32"), data["y_test"]
 # %% [markdown]
 # ## Two minima from one start
 #
-# The network is that of [The generalization gap](generalization-gap.md). A seed fixes the initial
-# weights, so both batches start from the same ones. The curvature of the cross-entropy falls with
-# the loss, so the network that is trained further looks flatter for that reason alone. Therefore
-# the epochs are chosen so that both end at about the same training loss.
+# The network is that of [The generalization gap](generalization-gap.md). The seed determines the
+# initial weights, so both batches start from the same ones. The curvature of the cross-entropy
+# falls with the loss, so a network that is trained further looks flatter for that reason alone. We
+# therefore choose the epochs so that both end at about the same training loss.
 
 
 # %%
@@ -78,9 +78,9 @@ models = {name: [train(*recipe, seed) for seed in seeds] for name, recipe in rec
 #
 # $$\phi = 100 \cdot \frac{\max_{y} L(w + y) - L(w)}{1 + L(w)}, \qquad |y_i| \leq \epsilon \left( |w_i| + 1 \right)$$
 #
-# The maximum has to be searched for, so the value is a lower bound. The search here is a short one.
-# With `adaptive=True` the box is $|y_i| \leq \epsilon |w_i|$, relative to each weight ([Kwon et
-# al., 2021](https://arxiv.org/abs/2102.11600)). The third measure is the largest [eigenvalue of the
+# The maximum has to be found by a search, which is short here, so the value is a lower bound. With
+# `adaptive=True` the box is $|y_i| \leq \epsilon |w_i|$, relative to each weight ([Kwon et al.,
+# 2021](https://arxiv.org/abs/2102.11600)). The third measure is the largest [eigenvalue of the
 # Hessian][keras_bigbatch.diagnostics.hessian_eigenvalues]: the curvature in the steepest direction.
 
 # %%
@@ -125,18 +125,19 @@ for row, quantity in enumerate(quantities):
 
 # %% [markdown]
 # At the same training loss, the large batch's minimum is about twenty times sharper by Keskar's
-# measure and by the eigenvalue, in each seed. Its test accuracy is two to four points lower. (A
-# score on 1000 samples has a standard error of 0.6 to 0.9 points, and all six networks have the
-# same 1000.) So the observation holds.
+# measure and by the eigenvalue, in each seed. Its test accuracy is two to four points lower. (An
+# accuracy on 1000 samples has a standard error of 0.6 to 0.9 points, and all six networks are
+# tested on the same 1000.) So the observation holds.
 #
-# Now look at the last row. LB's kernels are little more than half as large, so a box that hardly
-# depends on the weights is larger for them. With the box relative to each weight, the factor is six
-# to eight. The eigenvalue times the squared norm agrees: seven to eight. (Lower bounds make rough
-# factors.)
+# Now look at the last row. The kernels of the large batch (LB) are little more than half as large
+# as those of the small batch (SB). A box whose size hardly depends on the weights is therefore
+# larger relative to them. If the box is relative to each weight, the factor between the two is six
+# to eight. The eigenvalue times the squared norm gives a similar factor of seven to eight. (Because
+# sharpness values are lower bounds, these factors are rough.)
 #
-# The losses agree because SB's epochs were chosen for that. At equal epochs SB is trained much
-# further, and the factor is above 1000 in the table of [Instruments](../instruments.md). Much of
-# that comes from the lower loss and the larger weights.
+# The losses agree because we chose SB's epochs accordingly. With the same number of epochs, SB is
+# trained much further, and the factor is above 1000 in the table of
+# [Instruments](../instruments.md). Much of that comes from the lower loss and the larger weights.
 #
 # ## From one minimum to the other
 #
@@ -144,8 +145,9 @@ for row, quantity in enumerate(quantities):
 #
 # $$w(\alpha) = (1 - \alpha) \, w_{\mathrm{SB}} + \alpha \, w_{\mathrm{LB}}$$
 #
-# The statistics of batch norm do not mix like weights. So there are two curves. One mixes the
-# moving statistics of the ends. The other estimates those that belong to the mixed weights.
+# The statistics of batch norm cannot be interpolated like weights, so there are two curves. One
+# interpolates the moving statistics of the two networks. The other estimates the statistics that
+# belong to the interpolated weights.
 
 # %%
 ends = [models[name][0].get_weights() for name in models]
@@ -173,20 +175,21 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# This is the picture of Keskar et al., in one of very many directions and for one seed. A quarter
-# of the way beyond SB, the loss is at most a third higher. A quarter beyond LB, it is more than
-# fifty times what it was. Between them is a barrier.
+# This is the plot of Keskar et al., in one of very many directions and for one seed. If the line
+# continues a quarter of its length beyond SB, the loss rises by at most a third. A quarter beyond
+# LB, it is more than fifty times as high as at LB. Between them is a barrier.
 #
-# With the statistics of the mixed weights, less than half of the barrier is left. The rest came
-# from statistics that belong to no network on the line. A step in alpha is also as long at LB as at
-# SB, where the weights are larger. That is one more reason why LB looks narrow.
+# With statistics estimated for the interpolated weights, less than half of the barrier remains. The
+# rest came from statistics that do not belong to any network on the line. Also, a step in alpha has
+# the same length at LB as at SB, although the weights are larger at SB. That is another reason why
+# LB looks narrow.
 #
 # ## The same network, sharper or flatter
 #
-# Batch norm divides by the deviation of its input. Multiply the weights before it by $c$, and the
-# moving mean and deviation as well, and every output stays the same. Only the scale of the weights
-# changes, and with it the size of the box relative to them. (If $c$ is a power of 2, even the
-# rounding stays the same.)
+# Batch norm divides by the standard deviation of its input. If you multiply the weights before it
+# by $c$, and also the moving mean and deviation, every output stays the same. Only the scale of the
+# weights changes, and with it the size of the box relative to them. (If $c$ is a power of 2, even
+# the rounding stays the same.)
 
 
 # %%
@@ -231,24 +234,25 @@ plt.show()
 # Now the small batch's minimum is the sharp one. No output changed, so the accuracies are the same,
 # and SB is still the better network. [Dinh et al. (2017)](https://arxiv.org/abs/1703.04933) show
 # this for layers with ReLU. With batch norm the scale of each layer is free. The eigenvalues change
-# too: from $L(c w) = L(w)$ follows that the curvature in these weights is divided by $c^2$.
+# too: $L(c w) = L(w)$ implies that the curvature in these weights is divided by $c^2$.
 #
-# The adaptive sharpness did not change. Under such rescaling it is a property of the function. By
-# this measure LB is the sharper one before and after.
+# The adaptive sharpness did not change, because it is not affected by such rescaling. By this
+# measure LB is sharper both before and after.
 #
 # ## What to take away
 #
-# - Keskar's observation holds here: at the same training loss, the large batch's minimum is the
-#   sharper one in each of three seeds, by each of three measures.
+# - Keskar's observation holds here: at the same training loss, the large batch's minimum is sharper
+#   with each of three seeds, by each of three measures.
 # - How much sharper depends on the scale of the weights and on the training loss. Match the loss,
 #   print the norms, and measure with `adaptive=True` as well.
-# - Keskar's sharpness alone cannot be why a network generalizes, since it can be set without
-#   changing any output. It describes where *training* led.
-# - Predicting from it did not work. In the table of [Instruments](../instruments.md) a scaled rate
-#   makes the large batch ten times flatter, and it is not clearly better.
+# - Keskar's sharpness alone cannot be the reason why a network generalizes, because you can change
+#   it without changing any output. It describes where *training* ended.
+# - Sharpness did not predict accuracy. In the table of [Instruments](../instruments.md), a scaled
+#   rate makes the large batch's minimum ten times flatter, but its accuracy is not clearly better.
 #
 # ## Next
 #
-# - [Keskar et al.](../evidence/keskar.md) has the paper's figures, reproduced. To do something
-#   about the gap, see [regime adaptation](../methods/regime-adaptation.md).
-# - [How large is large?](how-large-is-large.md) measures at which batch more samples stop helping.
+# - [Keskar et al.](../evidence/keskar.md) has the paper's figures, reproduced. To reduce the gap,
+#   see [regime adaptation](../methods/regime-adaptation.md).
+# - [How large is large?](how-large-is-large.md) measures the batch size beyond which more samples
+#   stop helping.
