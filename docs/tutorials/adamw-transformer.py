@@ -1,12 +1,14 @@
 # %% [markdown]
 # # AdamW and a transformer
 #
-# **At 16 times the batch and 4 times the epochs, the weight decay decides: one way to adapt it
-# gives about 88 % test accuracy, the other about 84 %. The small batch has about 83 %.**
+# **With 16 times the batch and 4 times the epochs, the result depends on the weight decay: one way
+# to adapt it gives about 88 % test accuracy, the other about 84 %. The small batch has about 83
+# %.**
 #
-# Most of these tutorials train convolutions with batch norm by SGD. This one trains a small
-# transformer with layer norm by AdamW, with a cosine schedule, weight decay and clipping. Ghost
-# batches do nothing for it. What remains to adapt is the optimizer, and this page adapts all of it.
+# Most of these tutorials train convolutional networks with batch norm and SGD. This one trains a
+# small transformer with layer norm and AdamW, with a cosine schedule, weight decay and clipping.
+# Ghost batches, which change only batch norm, have no effect on it. Only the optimizer can be
+# adapted, and this page adapts all of its hyperparameters.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -36,7 +38,8 @@ test_x, test_y = data["x_test"][..., None].astype("float32"), data["y_test"]
 # %% [markdown]
 # ## The recipe
 #
-# A signal of 40 values is cut into eight tokens of five. Each position has an embedding.
+# Each signal of 40 values is split into eight tokens of five values. Each position has an
+# embedding.
 
 
 # %%
@@ -85,8 +88,9 @@ def accuracy(model, x, y):
 
 
 # %% [markdown]
-# The rate is tuned at the small batch only: three values, one seed, and the last quarter of the
-# training samples held out. The weight decay, the clipping and the length were not tuned.
+# We tune the learning rate only at the small batch, with three values, one seed, and the last
+# quarter of the training samples held out. The weight decay, the clipping and the number of epochs
+# were not tuned.
 
 # %%
 rates = (0.002, 0.004, 0.008)  # quick: (0.004,)
@@ -104,8 +108,8 @@ rate = max(held_out, key=held_out.get)
 # ## The same recipe at 16 times the batch
 #
 # [`Regime.from_compiled`][keras_bigbatch.schedules.Regime] reads the recipe from a model compiled
-# for the small batch. `at` adapts it, here to four times the epochs. The table shows what became of
-# each number and why.
+# for the small batch. `at` converts it into a plan for another batch size, here with four times the
+# epochs (a *stretch* of 4). The table shows how each number changed and why.
 
 # %%
 updates = epochs * len(x) // small
@@ -115,10 +119,11 @@ plan = regime.at(large, stretch=longer)
 print(plan)
 
 # %% [markdown]
-# `plan.optimizer()` is a new AdamW with these numbers. Look at the time of the weight decay,
-# `1 / (rate * decay)` updates. It is as many samples as before. The training has four times the
-# samples, so this time is only a quarter as large a part of it. `decay="training"` keeps the part
-# instead:
+# `plan.optimizer()` returns a new AdamW with these numbers. Look at the rows "its time in ...".
+# With weight decay, the weights are an average over about the last `1 / (rate * decay)` updates
+# (optimizer steps). By default this time covers as many samples as before. But the run now
+# processes four times as many samples, so the time is only a quarter as large a fraction of the
+# run. `decay="training"` keeps the fraction constant instead:
 
 # %%
 same_part = regime.at(large, stretch=longer, decay="training")
@@ -127,12 +132,13 @@ for each in (regime.at(small), plan, same_part):
     print(f"decay {each.optimizer().weight_decay:.3f}: {part:.2f} trainings")
 
 # %% [markdown]
-# At a stretch of 1 the two are the same.
+# With a stretch of 1 the two options are the same.
 #
 # ## Measured
 #
-# What is this worth? Compare with a large batch for which only the batch was changed: the same
-# AdamW, with a cosine that ends where the training does.
+# How much does this help? We compare with a recipe in which only the batch size changed: the same
+# AdamW, with a cosine that ends when training does. Each row of the table is one arm (training
+# setting).
 
 
 # %%
@@ -191,28 +197,29 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# - **No rule replaces updates.** At a stretch of 1 there are 150. They fit two thirds of the
-#   training set, adapted or not.
-# - **Most of the gain comes from the longer training.** It makes a quarter of the small batch's
-#   updates. Even the recipe that was not adapted is level with the small batch then. But it has
-#   seen four times the samples, and the small batch has not.
-# - **Adapting alone does not help here; the decay decides.** By default the adapted recipe ends
-#   below the one that was not. With the decay kept as the same part of the training, it ends about
-#   three points above it, outside the spread. The two adapted recipes differ only in the decay, 0.4
-#   and 0.1.
+# - **No rule replaces updates.** With a stretch of 1 there are only 150. That is enough to fit
+#   about two thirds of the training set, with or without adaptation.
+# - **Most of the gain comes from the longer training.** With a stretch of 4, the large batch makes
+#   a quarter of the small batch's updates. Even the recipe that was not adapted is then on a par
+#   with the small batch. However, it has processed four times as many samples as the small batch.
+# - **Adapting the recipe does not always help; it depends on the decay.** With the default option,
+#   the adapted recipe ends below the one that was not adapted. If the decay's time stays the same
+#   fraction of the run, it ends about three points above it, outside the spread. The two adapted
+#   recipes differ only in the decay, 0.4 and 0.1.
 #
-# This is one small network with three seeds and 1000 test samples, and nobody tuned the decay. That
-# the second option does better was seen on the test set. It is a finding to check, and was not
-# chosen beforehand.
+# This is one small network with three seeds and 1000 test samples, and the decay was not tuned. We
+# saw on the test set that the second option does better and did not choose it beforehand, so this
+# finding needs to be checked.
 #
 # ## What to take away
 #
-# - Compile as always. `from_compiled`, `at` and `plan.optimizer()` do the rest.
-# - Count the updates first, and stretch.
-# - With a stretch, read the row "its time in trainings", and try both values of `decay`.
+# - Compile the model as usual. `from_compiled`, `at` and `plan.optimizer()` do the rest.
+# - First check the number of updates. If there are too few, use a larger `stretch`.
+# - If you stretch the training, look at the row "its time in trainings", and try both values of
+#   `decay`.
 #
 # ## Next
 #
-# - [My recipe uses Adam or AdamW](../adamw.md#weight-decay) has both options of the decay, their
-#   sources, and more measurements.
-# - [Layer-wise optimizers](layer-wise-optimizers.md) give each layer a rate of its own.
+# - [My recipe uses Adam or AdamW](../adamw.md#weight-decay) describes both options for the decay,
+#   their sources, and more measurements.
+# - [Layer-wise optimizers](layer-wise-optimizers.md) give each layer its own learning rate.

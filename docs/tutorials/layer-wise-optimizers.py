@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Layer-wise optimizers
 #
-# **At a batch of 1000, a rate for each layer raises the test accuracy from about 92 % to more
-# than 94 %. With a cap on the layers' ratios, about half of that gain is gone.**
+# **At a batch of 1000, a separate learning rate for each layer raises the test accuracy from about
+# 92 % to more than 94 %. If these rates are capped, about half of that gain is lost.**
 #
-# SGD multiplies every gradient by the same rate, no matter how large the weights are that it moves.
-# A large batch has few updates to make up for a rate that suits one layer and not another. This
-# page gives each layer its own rate and then asks where the gain comes from.
+# SGD multiplies every gradient by the same learning rate, however large the layer's weights are. If
+# the rate suits one layer but not another, a large batch has few updates (optimizer steps) to make
+# up for that. This page gives each layer its own rate and then asks where the gain comes from.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -31,10 +31,10 @@ x, y = data["x"][..., None].astype("float32"), data["y"]
 test = data["x_test"][..., None].astype("float32"), data["y_test"]
 
 # %% [markdown]
-# ## One training
+# ## The training setup
 #
 # The network is that of [The generalization gap](generalization-gap.md), at a batch of 1000. Every
-# training below has this warm-up and cosine decay. Only the optimizer differs.
+# run below uses the same warm-up and cosine decay. Only the optimizer differs.
 
 # %%
 batch = 1000  # quick: 100
@@ -73,19 +73,20 @@ def sgd(rate):
 # %% [markdown]
 # ## The trust ratio
 #
-# LARS (You, Gitman & Ginsburg, 2017) takes the gradient's size out of the step. With a layer's
-# weights $w$, its gradient $g$, the weight decay $\beta$, the momentum $m$ and the rate $\eta$:
+# LARS (You, Gitman & Ginsburg, 2017) makes the step independent of the gradient's size. With a
+# layer's weights $w$, its gradient $g$, the weight decay $\beta$, the momentum $m$ and the learning
+# rate $\eta$, it computes a trust ratio $\lambda$ and a velocity $v$:
 #
 # $$ \lambda = \frac{\|w\|}{\|g\| + \beta \|w\|}, \quad v \leftarrow m v - \eta \lambda (g + \beta w), \quad w \leftarrow w + v $$
 #
-# The first step has a length of about $\eta \|w\|$ in every layer, so $\eta$ is a fraction of the
-# weights. [MCLR](../methods/mclr.md) (Gao & Zhong) replaces the norms by medians of absolute
-# values. [PercentDelta](../methods/percent-delta.md) (Abu-El-Haija, 2017) replaces the quotient by
-# one over the mean of $|g / w|$.
+# The first step has a length of about $\eta \|w\|$ in every layer, so $\eta$ is the step's size as
+# a fraction of the weights. [MCLR](../methods/mclr.md) (Gao & Zhong) replaces the norms by medians
+# of absolute values. [PercentDelta](../methods/percent-delta.md) (Abu-El-Haija, 2017) replaces the
+# quotient by the inverse of the mean of $|g / w|$.
 #
-# If steps do not shrink with the gradient, the weights grow without bound. So all three get a
-# little weight decay and a rate that falls. [LARS](../methods/lars.md) shows what happens
-# otherwise.
+# If steps do not shrink with the gradient, the weights grow without bound. We therefore use a
+# little weight decay and a decaying rate for all three. [LARS](../methods/lars.md) shows what
+# happens otherwise.
 
 
 # %%
@@ -101,8 +102,8 @@ lars = layerwise(kbb.optimizers.LARS)
 # %% [markdown]
 # ## How fast each layer moves
 #
-# [`LayerStrides`][keras_bigbatch.callbacks.LayerStrides] measures for each layer how far one update
-# moves it. It does not affect the training.
+# [`LayerStrides`][keras_bigbatch.callbacks.LayerStrides] measures how far one update moves each
+# layer. It does not affect training.
 
 # %%
 strides = {}
@@ -132,16 +133,16 @@ draw("SGD")
 draw("LARS")
 
 # %% [markdown]
-# Under SGD, relative to its size, the first convolution at first moves several times as fast as the
+# Under SGD, the first convolution initially moves several times as fast relative to its size as the
 # second and third. A rate that is high for one is low for the others. Then two things happen. The
-# kernels come closer to each other by themselves. (A kernel before a batch norm grows when it moves
-# fast, and so slows down.) And *all* of them slow down by orders of magnitude, because the gradient
-# vanishes as the training set is fitted. Under LARS, with the same warm-up and cosine, the kernels
-# stay together and fall only with the rate.
+# relative steps of the kernels become more similar by themselves. (A kernel before a batch norm
+# grows when it moves fast, and so slows down.) Also, *all* of them slow down by orders of
+# magnitude, because the gradient vanishes as the training set is fitted. Under LARS, with the same
+# warm-up and cosine, the steps of the kernels stay similar and fall only with the rate.
 #
-# Biases and batch norm's gamma and beta do not adapt: `exclude` leaves them to plain SGD. Many of
-# them start at zero, and a fraction of zero is no step. LARS multiplied the rates of the others by
-# these ratios in its last update:
+# Biases and batch norm's gamma and beta do not get such ratios: by default, `exclude` makes LARS
+# use plain SGD for them. Many of them start at zero, and a step that is a fraction of zero is zero.
+# In its last update, LARS multiplied the rates of the other variables by these ratios:
 
 # %%
 for path, ratio in model.optimizer.trust_ratios.items():
@@ -150,10 +151,10 @@ for path, ratio in model.optimizer.trust_ratios.items():
 # %% [markdown]
 # ## Does it train better?
 #
-# Each method gets three rates, each twice the one before. We take the one that does best on a
-# quarter of the *training* samples, held out. (The grids come from [a larger
-# table](../methods/index.md#one-table).) Then we train on all 4000 samples with three other seeds,
-# and only then look at the test set.
+# We try three learning rates for each method, each twice the one before. We choose the rate that
+# does best on a held-out quarter of the *training* samples. (The grids come from [a larger
+# table](../methods/index.md#one-table).) Then we train on all 4000 samples with three other seeds.
+# Only then do we look at the test set.
 
 # %%
 methods = {
@@ -196,27 +197,27 @@ for name in compared:
     score(name, methods[name][0], chosen[name])
 
 # %% [markdown]
-# All have fitted the training set, or nearly. The three layer-wise rules end about three points
-# above SGD with as many updates, well beyond the spread. Between the three there is no clear
-# difference.
+# All methods fit the training set, or nearly so. With the same number of updates, the three
+# layer-wise rules end about three points above SGD, well beyond the spread. There is no clear
+# difference between the three.
 #
-# Look at the choice of rates as well. One seed and 1000 samples leave about a point of noise. SGD's
-# three rates are level, and the highest was taken by chance. LARS's choice is the lowest of its
-# grid. The larger table, with five rates each and another number of epochs, also puts the three
-# above SGD.
+# Look at the choice of rates as well. With one seed and 1000 samples, the noise is about a point.
+# SGD's three rates do equally well, so the highest was chosen by chance. For LARS, the chosen rate
+# is the lowest in its grid. In the larger table, with five rates for each method and a different
+# number of epochs, the three rules also end above SGD.
 #
 # If the step does not shrink with the gradient, nothing corrects a rate that is too high. SGD
 # tolerates a factor of four. LARS and MCLR break down within a factor of four of the chosen rate,
-# and PercentDelta loses much.
+# and PercentDelta loses a lot of accuracy.
 #
 # ## A rule of your own
 #
-# Does LARS gain because the layers keep step, or because the steps stay large? A two-line rule can
-# tell. The ratios above are in the thousands, since the gradient has almost vanished. With a cap of
-# 20, layers have ratios of their own only while their gradients are large. Later every ratio is at
-# the cap, and the rule is SGD again.
-# [`LayerwiseOptimizer`][keras_bigbatch.optimizers.LayerwiseOptimizer] needs one method. It has
-# momentum, decay, exclusions and saving already.
+# Does LARS gain because all layers move at the same relative speed, or because the steps stay
+# large? A rule of two lines can answer this. The ratios above are in the thousands because the
+# gradient has almost vanished. With a cap of 20, the layers have different ratios only while their
+# gradients are large. Later every ratio is at the cap, and the rule is equivalent to SGD. To write
+# a rule, subclass [`LayerwiseOptimizer`][keras_bigbatch.optimizers.LayerwiseOptimizer] and define
+# one method. Momentum, decay, exclusions and saving are already implemented.
 
 
 # %%
@@ -236,24 +237,25 @@ score("CappedLARS", layerwise(CappedLARS), chosen["CappedLARS"])
 score("LARS, all", layerwise(kbb.optimizers.LARS, exclude=()), chosen["LARS"])
 
 # %% [markdown]
-# With the cap about half of the gain is gone. So a part of it does not come from the differences
-# between layers, which even out by themselves, as the figure for SGD shows. It comes from steps that
-# stay large after the training set is fitted. This is an indication and no proof: there are three
-# seeds, and the cap was not varied.
+# With the cap, about half of the gain is lost. So part of the gain does not come from adapting to
+# differences between layers, which even out by themselves, as the figure for SGD shows. It comes
+# from steps that stay large after the training set is fitted. This is an indication, not a proof:
+# there are only three seeds, and we tried only one cap.
 #
-# The last row has nothing excluded, and makes no clear difference. A variable that is all zeros
-# moves by plain SGD at first, so it is not stuck. Excluding such variables is common practice. This
-# row does not support it, and says nothing about other networks.
+# In the last row nothing is excluded, which makes no clear difference. A variable that is all zeros
+# first moves by plain SGD, so it does not get stuck. It is common practice to exclude such
+# variables. This row does not support that practice, but it says nothing about other networks.
 #
 # ## What to take away
 #
-# - The rate of a layer-wise optimizer is a fraction of the weights. It is not a rate for SGD.
-# - Use weight decay and a rate that falls. Try at least three rates: just above the best one,
-#   training may break down.
-# - Ask what a gain comes from. `LayerStrides` and a rule of your own cost a few lines.
+# - The learning rate of a layer-wise optimizer is a fraction of the weights. Do not use the rate of
+#   SGD.
+# - Use weight decay and a decaying rate. Try at least three rates: training may break down at a
+#   rate only slightly above the best one.
+# - Find out where a gain comes from. `LayerStrides` and a rule of your own take only a few lines.
 #
 # ## Next
 #
-# - [LARS](../methods/lars.md) is the method's card. For recipes with Adam, see
+# - [LARS](../methods/lars.md) describes LARS in detail. For recipes with Adam, see
 #   [LAMB](../methods/lamb.md).
-# - [Batch stages and warm start](batch-stages.md) changes the batch during the training.
+# - [Batch stages and warm start](batch-stages.md) changes the batch size during training.

@@ -2,12 +2,13 @@
 # # Converting a pretrained network
 #
 # **Fine-tuned at a large batch, a network with plain batch norm reaches about 90 % test accuracy.
-# With its moving statistics renewed, the same weights reach about 98 %.**
+# With recomputed moving statistics, the same weights reach about 98 %.**
 #
-# A network with batch norm can be converted to ghost batch norm without rewriting it. The copy
-# predicts the same and only *trains* differently. This page converts a classifier from
+# A network with batch norm can be converted to ghost batch norm, which normalizes small groups of
+# samples (*ghost batches*) separately, without rewriting its code. The copy makes the same
+# predictions and only *trains* differently. This page converts a classifier from
 # [KerasHub](https://keras.io/keras_hub/), fine-tunes it at a large batch, shows what goes wrong
-# with batch norm there, and repairs it in one pass over the data.
+# with plain batch norm there, and repairs this in one pass over the data.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -35,9 +36,9 @@ pretraining, samples, first_epochs = 901, 640, 20  # quick: 64, 320, 1
 # %% [markdown]
 # ## Something pretrained, with no download
 #
-# The digits 0 to 4 of scikit-learn's 8 by 8 images stand for the large data set that somebody else
-# trained on. The digits 5 to 9 are our own task, with 256 images kept for testing. (At 90 %, an
-# accuracy on 256 images has a standard error of about 2 points.)
+# In scikit-learn's 8 by 8 images of digits, the digits 0 to 4 take the place of the large data set
+# that somebody else trained on. The digits 5 to 9 are our own task, with 256 images kept for
+# testing. (At 90 %, an accuracy on 256 images has a standard error of about 2 points.)
 
 # %%
 x, y = load_digits(return_X_y=True)
@@ -91,9 +92,9 @@ pretrained.save_to_preset(f"{folder.name}/pretrained")
 # %% [markdown]
 # ## Convert
 #
-# From here on there is only the folder. The head is new. The stem is frozen, as is usual with few
-# data. [`to_ghost`][keras_bigbatch.layers.to_ghost] copies the model with its backbone and
-# preprocessor, and leaves the original alone.
+# From here on we use only the saved folder. The head is new, and the stem is frozen, as is usual
+# with little data. [`to_ghost`][keras_bigbatch.layers.to_ghost] copies the model with its backbone
+# and preprocessor, and does not change the original.
 
 
 # %%
@@ -124,12 +125,12 @@ print(f"largest difference of a prediction: {difference:.1e}")
 
 # %% [markdown]
 # The weights of a batch norm are gamma, beta and the *moving* mean and variance. All four are
-# copied, as are names, regularizers and `trainable` flags. Other layers are copied as they are.
+# copied, as are names, regularizers and `trainable` flags. Other layers are copied without changes.
 #
 # ## A recipe for the large batch
 #
-# Suppose the fine-tuning was tuned at a batch of 32. At 320, with four times the epochs, this is
-# the plan.
+# Suppose the fine-tuning recipe was tuned at a batch of 32. A `Regime` describes this recipe, and
+# `at` converts it into a plan for a batch of 320, here with four times the epochs.
 
 # %%
 rates = {0: 0.05, epochs * 3 // 5: 0.005}
@@ -138,7 +139,8 @@ small, large = regime.at(32), regime.at(320, stretch=stretch)
 print(large)
 
 # %% [markdown]
-# Compile *after* the conversion, because an optimizer belongs to the variables it was built for.
+# Compile *after* the conversion, because an optimizer is tied to the variables that it was built
+# for.
 
 
 # %%
@@ -190,14 +192,15 @@ plt.show()
 # %% [markdown]
 # ## It is not the weights
 #
-# The two large-batch runs move their weights equally far and fit the training set equally well.
-# They differ in what inference uses: the moving statistics. Keras's batch norm moves them once per
-# update, with a momentum of $\mu = 0.99$. Ghost batch norm moves them once per *group*. With $K$
-# groups in a batch:
+# In both large-batch runs, the weights move equally far and fit the training set equally well. The
+# runs differ in the moving statistics, which inference uses. Keras's batch norm updates them once
+# per optimizer step, with a momentum of $\mu = 0.99$. Ghost batch norm updates them once per
+# *group*. With $K$ groups in a batch, whose means are $m_1$ to $m_K$, the moving mean $m$ becomes
 #
 # $$m \leftarrow \mu^{K} m + (1 - \mu) \sum_{l=1}^{K} \mu^{K-l} m_l .$$
 #
-# After $T$ updates, a share of $\mu^{KT}$ of the moving mean still comes from the digits 0 to 4.
+# After $T$ optimizer steps, a fraction $\mu^{KT}$ of the moving mean still comes from the digits 0
+# to 4.
 
 # %%
 momentum = plain.backbone.get_layer("stack1_block1_1_bn").momentum
@@ -206,10 +209,10 @@ for (name, (plan, _)), groups in zip(arms.items(), (1, 1, 320 // 32), strict=Tru
     print(f"{name:>12}: {plan.updates} updates, old share {share:.1f} %")
 
 # %% [markdown]
-# If that is the reason, the weights of the plain run do well with statistics of the new data.
+# If that is the cause, the weights of the plain run should do well with statistics of the new data.
 # [`renew_statistics`][keras_bigbatch.layers.renew_statistics] computes them in one pass. Each layer
-# normalizes as in training, and its moments are pooled over all samples. The frozen stem keeps its
-# own statistics, which its weights were trained with.
+# normalizes as in training, and its moments are pooled over all samples. The frozen stem keeps the
+# statistics that its weights were trained with.
 
 # %%
 for name, results in runs.items():
@@ -223,9 +226,9 @@ for name, results in runs.items():
 # ## Save, load, and go back
 #
 # Save the converted model as usual. A script that loads it must import `keras_bigbatch` first, so
-# that Keras knows the layer and the schedule. A KerasHub preset is for everybody, so its folder
-# gets the model with plain batch norm. [`to_plain`][keras_bigbatch.layers.to_plain] returns that
-# model.
+# that Keras knows the layer and the schedule. A KerasHub preset should work without this package,
+# so it is written with plain batch norm. [`to_plain`][keras_bigbatch.layers.to_plain] returns this
+# plain model.
 
 # %%
 model = runs["320, ghost"][0][0]
@@ -246,15 +249,18 @@ folder.cleanup()
 # %% [markdown]
 # ## What to take away
 #
-# - Convert, then freeze or unfreeze, then compile. The copy predicts the same until it is trained.
-# - A short training at a large batch may leave batch norm's moving statistics behind. If the test
-#   accuracy is low, renew them first and look again.
-# - So the gain of ghost batch norm on this page does not come from noisy statistics. With renewed
-#   statistics the plain network is as good, as far as three seeds on 256 images can tell.
+# - Convert the model, then freeze or unfreeze layers, then compile. The copy makes the same
+#   predictions until it is trained.
+# - In a short run at a large batch, batch norm's moving statistics may lag behind the weights. If
+#   the test accuracy is low, recompute them first and check again.
+# - So the gain of ghost batch norm on this page does not come from noisy statistics. With
+#   recomputed statistics the plain network is equally good, as far as three seeds on 256 images can
+#   tell.
 # - With a momentum of 0.9, as in KerasHub's ResNets, nothing of the old statistics is left after 80
-#   updates, and there is nothing to repair. `to_ghost(model, 32, momentum=0.9)` sets it too.
+#   updates, and there is nothing to repair. `to_ghost(model, 32, momentum=0.9)` also sets this
+#   momentum.
 #
 # ## Next
 #
-# - [Converting a model](../converting.md) says which models can be converted.
-# - [On many devices](many-devices.md) shows how devices share a large batch.
+# - [Converting a model](../converting.md) describes which models can be converted.
+# - [On many devices](many-devices.md) shows how several devices share a large batch.
