@@ -2,7 +2,7 @@
 # # AdamW and a transformer
 #
 # **With 16 times the batch and 4 times the epochs, the result depends on the weight decay: one way
-# to adapt it gives about 88 % test accuracy, the other about 84 %. The small batch has about 83
+# to adapt it gives about 88 % test accuracy, the other about 84 %. The small batch reaches about 83
 # %.**
 #
 # Most of these tutorials train convolutional networks with batch norm and SGD. This one trains a

@@ -86,7 +86,7 @@ print("updates", int(model.optimizer.iterations))
 # $$ \sum_i e_i n \;\; \text{samples in} \;\; \sum_i e_i \lceil n / B_i \rceil \;\; \text{updates.} $$
 #
 # So an epoch at the small batch processes the same number of samples but makes many times as many
-# updates. Two papers propose to start with the small batch. Keskar et al. (2017, [Figure
+# updates. Two papers propose starting with the small batch. Keskar et al. (2017, [Figure
 # 5](../evidence/keskar.md#keskar-warm-start)) train for some epochs at the small batch and continue
 # with the large one (`warm_start`). Gao & Zhong ([Figures 11 to
 # 14](../evidence/gao-zhong.md#gao-11)) train only the first epoch at a small batch, with a small

@@ -41,9 +41,9 @@ x, y = data["x"][..., None].astype("float32"), data["y"]
 #
 # $$E \left[ (L(w_1) - L(w_2))^2 \right] \sim \lVert w_1 - w_2 \rVert^{\alpha}$$
 #
-# To move a distance $z$ away, the weights have to cross hills of a height of about $z^{\alpha /
-# 2}$. The time that a random walk takes to cross a hill is exponential in its height. So after $t$
-# updates (optimizer steps) the distance from the initial weights $w_0$ is
+# To move a distance $z$ away, the weights have to cross hills of a height of about
+# $z^{\alpha / 2}$. The time a random walk takes to cross a hill is exponential in its height. So
+# after $t$ updates (optimizer steps) the distance from the initial weights $w_0$ is
 #
 # $$\lVert w_t - w_0 \rVert \sim (\log t)^{2 / \alpha}$$
 #
@@ -155,8 +155,8 @@ for name in runs:
 # - **The small batch does not follow the logarithmic law.** From update 10 on, the square root and
 #   the plain power law fit better than the logarithm. The slope from update 100 is one and a half
 #   times the slope from update 10. A straight line would have a single slope.
-# - **The exponent of $\log t$ is not 1.** For the small batch it is near 2, which means $\alpha
-#   \approx 1$. (The interval treats the residuals as independent, but along a curve they are not.)
+# - **The exponent of $\log t$ is not 1.** For the small batch it is near 2, so $\alpha \approx 1$.
+#   (The interval treats the residuals as independent, but along a curve they are not.)
 # - **The result depends on the window.** From update 100 on, all four laws have an R2 of about 0.99
 #   or more for the small batch. With a single decade of updates, no fit can tell them apart.
 # - **The large batch does look logarithmic** from update 10, and with ghost batches also from 100.

@@ -35,9 +35,10 @@ test_x, test_y = data["x_test"][..., None].astype("float32"), data["y_test"]
 # ## Two minima from one start
 #
 # The network is that of [The generalization gap](generalization-gap.md). The seed determines the
-# initial weights, so both batches start from the same ones. The curvature of the cross-entropy
-# falls with the loss, so a network that is trained further looks flatter for that reason alone. We
-# therefore choose the epochs so that both end at about the same training loss.
+# initial weights, so the small batch (SB) and the large batch (LB) start from the same ones. The
+# curvature of the cross-entropy falls with the loss, so a network that is trained further looks
+# flatter for that reason alone. We therefore choose the epochs so that both end at about the same
+# training loss.
 
 
 # %%
@@ -129,11 +130,11 @@ for row, quantity in enumerate(quantities):
 # accuracy on 1000 samples has a standard error of 0.6 to 0.9 points, and all six networks are
 # tested on the same 1000.) So the observation holds.
 #
-# Now look at the last row. The kernels of the large batch (LB) are little more than half as large
-# as those of the small batch (SB). A box whose size hardly depends on the weights is therefore
-# larger relative to them. If the box is relative to each weight, the factor between the two is six
-# to eight. The eigenvalue times the squared norm gives a similar factor of seven to eight. (Because
-# sharpness values are lower bounds, these factors are rough.)
+# Now look at the last row. LB's kernels are little more than half as large as SB's. A box whose
+# size hardly depends on the weights is therefore larger relative to them. If the box is relative to
+# each weight, the factor between the two is six to eight. The eigenvalue times the squared norm
+# gives a similar factor of seven to eight. (Because sharpness values are lower bounds, these
+# factors are rough.)
 #
 # The losses agree because we chose SB's epochs accordingly. With the same number of epochs, SB is
 # trained much further, and the factor is above 1000 in the table of
