@@ -44,8 +44,8 @@ test_x, test_y = data["x_test"][..., None].astype("float32"), data["y_test"]
 # $$ \mathrm{cov}(\Delta w) = \frac{\eta^2}{B} \, \frac{N - B}{N - 1} \, ( S - \bar g \bar g^T ) $$
 #
 # If the batch is small compared with the data set, the middle factor is 1. To keep the rest
-# constant, Hoffer, Hubara & Soudry (2017, equation 7) make $\eta^2$ proportional to $B$. With $S$
-# for the small batch and $L$ for the large one:
+# constant, Hoffer, Hubara & Soudry (2017, equation 7) make $\eta^2$ proportional to $B$. The
+# subscripts $S$ and $L$ stand for the small and the large batch:
 #
 # $$ \eta_L = \sqrt{ B_L / B_S } \, \eta_S $$
 #
