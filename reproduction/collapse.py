@@ -149,9 +149,9 @@ def page(content, pictures):  # noqa: ARG001 - there is nothing to draw
     seeds = content["seeds"]
     return "\n\n".join(
         [
-            report.markdown_table([*heading, "norm at the end"], rows),
-            f"Test accuracy in %, mean over {len(seeds)} seeds, and in brackets the lowest and the "
-            f"highest; norm of all kernels together. {report.made_by(content)}.",
+            report.markdown_table([*heading, "final norm"], rows),
+            f"Test accuracy in %: mean over {len(seeds)} seeds, with the lowest and highest in "
+            f"brackets. The norm is that of all kernels together. {report.made_by(content)}.",
             f"```sh\n{report.wrapped(content['command'])}\n```",
         ]
     )

@@ -38,7 +38,7 @@ def arms_table(trainings):
     ]
     heading = ["arm", "test accuracy, %", "updates", "samples", "seconds"]
     note = (
-        f"Mean over {len(next(iter(scores.values())))} seeds ± half of the 95 % interval; an "
-        "asterisk: mean training accuracy below 99 %."
+        f"Mean over {len(next(iter(scores.values())))} seeds ± half of the 95 % interval. "
+        "An asterisk marks a mean training accuracy below 99 %."
     )
     return f"{markdown_table(heading, rows)}\n\n{note}"

@@ -30,15 +30,15 @@ def proof(content):
         [
             markdown_table(heading, rows),
             f"MNIST-1D, mean over {len(content['seeds'])} seeds ± half of the 95 % interval, on "
-            f"{content['scored_on']} that nobody had looked at. The lowest mean training accuracy "
-            f"of an arm is {worst:.2f} %.",
-            f"The large batch loses {_points(trainings, 'SB', 'LB')} points to the small one. With "
-            f"everything together {_points(trainings, 'SB', '+RA')} are left. The scaled rate "
-            f"brings {_points(trainings, '+LR', 'LB')}, ghost batches "
+            f"{content['scored_on']} that nobody had looked at before. The lowest mean training "
+            f"accuracy of any arm is {worst:.2f} %.",
+            f"The large batch is {_points(trainings, 'SB', 'LB')} points behind the small one. "
+            f"With everything together, {_points(trainings, 'SB', '+RA')} remain. The scaled rate "
+            f"adds {_points(trainings, '+LR', 'LB')}, ghost batches "
             f"{_points(trainings, '+GBN', '+LR')}, and the longer regime "
             f"{_points(trainings, '+RA', '+GBN')}. Ghosts of 8 help the small batch too, by "
             f"{_points(trainings, 'SB, ghosts of 8', 'SB')}. With the paper's ghosts, as large as "
-            f"the small batch, {_points(trainings, 'SB', '+RA, ghosts of 40')} are left.",
+            f"the small batch, {_points(trainings, 'SB', '+RA, ghosts of 40')} remain.",
         ]
     )
 
@@ -55,9 +55,9 @@ def headline(content):
     form = "**{:.1f}** points ({:.1f} to {:.1f})"
     lost, left = (_points(trainings, "SB", arm, form) for arm in ("LB", "+RA"))
     return (
-        f"At a batch {ratio:g} times larger, a network on MNIST-1D loses {lost} of test accuracy. "
-        f"Ghost batch norm, a scaled learning rate and a longer regime leave {left} of that. "
-        f"{len(content['seeds'])} seeds, 95 % intervals: [how it was "
+        f"With a batch {ratio:g} times as large, a network on MNIST-1D loses {lost} of test "
+        f"accuracy. Ghost batch norm, a scaled learning rate and a longer regime leave {left} of "
+        f"that. {len(content['seeds'])} seeds, 95 % intervals: [how it was "
         "measured](evidence/controls.md)."
     )
 

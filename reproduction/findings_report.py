@@ -4,10 +4,11 @@ import math
 
 from reproduction.criteria.parts import parts_of, stamp_of
 from reproduction.findings import Finding, outcome
+from reproduction.wording import plain
 
 HEADING = ("verdict", "effect", "95 % interval", "criterion")  # a phone shows the first two
 UNKNOWN = "-"  # an interval of one seed, a mean of numbers that are not all finite
-OLDER = "This result was made before these criteria were written down."
+OLDER = "This result predates these criteria."
 
 
 def findings_of(experiment, content):
@@ -46,7 +47,7 @@ def cells(finding):
         finding.verdict,
         f"{texts[0]}{times}" if texts else UNKNOWN,
         f"{texts[1]} to {texts[2]}{times}" if len(texts) > 1 else UNKNOWN,
-        f"{part.criterion} {part.unit}".rstrip(),
+        f"{part.criterion} {plain(part.unit)}".rstrip(),
     ]
 
 
@@ -77,7 +78,7 @@ def notes(experiment, content):
     blind = experiment.blind(results)
     said = [
         experiment.caveats(results),
-        f"Nothing could be seen: {blind}." if blind else "",
+        f"This cannot show a difference: {blind}." if blind else "",
         "" if by_these_criteria(experiment, content) else OLDER,
     ]
     return " ".join(filter(None, said))

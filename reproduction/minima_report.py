@@ -118,7 +118,7 @@ def verdict(results, scored):
         end = f"flatter is not always better here: {'; '.join(against)}"
     else:
         end = f"the flatter arm is the better one in all {len(pairs)} pairs that differ"
-    return f"Beside SB, {beside}; {end}{caveats(results)}."
+    return f"Compared with SB, {beside}; {end}{caveats(results)}."
 
 
 def _beside(results, arm, scored):
@@ -157,7 +157,7 @@ def page(content, pictures):
             f"```text\n{lines}\n```",
             f"{content['verdict']}",
             pictures["figure"],
-            f"{report.made_by(content)}, without the measurements.",
+            f"{report.made_by(content)}, not counting the measurements.",
             f"```sh\n{report.wrapped(content['command'])}\n```",
         ]
     )

@@ -33,7 +33,9 @@ def page(content, pictures):
     beyond = _markdown(
         kept,
         {
-            "a sixteenth": lambda *pair: _cell(summary, *pair, largest, BEYOND, START),
+            "at a sixteenth of the run": lambda *pair: _cell(
+                summary, *pair, largest, BEYOND, START
+            ),
             "from a quarter on": lambda *pair: _cell(summary, *pair, largest, BEYOND),
         },
     )
@@ -43,14 +45,14 @@ def page(content, pictures):
             content["verdict"],
             answer,
             pictures["figure"],
-            "## The rules that do not, and by how much {#missed}",
+            "## The rules that do not, and how far off they are {#missed}",
             _markdown(missed, _by_ratio(summary)),
             "## When the batch is beyond the noise scale {#beyond}",
-            f"The rules above at noise {BEYOND[0]:.0f} a sample and k = {largest}:",
+            f"The rules above, with a noise of {BEYOND[0]:.0f} per sample and k = {largest}:",
             beyond,
-            f"Means over the seeds {', '.join(map(str, content['seeds']))}; two standard errors "
+            f"Means over seeds {', '.join(map(str, content['seeds']))}; two standard errors "
             f"are at most {_largest_noise(summary, kept):.2f} in the first table. "
-            f"{len(content['trainings'])} runs, {seconds:,.0f} s in all, on {cores} of "
+            f"{len(content['trainings'])} runs, {seconds:,.0f} s in total, on {cores} of "
             f"{machine['accelerator'] or machine['cpu']} with Keras {versions['keras']} "
             f"and {versions['backend']} {versions[versions['backend']]}.",
             f"```sh\n{report.wrapped(content['command'])}\n```",

@@ -10,6 +10,7 @@ from reproduction import findings_report
 from reproduction.plotting import written
 from reproduction.runs import PACKAGE, QUICK, write_atomically
 from reproduction.statistics import mean_and_noise, spread
+from reproduction.wording import plain
 
 COLUMNS = (
     "arm",
@@ -166,7 +167,7 @@ def page(experiment, content, folder=None, pictures=None):
         experiment.table(results),
         *([QUICK] if quick else judged(experiment, content)),
         pictures or f"![{experiment.title}](figure.png)",
-        f"{content['data']}; {content['notes']}. Mean ± standard deviation over the seeds "
+        f"{content['data']}; {content['notes']}. Mean ± standard deviation over seeds "
         f"{', '.join(map(str, content['seeds']))}. {made_by(content)}.",
         f"```sh\n{wrapped(content['command'])}\n```",
     ]
@@ -184,17 +185,17 @@ def made_by(content):
     versions = content["versions"]
     backend = versions["backend"]
     return (
-        f"{len(trainings)} trainings, {seconds:,.0f} s in all, on {machine['cores']} "
+        f"{len(trainings)} runs, {seconds:,.0f} s in total, on {machine['cores']} "
         f"core{'s' * (machine['cores'] > 1)} of {machine['accelerator'] or machine['cpu']} with "
-        f"Keras {versions['keras']}, {backend} {versions[backend]} and `{PACKAGE}` of SHA-256 "
-        f"{content['sources'][PACKAGE][:12]}"
+        f"Keras {versions['keras']}, {backend} {versions[backend]} and `{PACKAGE}` (SHA-256 "
+        f"{content['sources'][PACKAGE][:12]})"
     )
 
 
 def judged(experiment, content):
     """The verdict, a table with a row a part of the claim, and notes: paragraphs of a page."""
     findings = findings_report.findings_of(experiment, content)
-    rows = [[finding.part.claim, *findings_report.cells(finding)] for finding in findings]
+    rows = [[plain(finding.part.claim), *findings_report.cells(finding)] for finding in findings]
     table = markdown_table(["part of the claim", *findings_report.HEADING], rows)
     notes = findings_report.notes(experiment, content)
     return [findings_report.lead(findings), table, *([notes] if notes else [])]

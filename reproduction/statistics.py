@@ -7,8 +7,8 @@ from scipy import stats
 
 FITTED = 0.99  # training accuracy from which a gap is one of generalization
 UNFITTED = (
-    "; but not every arm fits the training set (lowest training accuracy of a seed: {}), so part "
-    "of this may be under-training"
+    "; but not every arm fits the training set (lowest training accuracy over the seeds: {}), so "
+    "part of this may be under-training"
 )
 
 
@@ -82,7 +82,7 @@ def mean_and_noise(values):
     return statistics.fmean(values), reach * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def caveats(results, unfitted="; not fitted to the training set by every seed: {}"):
+def caveats(results, unfitted="; not every seed fits the training set: {}"):
     """What a reader must know before he believes the sentence.
 
     Args:
@@ -101,8 +101,8 @@ def unfitted(results):
     if not poor:
         return ""
     return (
-        f"Not every arm fits the training set (lowest training accuracy of a seed: {poor}), so "
-        "part of this may be under-training."
+        f"Not every arm fits the training set (lowest training accuracy over the seeds: {poor}), "
+        "so part of this may be under-training."
     )
 
 

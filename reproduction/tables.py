@@ -92,6 +92,6 @@ def stretched(results):
     stretch = epochs["+RA"][0] / epochs["SB"][0]
     ratio = batches["+RA"][0] / batches["SB"][0]
     return (
-        f"The adapted regime is stretched {stretch:g} times here; by the paper it is the ratio of "
-        f"the batches, {ratio:g}."
+        f"The adapted regime is stretched by {stretch:g} here. The paper stretches it by the ratio "
+        f"of the batches, {ratio:g}."
     )

@@ -38,6 +38,7 @@ from reproduction.moves import report as moves_report
 from reproduction.moves.command import PACKAGE as RECIPES
 from reproduction.places import ALSO, PLACES
 from reproduction.shared_trainings import shared
+from reproduction.wording import plain
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "evidence"
@@ -123,7 +124,7 @@ def overview():
             mark, notes = " *", [f"\\* {OLDER}"]
         for finding in findings_of(experiment, content):
             source = f"{experiment.paper}; {_data(content)}"
-            claim = f"[{finding.part.claim}]({_section(name, experiment)})"
+            claim = f"[{plain(finding.part.claim)}]({_section(name, experiment)})"
             verdict, *numbers = cells(finding)
             rows.append([claim, f"{verdict}{mark}", *numbers, f"{finding.count}", source])
     table = report.markdown_table(["part of the claim", *HEADING, "n", "source"], rows)
@@ -141,11 +142,11 @@ def _shared():
         [links[name], f"{known[name][0].title}, {_data(known[name][1])}", _listed(others, links)]
         for name, others in common.items()
     ]
-    heading = ["name", "what", "shares trainings with"]
+    heading = ["name", "experiment", "shares runs with"]
     return (
-        "## Shared trainings",
-        "A training of the same data, seed and recipe is the same training. Experiments that share "
-        "one are not independent evidence.",
+        "## Shared runs",
+        "Runs with the same data, seed and recipe are the same run. Experiments that share runs "
+        "are not independent evidence.",
         report.markdown_table(heading, rows),
     )
 

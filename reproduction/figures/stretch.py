@@ -44,7 +44,7 @@ def stretches(ratio):
     if ratio <= 1:
         raise ValueError(
             "The large batch must be larger than the recipe's own. Received: a ratio of "
-            f"{ratio:g}. Pass another data set, whose recipe has one."
+            f"{ratio:g}. Pass a data set whose recipe has a larger batch."
         )
     powers = [1]
     while 2 * powers[-1] <= ratio / 2:
@@ -73,7 +73,7 @@ class Stretch(Experiment):
     name = "stretch"
     title = "How much stretch is enough"
     paper = "Our own question, on Hoffer, Hubara & Soudry (2017), section 5"
-    claim = "The paper stretches the epochs by the ratio of the batches. Is less enough?"
+    claim = "The paper stretches the epochs by the ratio of the batches. Would less be enough?"
     sources = sources_of(__file__, "figures/hoffer/short_histories.py")
 
     def cases(self, setting):

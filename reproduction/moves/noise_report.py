@@ -24,7 +24,7 @@ def noise_text(criteria, content):
         rows.append([f"{share:.0%} of the training", *cells])
     means = {kind: geometric_mean(values) for kind, values in scales.items()}
     rows.append(["geometric mean", *(f"{mean:.0f}" for mean in means.values())])
-    table = markdown_table(["", "SGD's, samples (a seed each)", "Adam's"], rows)
+    table = markdown_table(["", "SGD's, samples (one per seed)", "Adam's"], rows)
     batches, sizes = accuracy_by_batch(content), content["sizes"]
     curve = markdown_table(
         ["batch, AdamW, square root rule", *map(str, batches)],
@@ -62,11 +62,11 @@ def gap_begins(accuracies, margin):
 
 def _prediction(means, begins, factor):
     if begins is None:
-        return "There is no gap within these batches."
+        return "There is no gap at these batches."
     off = {kind: abs(math.log(mean / begins)) for kind, mean in means.items()}
     near = min(off, key=off.get)
     text = f"The gap begins at a batch of {begins:.0f}."
     if off[near] > math.log(factor):
         return f"{text} Both scales are off by more than a factor of {factor}: neither predicts it."
-    times = ", ".join(f"{kind}'s is {means[kind] / begins:.2g} times that" for kind in means)
+    times = ", ".join(f"{kind}'s scale is {means[kind] / begins:.2g} times that" for kind in means)
     return f"{text} {times}: {near}'s predicts it better."

@@ -6,6 +6,7 @@ from reproduction.moves.noise_report import noise_text
 from reproduction.paired import contrast, with_interval
 from reproduction.report import markdown_table, wrapped
 from reproduction.statistics import by_arm
+from reproduction.wording_differences import decision, difference
 
 CELLS = ("x1", "x1 ghosts", "x4", "x4 ghosts")
 SMALL_CELLS = ("", "ghosts")
@@ -53,11 +54,11 @@ def decisions(criteria, contents):
                 said = f"{verdict} on {content['data']} ({_signed(paired.mean)})"
                 verdicts.setdefault(hypothesis, []).append(said)
     rows = [
-        [each.name, " ".join(each.decides.split()), ", ".join(said)]
+        [difference(each.name), decision(each.decides), ", ".join(said)]
         for each, said in verdicts.items()
     ]
-    return "## What was to be decided\n\n" + markdown_table(
-        ["difference", "what depends on it", "verdict, and points"], rows
+    return "## Decisions\n\n" + markdown_table(
+        ["difference", "what it decides", "verdict and points"], rows
     )
 
 
@@ -89,12 +90,12 @@ def hypotheses_table(criteria, content):
     rows = []
     for hypothesis, paired in judged(criteria, content).items():
         if paired is None:
-            rows.append([hypothesis.name, "", "", "", "not made"])
+            rows.append([difference(hypothesis.name), "", "", "", "not run"])
             continue
         low, high = paired.interval(criteria.confidence)
         rows.append(
             [
-                hypothesis.name,
+                difference(hypothesis.name),
                 _signed(paired.mean),
                 f"{_signed(low)} to {_signed(high)}",
                 f"{paired.permutation_p:.3f}",
@@ -102,7 +103,7 @@ def hypotheses_table(criteria, content):
             ]
         )
     interval = f"{100 * criteria.confidence:g} % interval"
-    heading = ["difference of test accuracy", "points", interval, "p", "verdict"]
+    heading = ["difference in test accuracy", "points", interval, "p", "verdict"]
     return f"The margin is {margin:g} points.\n\n" + markdown_table(heading, rows)
 
 
@@ -119,8 +120,8 @@ def accuracies_table(content, group):
         rows.append([name, *cells, *[""] * (len(CELLS) - len(cells))])
     heading = ["arm", "stretch 1", "1, ghosts", "stretch 4", "4, ghosts"]
     note = (
-        "Test accuracy in %, mean ± half of the 95 % interval; an asterisk: mean training accuracy "
-        "below 99 %. Small batch: plain and ghost batches, in the first two columns."
+        "Test accuracy in %, mean ± half of the 95 % interval. An asterisk marks a mean training "
+        "accuracy below 99 %. The small batch has two columns: plain and ghost batches."
     )
     return f"{markdown_table(heading, rows)}\n\n{note}"
 
@@ -145,9 +146,8 @@ def adascale_table(content):
     first, last = (fmean(each[place] for each in curve) for place in (0, -1))
     sizes = content["sizes"]
     note = (
-        f"The gain, which is at most {sizes['large_batch'] / sizes['small_batch']:g}, is "
-        f"{fmean(gains):.1f} in the mean over a training: {first:.1f} at its start, {last:.1f} "
-        "towards its end."
+        f"The gain is at most {sizes['large_batch'] / sizes['small_batch']:g}. Its mean over a "
+        f"run is {fmean(gains):.1f}: {first:.1f} at the start, {last:.1f} towards the end."
     )
     table = markdown_table(["arm, with ghost batches", "test accuracy, %", "updates"], rows)
     return f"{table}\n\n{note}"
@@ -165,8 +165,8 @@ def by_rate_text(content):
     ]
     table = markdown_table(["small batch's rate", *(f"{float(rate):g}" for rate in rates)], rows)
     return (
-        "Held-out accuracy in %, mean of three seeds, plain batch normalization. It was asked "
-        f"after the results were seen, and decides nothing.\n\n{table}"
+        "Held-out accuracy in %, mean over three seeds, plain batch norm. We asked this after we "
+        f"had seen the results, so it decides nothing.\n\n{table}"
     )
 
 
@@ -203,9 +203,10 @@ def made_with(content):
     backend, trainings = versions["backend"], content["trainings"]
     hours = sum(result["seconds"] for result in trainings) / 3600
     return (
-        f"{len(trainings)} trainings, {hours:.1f} h in all on one core of "
-        f"{machine['accelerator'] or machine['cpu']}, shared with other work, with Keras "
-        f"{versions['keras']} and {backend} {versions[backend]}; scored on {content['scored_on']}. "
+        f"{len(trainings)} runs, {hours:.1f} h in total on one core of "
+        f"{machine['accelerator'] or machine['cpu']} (shared with other work), with "
+        f"Keras {versions['keras']} and {backend} {versions[backend]}. Scored on "
+        f"{content['scored_on']}. "
         f"Criteria: `{content['criteria'][:12]}`."
     )
 

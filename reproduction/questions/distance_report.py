@@ -29,7 +29,7 @@ def page(criteria, content, pictures):
         pictures["steered"],
         hypotheses_table(criteria, content),
         tracking_table(criteria, content),
-        "## On the way",
+        "## Along the training",
         along_part(criteria, content),
         pictures["along"],
         "## How it was made",
@@ -68,15 +68,13 @@ def tracking_table(criteria, content):
         rows.append(
             [
                 arm,
-                f"{ends[0]:.1f} for {ends[1]:.1f}",
+                f"{ends[0]:.1f}, target {ends[1]:.1f}",
                 f"{fmean(missed):.1%}" + " (they do not meet)" * (fmean(missed) > 0.1),
                 f"{min(factors):.2g} to {max(factors):.2g}",
             ]
         )
-    heading = ["arm", "distance at the end, for its target", "apart", "the rate's factor"]
-    return (
-        f"{markdown_table(heading, rows)}\n\nApart: in the mean over the last half of the epochs."
-    )
+    heading = ["arm", "final distance and its target", "apart", "rate factor"]
+    return f"{markdown_table(heading, rows)}\n\nApart: mean over the last half of the epochs."
 
 
 def along_part(criteria, content):
@@ -91,15 +89,13 @@ def along_part(criteria, content):
         )
     )
     low, high = lost.interval()
-    word = (
-        "It does not over-fit" if high < margin else "It cannot be told that it does not over-fit"
-    )
+    word = "It does not overfit" if high < margin else "We cannot tell whether it overfits"
     if low > margin:
-        word = "It over-fits"
+        word = "It overfits"
     return "\n\n".join(
         [
-            f"{word}: the best test accuracy of {arm} on its way is {lost.mean:.2f} points "
-            f"({low:.2f} to {high:.2f}) above its last one.",
+            f"{word}: the best test accuracy of {arm} along the training is "
+            f"{lost.mean:.2f} points ({low:.2f} to {high:.2f}) above its last one.",
             costs_table(content),
         ]
     )
@@ -126,9 +122,9 @@ def costs_table(content):
         rows.append(row)
     table = markdown_table(["seconds to test accuracy of", *(f"{g} %" for g in wanted)], rows)
     return (
-        f"{table}\n\nMedian over the seeds, without the compilation, on a core that did other work "
-        "now and then; a dash: a seed never got there. The accuracy is looked at after some of the "
-        "epochs only, so the times are rounded up."
+        f"{table}\n\nMedian over the seeds, without compilation, on a core that sometimes did "
+        "other work. A dash means that a seed never got there. The accuracy is measured after "
+        "some of the epochs only, so the times are rounded up."
     )
 
 

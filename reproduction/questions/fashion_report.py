@@ -22,4 +22,4 @@ def page(criteria, content, pictures):  # noqa: ARG001 - there is nothing to dra
 def chosen_table(content):
     """A row an arm: the rate that its case was given, before the rule of its arm."""
     rows = [[arm, f"{rate:g}"] for arm, rate in content["rates"].items()]
-    return markdown_table(["arm", "first rate that was chosen"], rows)
+    return markdown_table(["arm", "chosen initial rate"], rows)

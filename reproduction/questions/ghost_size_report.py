@@ -5,6 +5,7 @@ from reproduction.paired import with_interval
 from reproduction.plotting import means, tidy
 from reproduction.report import markdown_table
 from reproduction.statistics import by_arm
+from reproduction.wording_differences import difference
 
 EQUAL = "ghosts of "  # how the hypotheses on equal ghosts begin
 
@@ -41,8 +42,9 @@ def answer(criteria, content):
             f"**Cannot tell**: {len(level)} of {len(same)} differences at equal ghosts are settled."
         )
     return (
-        f"**No**: of {len(same)} differences between batches at equal ghosts {len(level)} are "
-        f"equivalent, and {len(apart)} beyond the margin ({'; '.join(apart)})."
+        f"**No**: of {len(same)} differences between batches at equal ghosts, {len(level)} are "
+        f"equivalent and {len(apart)} beyond the margin "
+        f"({'; '.join(map(difference, apart))})."
     )
 
 
@@ -61,7 +63,7 @@ def cells_table(criteria, content):
     return (
         f"{table}\n\nTest accuracy in %, mean over {len(content['seeds'])} seeds ± half of the "
         f"95 % interval, each cell after {criteria.content['runs']['updates']:,} updates. Ghosts "
-        "as large as the batch are plain batch normalization; an asterisk: mean training accuracy "
+        "as large as the batch are plain batch norm. An asterisk marks a mean training accuracy "
         "below 99 %."
     )
 
@@ -80,7 +82,7 @@ def rates_table(content):
         for name, tried in content["sweeps"].items()
     ]
     table = markdown_table(["held-out accuracy, %, at rate", *map(str, rates)], rows)
-    return f"{table}\n\nIn bold the rate that was chosen for a cell."
+    return f"{table}\n\nThe chosen rate is in bold."
 
 
 def draw(picture, criteria, content):

@@ -46,4 +46,6 @@ def weights_table(content):
         for name, tried in content["sweeps"].items()
     ]
     table = markdown_table(["weight of a sample", *weights], rows)
-    return f"{table}\n\nHeld-out accuracy in %, with renewed statistics. Bold: chosen."
+    return (
+        f"{table}\n\nHeld-out accuracy in %, with renewed statistics. The chosen weight is in bold."
+    )

@@ -13,8 +13,8 @@ from reproduction.statistics import FITTED
 KINDS = {0: "plain batch norm", 10: "ghosts of 10"}
 AFTERWARDS = (
     "The onset is relative to the best batch that was tried, and the grids begin at different "
-    "batches. This was not planned and decides nothing: the same with the smallest batch that all "
-    "training sets have in common, and those above it."
+    "batches. The following was not planned and decides nothing. It repeats the analysis with only "
+    "the batches from the smallest one that all training sets have in common."
 )
 
 
@@ -126,7 +126,7 @@ def answer(criteria, content, ghost):
     low, high = found.interval(criteria.confidence)
     expected = predictions(criteria, content)
     held = [name for name, power in expected.items() if low <= power <= high]
-    word = f"of the three only {held[0]} fits" if len(held) == 1 else "cannot tell"
+    word = f"of the three, only {held[0]} fits" if len(held) == 1 else "cannot tell"
     word = word if held else "none of the three fits"
     noise = noise_power(content, criteria.content["noise"]["shown"]).interval(criteria.confidence)
     few, many = (2**power for power in noise)
@@ -134,8 +134,8 @@ def answer(criteria, content, ghost):
         f"With {KINDS[ghost]}: **{word.replace('updates fits', 'updates fit')}**. Sixteen times "
         f"the training samples move the onset by a factor of {2**found.mean:.1f} ({2**low:.1f} to "
         f"{2**high:.1f}). The updates would make it {2 ** expected['the updates']:.1f}, the noise "
-        f"scale {2 ** expected['the noise scale']:.1f} ({few:.1f} to {many:.1f}), the batch itself "
-        "1.0."
+        f"scale {2 ** expected['the noise scale']:.1f} ({few:.1f} to {many:.1f}), and the batch "
+        "itself 1.0."
     )
 
 
@@ -148,7 +148,9 @@ def afterwards(criteria, content, ghost):
     low, high = power.interval(criteria.confidence)
     few = onsets(criteria, content, ghost, smallest)[min(found)].values()
     never = sum(not reached for _, reached in few)
-    note = f"; {never} of {len(few)} seeds never get there at {min(found):,} samples" * bool(never)
+    note = f"; {never} of {len(few)} seeds never reach the onset at {min(found):,} samples" * bool(
+        never
+    )
     return (
         f"With {KINDS[ghost]}, batches from {smallest} on: a factor of {2**power.mean:.1f} "
         f"({2**low:.1f} to {2**high:.1f}){note}."
@@ -167,12 +169,12 @@ def onsets_table(criteria, content):
             cells = [f"{examples:,}", f"{batch:,.0f} ({low:,.0f} to {high:,.0f})"]
             updates = f"{epochs * examples / batch:,.0f}"
             rows.append([kind, *cells, updates, f"{reached} of {len(seeds)}"])
-    heading = ["normalization", "training samples", "onset, batch", "updates there", "seeds"]
+    heading = ["normalization", "training samples", "onset (batch)", "updates there", "seeds"]
     factor = criteria.content["statistics"]["factor"]
     return (
         f"{markdown_table(heading, rows)}\n\nThe onset is the batch at which the test error is "
-        f"{factor:g} times its smallest: geometric mean and 95 % interval. In the last column the "
-        "seeds in which the error gets so large; the others count with the largest batch."
+        f"{factor:g} times its smallest: geometric mean and 95 % interval. The last column counts "
+        "the seeds whose error gets that large. The others enter with their largest batch."
     )
 
 
@@ -193,7 +195,9 @@ def errors_table(criteria, content, ghost):
         rows.append(row)
     names = [f"{examples:,} samples" for examples in sorted(found)]
     table = markdown_table([f"batch, {KINDS[ghost]}", *names], rows)
-    return f"{table}\n\nMean test error in %; an asterisk: mean training accuracy below 99 %."
+    return (
+        f"{table}\n\nMean test error in %. An asterisk marks a mean training accuracy below 99 %."
+    )
 
 
 def noise_table(content):
@@ -222,8 +226,8 @@ def noise_table(content):
     heading = ["training samples", *(f"epoch {epoch} of {length}" for epoch, length in epochs)]
     table = markdown_table(heading, rows)
     return (
-        f"{table}\n\nThe gradient noise scale in samples, geometric mean over the seeds; in the "
-        "last row the ratio and its 95 % interval."
+        f"{table}\n\nThe gradient noise scale in samples: geometric mean over the seeds. The last "
+        "row is the ratio with its 95 % interval."
     )
 
 

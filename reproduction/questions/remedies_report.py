@@ -41,9 +41,9 @@ def remedies_table(content):
         rows.append([name, *cells, f"{updates:,.0f}", f"{samples:,.0f}", f"{seconds:.1f}"])
     heading = ["", "alone", "with ghosts of 8", "updates", "samples", "seconds"]
     note = (
-        f"Test accuracy in %, mean over {len(content['seeds'])} seeds ± half of the 95 % interval; "
-        "an asterisk: mean training accuracy below 99 %. Updates, samples and seconds are those of "
-        "the arm alone, if there is one; the seconds leave out the compilation."
+        f"Test accuracy in %, mean over {len(content['seeds'])} seeds ± half of the 95 % interval. "
+        "An asterisk marks a mean training accuracy below 99 %. Updates, samples and seconds are "
+        "those without ghosts where both were run. The seconds leave out compilation."
     )
     return f"{markdown_table(heading, rows)}\n\n{note}"
 
@@ -60,8 +60,11 @@ def tries_table(content):
         ]
         for arm, tried in content["sweeps"].items()
     ]
-    table = markdown_table(["arm", "setting, and held-out accuracy in %"], rows)
-    return f"{table}\n\nThe rate, and after a comma the remedy's strength. Bold: chosen."
+    table = markdown_table(["arm", "setting and held-out accuracy in %"], rows)
+    return (
+        f"{table}\n\nA setting is a rate, with the remedy's strength after a comma. The chosen one "
+        "is in bold."
+    )
 
 
 def card(content, *names):
@@ -84,7 +87,8 @@ def card(content, *names):
     return (
         f"{markdown_table(['batch of 1000', 'alone', 'with ghosts of 8'], rows)}\n\n"
         f"Test accuracy in %, mean over {len(content['seeds'])} seeds ± half of the 95 % interval, "
-        "each with the best of six settings: [every remedy in one table](../evidence/remedies.md)."
+        "each with the best of six settings. See [every remedy in one table]"
+        "(../evidence/remedies.md)."
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from reproduction import findings_report, report, runs
 from reproduction.criteria import parts
+from reproduction.wording import plain
 from scripts import evidence
 
 pytestmark = pytest.mark.skipif(
@@ -83,7 +84,7 @@ def test_a_published_folder_appears_between_the_marks(tmp_path, monkeypatch):
     findings = PUBLISHED[0][1].findings(content["trainings"])
     # A row a part, and one in the table of shared trainings.
     assert texts["index"].count(f"#{NAMES[0]})") == len(findings) + 1
-    assert all(f"[{found.part.claim}]" in texts["index"] for found in findings)
+    assert all(f"[{plain(found.part.claim)}]" in texts["index"] for found in findings)
     assert sum(report.wrapped(content["command"]) in text for text in texts.values()) == 1
 
 

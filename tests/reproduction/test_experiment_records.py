@@ -66,13 +66,13 @@ def test_results_have_the_criteria_that_they_were_made_by(tmp_path, monkeypatch)
     first, made_by = made(tmp_path), parts.stamp_of("five-arms")
     assert first["criteria_file"] == made_by
     assert all("criteria_file" not in training for training in first["trainings"])
-    assert "made before these criteria" not in (tmp_path / "report.md").read_text()
+    assert "predates these criteria" not in (tmp_path / "report.md").read_text()
 
     # With other criteria trainings that are kept are no trainings by these.
     (folder / "hoffer.toml").write_text(text.replace("above = 0\n", "above = 0.1\n", 1))
     assert parts.stamp_of("five-arms") != made_by
     assert made(tmp_path)["criteria_file"] == made_by
-    assert "made before these criteria" in (tmp_path / "report.md").read_text()
+    assert "predates these criteria" in (tmp_path / "report.md").read_text()
     # Nor are they if some were made afterwards.
     assert made(tmp_path, "--seeds", 4, 5, 6)["criteria_file"] is None
 
@@ -81,5 +81,5 @@ def test_a_report_has_findings(tmp_path):
     made(tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert "(n = 2 seeds):" in text
-    assert "| The large batch is less accurate: SB over LB " in text
+    assert "| The large batch is less accurate: SB minus LB " in text
     assert report.QUICK not in text

@@ -91,10 +91,12 @@ def test_a_row_tells_of_its_stretch_and_of_what_does_not_fit():
     lengths = {"epochs": lambda arm: 12 if arm == "+RA" else 4}
     fits = {"train_accuracy": lambda arm: 0.9 if arm == "LB" else 1.0}
     said = table_rows()[1]["demo"].caveats(trainings(arms, **sizes, **lengths, **fits))
-    assert said.startswith("The adapted regime is stretched 3 times here; by the paper it is the")
+    assert said.startswith(
+        "The adapted regime is stretched by 3 here. The paper stretches it by the"
+    )
     assert (
-        "batches, 25. Not every arm fits the training set (lowest training accuracy of a seed: "
-        "LB: 90.0 %), so " in said
+        "batches, 25. Not every arm fits the training set (lowest training accuracy over the "
+        "seeds: LB: 90.0 %), so " in said
     )
 
 
@@ -156,7 +158,7 @@ def test_the_log_law_is_to_be_the_best_at_every_batch():
     for result in results[:3]:
         result["weight_distance"] = {"update": list(line), "distance": list(line.values())}
     assert verdicts(DistanceOverUpdates(), results)[-1] == "-"
-    assert "another law is the best at batch 40 (" in DistanceOverUpdates().caveats(results)
+    assert "another law fits best at batch 40 (" in DistanceOverUpdates().caveats(results)
 
 
 def test_laws_and_slopes_are_found_without_the_first_updates():
@@ -164,8 +166,8 @@ def test_laws_and_slopes_are_found_without_the_first_updates():
     assert hoffer_2.best_laws(figure_2(1.5, 1.1, np.sqrt))[40] in ("sqrt", "power")
     said = DistanceOverUpdates().caveats(figure_2(1.5, 0.8))
     assert said.endswith(
-        "at update 100 the largest batch with the square-root rate is 1.25 times "
-        "as far as the recipe's."
+        "at update 100, the largest batch with the square-root rate is 1.25 times "
+        "as far as the recipe's batch."
     )
     row = DistanceOverUpdates().table(figure_2(1.5, 1.1)).splitlines()[2]
     assert row.split("|")[2].strip() == "4.04 ± 0.04"
@@ -188,7 +190,7 @@ def test_figure_3_wants_the_gap_closed_by_the_updates(accuracies, signs):
     sizes = {"batch": lambda arm: 40 if arm == "SB" else 1000}
     results = trainings(dict(zip(names, accuracies, strict=True)), **sizes)
     assert verdicts(RegimesCompared(), results) == signs
-    assert "stretched 1 times here" in RegimesCompared().caveats(results)
+    assert "stretched by 1 here" in RegimesCompared().caveats(results)
     assert "ratio of the batches, 25." in RegimesCompared().caveats(results)
 
 

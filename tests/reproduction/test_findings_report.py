@@ -119,7 +119,7 @@ def test_a_section_has_the_word_the_parts_and_what_must_be_known(content):
     numbers = ("2.00 times", "2.00 to 2.00 times", "1.5 to 3 times")
     assert lines[3] == ["Our control: a ratio", "reproduced", *numbers]
     assert table.index("\n\nMind the gap.\n\n![A figure]") > 0
-    assert "with Keras 3, jax 0.1 and `keras_bigbatch` of SHA-256 0123456789ab." in text
+    assert "with Keras 3, jax 0.1 and `keras_bigbatch` (SHA-256 0123456789ab)." in text
     assert findings_report.OLDER not in text
 
 
@@ -133,7 +133,7 @@ def test_what_nobody_could_have_seen_is_said(content):
     text = "\n".join(report.judged(Toy(blind="every accuracy is 100 %"), content))
     assert text.startswith("**Cannot tell**")
     assert "reproduced" not in text
-    assert text.endswith("Nothing could be seen: every accuracy is 100 %.")
+    assert text.endswith("This cannot show a difference: every accuracy is 100 %.")
 
 
 @pytest.mark.parametrize("stamp", [None, {"name": "toy.toml", "sha256": "0" * 64}])

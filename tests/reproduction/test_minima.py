@@ -174,9 +174,9 @@ def test_minima_verdict_says_what_the_numbers_say():
     sb, lb, lr = ([96.0, 96.1, 95.9], 1.0, 2.0), ([92.0, 92.1, 91.9], 400.0, 60.0), 92.1
     against = trainings(**{"SB": sb, "LB": lb, "+LR": ([lr, lr, lr - 0.1], 4.0, 6.0)})
     assert minima_report.verdict(against, 10_000) == (
-        "Beside SB, LB is 4.0 points worse, 400 times as sharp and 30 times as curved, +LR is 3.9 "
-        "points worse, 4 times as sharp and 3 times as curved; flatter is not always better here: "
-        "+LR is flatter than LB and not clearly different in accuracy (+0.1)."
+        "Compared with SB, LB is 4.0 points worse, 400 times as sharp and 30 times as curved, +LR "
+        "is 3.9 points worse, 4 times as sharp and 3 times as curved; flatter is not always "
+        "better here: +LR is flatter than LB and not clearly different in accuracy (+0.1)."
     )
     together = trainings(SB=sb, LB=lb)
     sentence = minima_report.verdict(together, 10_000)
@@ -185,7 +185,9 @@ def test_minima_verdict_says_what_the_numbers_say():
     assert "no arm is flatter than another" in minima_report.verdict(apart, 10_000)
     for each in together:
         each["train_accuracy"] = 0.9
-    assert "by every seed: SB: 90.0 %; LB: 90.0 %" in minima_report.verdict(together, 10_000)
+    assert "fits the training set: SB: 90.0 %; LB: 90.0 %" in minima_report.verdict(
+        together, 10_000
+    )
     assert minima_report.verdict(together[::3], 10_000).endswith("one seed shows no spread.")
 
 

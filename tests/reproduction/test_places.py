@@ -47,7 +47,7 @@ def test_proof_has_a_row_an_arm_and_what_is_left():
     assert "of an arm is 100.00 %" in text
     # The seeds' differences are all the same.
     assert "loses 4.00 (4.00 to 4.00) points" in text
-    assert "together 0.50 (0.50 to 0.50) are left" in text
+    assert "together, 0.50 (0.50 to 0.50) remain" in text
     assert "rate brings 0.50 (" in text
     assert "ghost batches 2.50 (" in text
     assert "longer regime 0.50 (" in text
@@ -68,7 +68,7 @@ def test_digits_say_how_far_the_small_batch_is_ahead():
     text = demo_report.digits(content(trainings))
     assert "SB is 0.50 (0.50 to 0.50) points better than LB" in text
     assert "-0.25 (-0.25 to -0.25) better than +RA" in text
-    assert "10 trainings, 20 s in all, on 1 core of a CPU" in text
+    assert "10 runs, 20 s in total, on 1 core of a CPU" in text
     assert "seeds 10, 11" in text
 
 

@@ -131,9 +131,9 @@ def onsets(power, noise_power, spread=0.05):
 @pytest.mark.parametrize(
     ("power", "noise_power", "word"),
     [
-        (1.0, 0.5, "of the three only the updates fit"),
-        (0.5, 0.5, "of the three only the noise scale fits"),
-        (0.0, 0.5, "of the three only the batch itself fits"),
+        (1.0, 0.5, "of the three, only the updates fit"),
+        (0.5, 0.5, "of the three, only the noise scale fits"),
+        (0.0, 0.5, "of the three, only the batch itself fits"),
         (0.75, 0.5, "none of the three fits"),
         (1.0, 1.0, "cannot tell"),
     ],
@@ -168,7 +168,7 @@ def test_onset_page():
     found = onsets(1.0, 0.5)
     text = onset_report.page(CRITERIA["onset"], found, PICTURES)
     assert "- With plain batch norm: **" in text
-    assert "\n- With ghosts of 10: **of the three only the updates fit**" in text
+    assert "\n- With ghosts of 10: **of the three, only the updates fit**" in text
     assert row_of(text, "16,000 over 1,000")[0] == "4.0 (4.0 to 4.0)"
     assert row_of(text, "16,000")[0] == "1,200"  # the noise scale, 300 * 4
     assert "10 of 10" in text
@@ -199,8 +199,8 @@ def test_distance_page():
     found = distances({"SB": 4, "LB at SB's distance": 4, "SB at LB's distance": 0})
     text = distance_report.page(CRITERIA["distance"], found, PICTURES)
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
-    assert "| equivalent " in lines["LB at SB's distance, over SB"]
-    assert "| worse " in lines["SB at LB's distance, over SB"]
+    assert "| equivalent " in lines["LB at SB's distance vs. SB"]
+    assert "| worse " in lines["SB at LB's distance vs. SB"]
     assert "4.1 for 4.0" in lines["SB at LB's distance"]
     assert "2.0%" in lines["SB at LB's distance"]
     assert "0.5 to 2" in lines["SB at LB's distance"]
@@ -208,7 +208,7 @@ def test_distance_page():
 
 @pytest.mark.parametrize(
     ("lost", "said"),
-    [(0.0, "It does not over-fit"), (2.0, "It over-fits"), ("wide", "It cannot be told")],
+    [(0.0, "It does not overfit"), (2.0, "It overfits"), ("wide", "We cannot tell")],
 )
 def test_over_fitting_is_the_best_accuracy_over_the_last(lost, said):
     assert distance_report.along_part(CRITERIA["distance"], distances({}, lost)).startswith(said)
@@ -237,8 +237,8 @@ def test_fashion_page():
     )
     text = PLACES["fashion"].make(found, "fashion")
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
-    assert "| better " in lines["the gap with tuned rates: SB over LB, tuned"]
-    assert "| equivalent " in lines["ghosts with tuned rates: +GBN over LB"]
+    assert "| better " in lines["the gap with tuned rates: SB vs. LB, tuned"]
+    assert "| equivalent " in lines["ghosts with tuned rates: +GBN vs. LB"]
     assert "equivalent on fashion-mnist (+0.00)" in text
 
 

@@ -99,7 +99,7 @@ def test_hypotheses_are_judged_by_the_margin(content):
 
 
 def test_the_table_is_of_the_criterias_confidence(content, monkeypatch):
-    name = "SGD: square root against linear rule"
+    name = "SGD: square-root rule vs. linear rule"
     rows = {}
     for confidence in (0.95, 1 - 1e-12):
         monkeypatch.setattr(CRITERIA, "confidence", confidence)
@@ -113,7 +113,7 @@ def test_the_table_is_of_the_criterias_confidence(content, monkeypatch):
 def test_a_missing_arm_leaves_its_hypotheses_open(content):
     some = [each for each in content["trainings"] if not each["arm"].startswith("AdaScale ")]
     text = report.page(CRITERIA, [content | {"trainings": some, "noise": []}])
-    assert text.count("not made") == 2
+    assert text.count("not run") == 2
     assert "### AdaScale" not in text
     assert "### The noise scale" not in text
 
@@ -121,7 +121,7 @@ def test_a_missing_arm_leaves_its_hypotheses_open(content):
 def test_page_has_every_part(content):
     text = report.page(CRITERIA, [content])
     for part in (
-        "What was to be decided",
+        "Decisions",
         "AdamW, MNIST-1D",
         "SGD, MNIST-1D",
         "AdaScale, MNIST-1D",
@@ -129,7 +129,7 @@ def test_page_has_every_part(content):
         assert f" {part}\n" in text
     assert "| unscaled " in text
     assert "91.00" in next(line for line in text.splitlines() if "betas^k x4 " in line)
-    assert "8.0 at its start, 10.0 towards its end" in text
+    assert "8.0 at the start, 10.0 towards the end" in text
     assert "Chosen: 0.002." in text
     assert CRITERIA.digest[:12] in text
     rows = [line for line in text.splitlines() if line.startswith("| linear  ")]

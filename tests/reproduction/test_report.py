@@ -115,7 +115,7 @@ def test_verdict_says_what_the_numbers_say(accuracies, sentence):
 def test_verdict_has_its_caveats():
     poor = demo.verdict(results(CLOSED, train=0.9), 10_000)
     assert (
-        "not every arm fits the training set (lowest training accuracy of a seed: "
+        "not every arm fits the training set (lowest training accuracy over the seeds: "
         "SB: 90.0 %; LB: 90.0 %; +LR" in poor
     )
     single = demo.verdict(results([column[:1] for column in CLOSED]), 10_000)

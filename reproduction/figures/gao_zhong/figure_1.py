@@ -24,7 +24,7 @@ class Figure1(Experiment):
     name = "gao-1"
     title = "Accuracy against batch size"
     paper = "Gao & Zhong, Figure 1"
-    claim = "Large batches deteriorate the training."
+    claim = "Large batches make the training worse."
     sources = sources_of(__file__)
 
     def cases(self, setting):

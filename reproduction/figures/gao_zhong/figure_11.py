@@ -40,8 +40,8 @@ class Figure11(Experiment):
     title = "The first epoch at a small batch"
     paper = "Gao & Zhong, Figures 11 to 14"
     claim = (
-        "With a small batch in the first epoch the large batch trains clearly better, and several "
-        "runs lie less apart."
+        "With a small batch in the first epoch, the large batch trains clearly better and several "
+        "runs scatter less."
     )
     sources = sources_of(__file__)
 

@@ -61,8 +61,8 @@ class Figure16(Experiment):
         """Where SGD fits the whole training set too, no difference can be seen."""
         if all(number(result["train_accuracy"]) >= WHOLE for result in results):
             return (
-                "every optimizer's training accuracy is 100 %, plain SGD's too; where they do not "
-                "all fit the training set, one that trains worse than LARS would be below it"
+                "every optimizer reaches a training accuracy of 100 %, plain SGD too. An optimizer "
+                "that trains worse than LARS shows only where not all of them fit the training set"
             )
         return ""
 

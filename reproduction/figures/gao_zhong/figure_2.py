@@ -31,7 +31,7 @@ class Figure2(Experiment):
     name = "gao-2"
     title = "Radius of curvature by layer"
     paper = "Gao & Zhong, Figure 2"
-    claim = "The curvature varies remarkably from layer to layer."
+    claim = "The curvature varies considerably between layers."
     sources = sources_of(__file__)
 
     def cases(self, setting):
@@ -134,4 +134,4 @@ def _contrasts(radii):
 
 
 def _marked(layer):
-    return f"{layer} (gamma and beta, not enlarged)" if is_normalization(layer) else layer
+    return f"{layer} (gamma and beta, not scaled by 10)" if is_normalization(layer) else layer

@@ -33,7 +33,7 @@ class Figure3(Experiment):
     name = "gao-3"
     title = "Gradient at the first update against batch size"
     paper = "Gao & Zhong, Figure 3 and equation 4"
-    claim = "The mean absolute gradient falls with the square root of the batch."
+    claim = "The mean absolute gradient falls as 1 / sqrt(batch)."
     sources = sources_of(__file__)
 
     def cases(self, setting):
@@ -62,9 +62,9 @@ class Figure3(Experiment):
             [
                 "layer",
                 "exponent",
-                "less the floor",
-                "over sigma sqrt(2 / (pi n))",
-                "over the paper's 2 sigma / sqrt(pi n)",
+                "exponent without the floor",
+                "ratio to sigma sqrt(2 / (pi n))",
+                "ratio to the paper's 2 sigma / sqrt(pi n)",
             ],
             rows,
         )

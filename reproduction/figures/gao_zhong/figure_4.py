@@ -29,7 +29,7 @@ class Figure4(Experiment):
     name = "gao-4"
     title = "Parameter stride of the first epoch against batch size"
     paper = "Gao & Zhong, Figure 4 and equation 6"
-    claim = "The step over the rate falls with the square root of the batch."
+    claim = "The step, divided by the rate, falls as 1 / sqrt(batch)."
     sources = sources_of(__file__)
 
     def cases(self, setting):
@@ -48,7 +48,7 @@ class Figure4(Experiment):
             rows.append([f"{batch:,}", f"{updates:,}", *cells])
         fits = [shown(_exponents(results, epoch), "{:+.3f}") for epoch in (False, True)]
         rows.append(["exponent", "", *fits])
-        heads = ["mean of abs(dw) / rate, an update", "sum over the epoch"]
+        heads = ["mean of abs(dw) / rate, per update", "sum over the epoch"]
         return markdown_table(["batch", "updates", *heads], rows)
 
     def measures(self, results):

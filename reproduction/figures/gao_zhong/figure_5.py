@@ -41,7 +41,7 @@ class Figure5(Experiment):
     name = "gao-5"
     title = "Parameter stride along the training"
     paper = "Gao & Zhong, Figure 5"
-    claim = "The parameter searching space, the area under the strides, shrinks with the batch."
+    claim = "The parameter searching space (the area under the strides) shrinks as the batch grows."
     sources = sources_of(__file__)
 
     def cases(self, setting):
@@ -65,7 +65,7 @@ class Figure5(Experiment):
             )
         fits = [shown(_exponents(results, each), "{:+.3f}") for each in (True, False)]
         rows.append(["exponent", "", *fits, ""])
-        heads = ["mean of abs(dw), an update", "sum over the training", "test accuracy, %"]
+        heads = ["mean of abs(dw), per update", "sum over the training", "test accuracy, %"]
         return markdown_table(["batch", "epochs / updates", *heads], rows)
 
     def measures(self, results):

@@ -32,7 +32,7 @@ class Figure7(Experiment):
     name = "gao-7"
     title = "Loss stride of the first epoch against batch size"
     paper = "Gao & Zhong, Figure 7 and equation 8"
-    claim = "What an update takes off the loss, over the rate, falls inversely to the batch."
+    claim = "The fall of the loss in an update, divided by the rate, decreases as 1 / batch."
     sources = sources_of(__file__)
 
     def cases(self, setting):

@@ -33,8 +33,8 @@ class Figure8(Experiment):
     title = "Loss curves by batch size"
     paper = "Gao & Zhong, Figure 8"
     claim = (
-        "Larger batches end at larger losses, and small and large batches have losses that "
-        "fluctuate more than those between."
+        "Larger batches end at larger losses. The losses of small and large batches fluctuate "
+        "more than those of batches in between."
     )
     sources = sources_of(__file__)
 
@@ -59,7 +59,7 @@ class Figure8(Experiment):
                     shown([fluctuation(r) for r in mine], "{:.3f}"),
                 ]
             )
-        heads = ["training loss at the end", "test loss", "fluctuation of log loss, an epoch"]
+        heads = ["final training loss", "test loss", "fluctuation of log loss, per epoch"]
         return markdown_table(["batch", "epochs / updates", *heads], rows)
 
     def measures(self, results):

@@ -39,7 +39,9 @@ class Figure9(Experiment):
     name = "gao-9"
     title = "Discarding samples of small loss"
     paper = "Gao & Zhong, Figures 9 and 10"
-    claim = "Without the 30 % smallest losses gradients are larger and training accuracy is higher."
+    claim = (
+        "Without the 30 % smallest losses, gradients are larger and training accuracy is higher."
+    )
     sources = sources_of(__file__)
 
     def cases(self, setting):
@@ -56,7 +58,7 @@ class Figure9(Experiment):
             kept = _gradients(results, fraction)
             of_batch = [(1 - fraction) * value for value in kept]
             rows.append([f"{fraction:.0%}", shown(kept, "{:.3g}"), shown(of_batch, "{:.3g}")])
-        heads = ["discarded", "mean of abs(gradient), over the kept", "over the batch"]
+        heads = ["discarded", "mean of abs(gradient), kept samples", "whole batch"]
         gradients = markdown_table(heads, rows)
         rows = []
         for rule in RULES:
@@ -90,7 +92,7 @@ class Figure9(Experiment):
             "rate"
             for rule, name in RULES.items()
         )
-        return f"Without discarding the training accuracy has {' and '.join(left)} to gain at most."
+        return f"Without discarding, training accuracy is below 100 % by {' and '.join(left)}."
 
     def draw(self, picture, results):
         """Gradients on the left, training accuracies on the right."""

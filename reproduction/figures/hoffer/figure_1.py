@@ -26,7 +26,7 @@ class ErrorByBatch(Experiment):
     name = "hoffer-1"
     title = "Figure 1: error by batch size"
     paper = "Hoffer, Hubara & Soudry (2017), Figure 1"
-    claim = "At equal epochs and an unchanged recipe, the error grows with the batch."
+    claim = "At equal epochs and with an unchanged recipe, the error grows with the batch size."
     sources = sources_of(__file__)
 
     def cases(self, setting):

@@ -36,8 +36,8 @@ class DistanceOverUpdates(Experiment):
     title = "Figure 2: weight distance over updates"
     paper = "Hoffer, Hubara & Soudry (2017), Figure 2"
     claim = (
-        "The distance from the initial weights grows with the logarithm of the updates; its slope "
-        "depends on the batch, less so with the square-root rate and ghost batch normalization."
+        "The distance from the initial weights grows with the logarithm of the updates. Its slope "
+        "depends on the batch, and less so with the square-root rate and ghost batch norm."
     )
     sources = sources_of(__file__)
 
@@ -82,7 +82,7 @@ class DistanceOverUpdates(Experiment):
                         f"{histories[0]['update'][-1]:,}",
                     ]
                 )
-        heading = ["batch, samples", "slope on ln t", *(f"R2 {law}" for law in LAWS), "p of t^p"]
+        heading = ["batch, samples", "slope over ln t", *(f"R2 {law}" for law in LAWS), "p of t^p"]
         return markdown_table([*heading, "distance at the end", "updates"], rows)
 
     def measures(self, results):
@@ -103,10 +103,10 @@ class DistanceOverUpdates(Experiment):
         """What equal slopes do not say, and which law describes which batch best."""
         update, apart = _halfway(results, *ends(results))
         others = [f"{each:,} ({law})" for each, law in best_laws(results).items() if law != "log"]
-        said = f" Rate unchanged, another law is the best at batch {', '.join(others)}."
+        said = f" At an unchanged rate, another law fits best at batch {', '.join(others)}."
         return (
-            f"Equal slopes are not equal paths: at update {update} the largest batch with the "
-            f"square-root rate is {fmean(apart):.2f} times as far as the recipe's."
+            f"Equal slopes do not mean equal paths: at update {update}, the largest batch with the "
+            f"square-root rate is {fmean(apart):.2f} times as far as the recipe's batch."
             f"{said if others else ''}"
         )
 

@@ -34,7 +34,7 @@ class RegimesCompared(Experiment):
     name = "hoffer-3"
     title = "Figures 3 and 5: regimes of the large batch"
     paper = "Hoffer, Hubara & Soudry (2017), Figures 3 and 5"
-    claim = "With an adapted regime the large batch is as accurate as the small one."
+    claim = "With an adapted regime, the large batch is as accurate as the small one."
     sources = sources_of(__file__, "demo.py")
 
     def cases(self, setting):

@@ -44,7 +44,7 @@ class RandomPotentialAtStart(Experiment):
     title = "Figure 4: the loss as a random potential"
     paper = "Hoffer, Hubara & Soudry (2017), Figure 4"
     claim = (
-        "Around the initial weights the deviation of the loss grows linearly with the distance: "
+        "Around the initial weights, the deviation of the loss grows linearly with the distance: "
         "alpha = 2."
     )
     sources = sources_of(__file__)
@@ -82,7 +82,7 @@ class RandomPotentialAtStart(Experiment):
                     cell([_beyond(result) for result in mine], "{:.1f}"),
                 ]
             )
-        heading = ["batch norm takes", *(f"alpha, {bins} bins" for bins in BINS)]
+        heading = ["batch norm uses", *(f"alpha, {bins} bins" for bins in BINS)]
         return markdown_table(
             [*heading, "alpha of the spread", "deviation / linear term at the end"], rows
         )
@@ -95,7 +95,7 @@ class RandomPotentialAtStart(Experiment):
     def caveats(self, results):
         """How far the points were drawn."""
         reach = results[0]["max_distance"]
-        return f"The points are up to {reach:g} from the initial weights, the paper's up to 10."
+        return f"The points lie up to {reach:g} from the initial weights, the paper's up to 10."
 
     def draw(self, picture, results):
         """A panel a mode: deviation, spread and linear term over the distance."""

@@ -32,7 +32,9 @@ class NoiseOrRate(Experiment):
     name = "hoffer-6"
     title = "Figure 6: multiplicative noise or the square-root rate"
     paper = "Hoffer, Hubara & Soudry (2017), Figure 6"
-    claim = "Multiplicative gradient noise does for a large batch what the square-root rate does."
+    claim = (
+        "Multiplicative gradient noise helps a large batch as much as the square-root rate does."
+    )
     sources = sources_of(__file__)
 
     def cases(self, setting):

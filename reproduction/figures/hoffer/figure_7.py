@@ -30,8 +30,8 @@ class DistanceByBatch(Experiment):
     title = "Figure 7: distance from the initial weights by batch size"
     paper = "Hoffer, Hubara & Soudry (2017), Figure 7"
     claim = (
-        "At equal epochs a larger batch ends nearer to its initial weights; the square-root rate "
-        "brings it farther."
+        "At equal epochs, a larger batch ends closer to its initial weights. The square-root rate "
+        "takes it farther."
     )
     sources = sources_of(__file__)
 

@@ -36,7 +36,7 @@ class Path(Experiment):
     name = "keskar-path"
     title = "The loss on the line from a small to a large batch's minimum"
     paper = f"{minima.PAPER}, Figure 3"
-    claim = "On the line between them the large batch's minimum is strikingly narrower."
+    claim = "On the line between the two minima, the large batch's is strikingly narrower."
     sources = sources_of(__file__, "minima_measures.py")
 
     def cases(self, setting):
@@ -78,14 +78,17 @@ class Path(Experiment):
             rows.append([label, *(cell(each, form) for each in values)])
         for how in STATISTICS:
             values = [[rise(result["path"], how, end) for result in results] for end in ENDS]
-            label = f"rise of the loss within {REACH} of the line, {how} statistics"
+            label = f"rise of the loss {REACH} from it on the line, {how} statistics"
             rows.append([label, *(cell(each, "{:.3g}") for each in values)])
         walls = (
             f"{cell([barrier(result['path'], how) for result in results])} ({how})"
             for how in STATISTICS
         )
-        text = markdown_table(["", "small batch", "large batch"], rows)
-        return f"{text}\n\nThe wall between them, above the higher end: {', '.join(walls)}."
+        text = markdown_table(["", "small batch's minimum", "large batch's minimum"], rows)
+        return (
+            f"{text}\n\nHeight of the barrier between them, above the higher end: "
+            f"{', '.join(walls)}."
+        )
 
     def measures(self, results):
         """How much more the loss rises around the large batch's end, by each of both statistics."""

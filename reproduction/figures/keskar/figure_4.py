@@ -36,7 +36,7 @@ class Sharpness(Experiment):
     name = "keskar-sharpness"
     title = "Accuracy and sharpness over the batch size"
     paper = f"{minima.PAPER}, Figure 4, Tables 3 and 4"
-    claim = "A larger batch ends in a sharper minimum, ten times or more, and generalizes worse."
+    claim = "A larger batch ends in a minimum at least ten times as sharp, and generalizes worse."
     sources = sources_of(__file__, "minima_measures.py")
 
     def cases(self, setting):

@@ -38,8 +38,8 @@ class WarmStart(Experiment):
     title = "A large batch, warm-started with a small one"
     paper = f"{minima.PAPER}, Figure 5"
     claim = (
-        "After a few epochs at the small batch the large batch ends as it does without; after "
-        "enough of them it ends flatter, and with a good accuracy."
+        "After a few epochs at the small batch, the large batch ends as it does without them. "
+        "After enough of them, it ends flatter and with good accuracy."
     )
     sources = sources_of(__file__, "minima_measures.py")
 
@@ -65,7 +65,7 @@ class WarmStart(Experiment):
             )
         return markdown_table(
             [
-                "small epochs, then large",
+                "epochs at the small batch first",
                 "updates",
                 "test accuracy before the large batch, %",
                 "test accuracy, %",
@@ -89,8 +89,8 @@ class WarmStart(Experiment):
     def caveats(self, results):
         """What else is not equal, and what holds for every sharpness."""
         return (
-            "The updates are not matched: the small epochs come on top of the large batch's. "
-            f"{minima.caveats(results)}"
+            "The updates are not matched: the epochs at the small batch come on top of the large "
+            f"batch's. {minima.caveats(results)}"
         )
 
     def draw(self, picture, results):

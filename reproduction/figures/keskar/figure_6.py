@@ -29,8 +29,8 @@ class Training(Experiment):
     title = "Sharpness against the loss along the training"
     paper = f"{minima.PAPER}, Figure 6 and section 3"
     claim = (
-        "As the loss falls, a large batch gets into sharper places, and a small one, in the end, "
-        "into flatter ones; and the small one goes 3 to 10 times as far."
+        "As the loss falls, a large batch moves to sharper regions. A small batch moves to flatter "
+        "ones in the end, and travels 3 to 10 times as far."
     )
     sources = sources_of(__file__, "minima_measures.py")
 

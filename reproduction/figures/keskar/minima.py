@@ -81,7 +81,7 @@ def caveats(results):
     effort = results[0]["effort"]
     passes, starts = effort["passes"], effort["starts"]
     bound = (
-        f"Every sharpness is a lower bound: the search has at most {passes} passes over the "
+        f"Every sharpness is a lower bound: the search makes at most {passes} passes over the "
         f"training set, from {starts} start{'s' * (starts > 1)} of each maximizer."
     )
     return " ".join(filter(None, (bound, unfitted(results))))
