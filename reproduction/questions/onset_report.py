@@ -126,16 +126,16 @@ def answer(criteria, content, ghost):
     low, high = found.interval(criteria.confidence)
     expected = predictions(criteria, content)
     held = [name for name, power in expected.items() if low <= power <= high]
-    word = f"of the three, only {held[0]} fits" if len(held) == 1 else "cannot tell"
-    word = word if held else "none of the three fits"
+    word = f"only {held[0]} fits" if len(held) == 1 else "cannot tell"
+    word = word if held else "none of the three explanations fits"
     noise = noise_power(content, criteria.content["noise"]["shown"]).interval(criteria.confidence)
     few, many = (2**power for power in noise)
     return (
         f"With {KINDS[ghost]}: **{word.replace('updates fits', 'updates fit')}**. Sixteen times "
         f"the training samples move the onset by a factor of {2**found.mean:.1f} ({2**low:.1f} to "
-        f"{2**high:.1f}). The updates would make it {2 ** expected['the updates']:.1f}, the noise "
-        f"scale {2 ** expected['the noise scale']:.1f} ({few:.1f} to {many:.1f}), and the batch "
-        "itself 1.0."
+        f"{2**high:.1f}). The updates predict {2 ** expected['the updates']:.1f}, the noise scale "
+        f"{2 ** expected['the noise scale']:.1f} ({few:.1f} to {many:.1f}), and the batch itself "
+        "1.0."
     )
 
 

@@ -131,10 +131,10 @@ def onsets(power, noise_power, spread=0.05):
 @pytest.mark.parametrize(
     ("power", "noise_power", "word"),
     [
-        (1.0, 0.5, "of the three, only the updates fit"),
-        (0.5, 0.5, "of the three, only the noise scale fits"),
-        (0.0, 0.5, "of the three, only the batch itself fits"),
-        (0.75, 0.5, "none of the three fits"),
+        (1.0, 0.5, "only the updates fit"),
+        (0.5, 0.5, "only the noise scale fits"),
+        (0.0, 0.5, "only the batch itself fits"),
+        (0.75, 0.5, "none of the three explanations fits"),
         (1.0, 1.0, "cannot tell"),
     ],
 )
@@ -142,7 +142,7 @@ def test_onset_decides_by_what_is_in_the_interval(power, noise_power, word):
     found = onsets(power, noise_power)
     said = onset_report.answer(CRITERIA["onset"], found, 10)
     assert f"**{word}**" in said
-    assert f"would make it 16.0, the noise scale {16**noise_power:.1f} (" in said
+    assert f"The updates predict 16.0, the noise scale {16**noise_power:.1f} (" in said
 
 
 def test_batches_that_are_not_everywhere_can_be_left_out():
@@ -168,7 +168,7 @@ def test_onset_page():
     found = onsets(1.0, 0.5)
     text = onset_report.page(CRITERIA["onset"], found, PICTURES)
     assert "- With plain batch norm: **" in text
-    assert "\n- With ghosts of 10: **of the three, only the updates fit**" in text
+    assert "\n- With ghosts of 10: **only the updates fit**" in text
     assert row_of(text, "16,000 over 1,000")[0] == "4.0 (4.0 to 4.0)"
     assert row_of(text, "16,000")[0] == "1,200"  # the noise scale, 300 * 4
     assert "10 of 10" in text

@@ -95,7 +95,10 @@ class RandomPotentialAtStart(Experiment):
     def caveats(self, results):
         """How far the points were drawn."""
         reach = results[0]["max_distance"]
-        return f"The points lie up to {reach:g} from the initial weights, the paper's up to 10."
+        return (
+            f"The points are at distances of up to {reach:g} from the initial weights. In the "
+            "paper they go up to 10."
+        )
 
     def draw(self, picture, results):
         """A panel a mode: deviation, spread and linear term over the distance."""

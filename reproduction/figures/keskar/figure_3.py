@@ -78,7 +78,7 @@ class Path(Experiment):
             rows.append([label, *(cell(each, form) for each in values)])
         for how in STATISTICS:
             values = [[rise(result["path"], how, end) for result in results] for end in ENDS]
-            label = f"rise of the loss {REACH} from it on the line, {how} statistics"
+            label = f"rise of the loss at {REACH} from the minimum, {how} statistics"
             rows.append([label, *(cell(each, "{:.3g}") for each in values)])
         walls = (
             f"{cell([barrier(result['path'], how) for result in results])} ({how})"
