@@ -140,8 +140,8 @@ def table(summary, settings, seeds, quick=False):
             )
         lines.append(f"  {rule:32}" + "".join(cells))
     notes = [
-        "deviation and drift as ratios to the small batch's, the ones furthest from 1",
-        "at noise 30 and 100, from a quarter of the training on; * marks a rule that keeps them",
+        "deviation and drift as ratios to the small batch's, those furthest from 1",
+        "at noise 30 and 100, from a quarter of the training on; * keeps them",
         f"batch {settings['batch']} and k times that, {settings['updates']:,} updates over k, "
         f"{report.seeds(seeds)}",
     ]

@@ -36,7 +36,7 @@ def test_2(small, large, wanted, tmp_path):
     results = seeds_of(make, ["SB", "LB"])
     assert verdicts(Figure2(), results) == wanted
     assert Figure2().findings(results)[0].effect == pytest.approx(small, rel=1e-3)
-    assert "(gamma and beta, not enlarged)" in Figure2().table(results)
+    assert "(gamma and beta, not scaled by 10)" in Figure2().table(results)
     assert draws(Figure2(), results, tmp_path)
 
 

@@ -44,11 +44,11 @@ def test_proof_has_a_row_an_arm_and_what_is_left():
     assert text.count("\n| ") == 5
     assert "mean over 2 seeds" in text
     assert "on 1,000 test samples that" in text
-    assert "of an arm is 100.00 %" in text
+    assert "of any arm is 100.00 %" in text
     # The seeds' differences are all the same.
-    assert "loses 4.00 (4.00 to 4.00) points" in text
+    assert "is 4.00 (4.00 to 4.00) points behind" in text
     assert "together, 0.50 (0.50 to 0.50) remain" in text
-    assert "rate brings 0.50 (" in text
+    assert "rate adds 0.50 (" in text
     assert "ghost batches 2.50 (" in text
     assert "longer regime 0.50 (" in text
     assert "small batch too, by 0.25 (" in text
@@ -58,7 +58,7 @@ def test_proof_has_a_row_an_arm_and_what_is_left():
 def test_headline_says_what_is_lost_and_left():
     trainings = five_arms(SB=96, LB=92, **{"+RA": 95.5})
     text = demo_report.headline(content(trainings))
-    assert "a batch 1 times larger" in text
+    assert "a batch 1 times as large" in text
     assert "loses **4.0** points (4.0 to 4.0)" in text
     assert "leave **0.5** points (0.5 to 0.5)" in text
 
