@@ -52,11 +52,22 @@ def cells(finding):
 
 
 def _decimals(part, values):
-    """Three digits of the largest; 0.01 points are a sample of 10,000."""
-    largest = max(map(abs, values), default=0)
-    if part.unit.startswith("points") or not largest:
-        return 2
-    return min(max(2 - math.floor(math.log10(largest)), 0), 6)
+    """Three digits of the largest; 0.01 points are a sample of 10,000.
+
+    More, if a number would look as if it were an end of the range, and is not.
+    """
+    largest, decimals = max(map(abs, values), default=0), 2
+    if largest and not part.unit.startswith("points"):
+        decimals = min(max(2 - math.floor(math.log10(largest)), 0), 6)
+    ends = [end for end in (part.above, part.below) if math.isfinite(end)]
+    while decimals < 6 and any(
+        round(value, decimals) == round(end, decimals)
+        and not math.isclose(value, end, abs_tol=1e-9)
+        for value in values
+        for end in ends
+    ):
+        decimals += 1
+    return decimals
 
 
 def _is_difference(part):

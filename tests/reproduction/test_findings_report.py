@@ -97,6 +97,9 @@ def cells(values, unit="points", **more):
         (cells((0.0123, 0.0123), "", above=0)[:2], ["+0.0123", "+0.0123 to +0.0123"]),
         (cells((0.1, 0.1), "", above=-0.5, below=0.5)[:1], ["+0.100"]),
         (cells((0.0, 0.0), "", above=0)[:1], ["+0.00"]),
+        # An interval that leaves out the end of the range does not look as if it touched it.
+        (cells((0.004, 0.0041), above=0)[:2], ["+0.004", "+0.003 to +0.005"]),
+        (cells((2.0, 2.0), "times", above=2, log=True)[:1], ["2.00 times"]),
         (cells((5.0,), above=0), ["+5.00", "-", "above 0 points", "cannot tell"]),
         (cells((5.0, math.nan), above=0), ["-", "-", "above 0 points", "cannot tell"]),
     ],
