@@ -1,4 +1,4 @@
-"""Training at a large batch: changes to the training loss, and stages of batch sizes."""
+"""Training at a large batch: changes to the training loss, and stages with different batches."""
 
 from keras_bigbatch.training._batch_stage import BatchStage
 from keras_bigbatch.training._fit_stages import fit_stages

@@ -9,31 +9,32 @@ from keras_bigbatch.training._noise_limit import NoiseLimit
 
 @dataclass(frozen=True)
 class BatchStage:
-    """A batch size in samples, the epochs that it lasts, and its learning rate.
+    """One stage of training: a batch size in samples, a number of epochs and a learning rate.
 
-    Use it to tell `fit_stages` the order of the stages: a small batch first and a large one later,
-    or the other way round. `warm_start`, `small_first_epoch`, `increase_on_plateau` and
-    `increase_on_noise` return the stages that the papers use. No rule couples a stage's rate to its
-    batch; for the usual rules, see `schedules.scale_learning_rate`.
+    Pass a list of stages to `fit_stages`, for example a small batch first and a large one later.
+    `warm_start`, `small_first_epoch`, `increase_on_plateau` and `increase_on_noise` return lists of
+    stages that follow the papers. A stage's learning rate is not adapted to its batch
+    automatically. For the usual rules, see `schedules.scale_learning_rate`.
 
     With arrays, an epoch of a stage has `ceil(samples / batch)` steps, as in `fit`, or
     `steps_per_epoch`. A stage with `patience` ends when `monitor` has not improved for that many
-    epochs, as `keras.callbacks.EarlyStopping` would end a training. One with a `noise_limit` ends
-    when the gradient noise scale has passed it. Its remaining epochs go to the next stage, so the
-    total number of epochs stays the same.
+    epochs, as with `keras.callbacks.EarlyStopping`. A stage with a `noise_limit` ends when the
+    gradient noise scale exceeds the limit. The remaining epochs are added to the next stage, so the
+    total stays the same.
 
     Args:
-        batch: Samples in one step of `fit`, its `batch_size`, summed over all replicas. With
-            `gradient_accumulation_steps=k` an update has `k * batch`.
-        epochs: Epochs of this stage; 0 if it only gets what the stage before leaves.
-        learning_rate: A positive float; a `LearningRateSchedule`, which counts updates from the
-            beginning of this stage (under accumulation it counts micro-steps, unless it
-            has `accumulation_steps`); or None to keep the optimizer's rate.
+        batch: Samples in one step of `fit` (its `batch_size`), over all replicas. With
+            `gradient_accumulation_steps=k`, an update uses `k * batch` samples.
+        epochs: Epochs of this stage. With 0, it only gets the epochs that the previous stage did
+            not use.
+        learning_rate: A positive float, a `LearningRateSchedule`, or None to keep the optimizer's
+            rate. A schedule counts updates from the beginning of this stage. With gradient
+            accumulation it counts micro-steps, unless it has `accumulation_steps`.
         patience: End the stage after this many epochs without improvement, or None for never.
-        monitor: What must improve: `"loss"`, the name of one of Keras's metrics, or either
-            with `"val_"`.
-        steps_per_epoch: Steps in one epoch, or None for as many as the data have. A data set that
-            repeats forever needs it.
+        monitor: What must improve: `"loss"` or the name of a Keras metric, optionally prefixed with
+            `"val_"`.
+        steps_per_epoch: Steps in one epoch, or None to use all the data. Required for a data set
+            that repeats forever.
         noise_limit: A `NoiseLimit`, or None. A stage cannot have both this and `patience`.
 
     Raises:

@@ -40,15 +40,17 @@ def fit_stages(
     """Trains a compiled model in stages, each with its own batch size and learning rate.
 
     Use it to begin with small batches and continue with large ones, or to increase the batch where
-    a recipe would decrease the rate. Each stage is one call of `model.fit`, but all of them are one
-    training: one `History` with continuous epochs, one optimizer state and count of updates, and
-    callbacks that begin and end once. With arrays, an epoch has `ceil(samples / batch)` steps.
+    a recipe would decrease the learning rate. Each stage is one call of `model.fit`, but all stages
+    together behave like a single run: one `History` with continuous epochs, one optimizer state and
+    update count, and callbacks that begin and end once. With arrays, an epoch has
+    `ceil(samples / batch)` steps.
 
-    If the rates of the optimizer and of all stages are floats, a stage sets the optimizer's rate
-    once, when it begins; callbacks may change it. If one of them is a schedule, callbacks that set
-    the rate are refused. A stage's schedule counts updates from the stage's beginning.
-    `BackupAndRestore` and `initial_epoch` resume within the right stage, at its rate. With a
-    `noise_limit` in a stage the logs have each epoch's `batch_size` and the last `noise_scale`.
+    If all learning rates (the optimizer's and the stages') are floats, each stage sets the
+    optimizer's rate once, when it begins, and callbacks may change it. If any of them is a
+    schedule, callbacks that set the rate raise an error. A stage's schedule counts updates from the
+    beginning of the stage. `BackupAndRestore` and `initial_epoch` resume in the right stage, at its
+    rate. If a stage has a `noise_limit`, the logs contain each epoch's `batch_size` and the last
+    `noise_scale`.
 
     Args:
         model: A compiled model.
@@ -60,12 +62,12 @@ def fit_stages(
         sample_weight: As in `fit`. Arrays only.
         class_weight: As in `fit`.
         validation_split: As in `fit`. Arrays only.
-        validation_batch_size: As in `fit`; by default, with arrays, the stage's batch.
+        validation_batch_size: As in `fit`. With arrays, the default is the stage's batch.
         validation_steps: As in `fit`.
-        validation_freq: As in `fit`; epochs are counted from the beginning of the training.
+        validation_freq: As in `fit`. Epochs are counted over all stages.
         shuffle: As in `fit`.
-        seed: Makes the order of the samples depend on seed and epoch alone. Arrays only.
-        initial_epoch: The epoch to start at, to resume a training.
+        seed: Makes the order of the samples depend only on the seed and the epoch. Arrays only.
+        initial_epoch: The epoch to start at when you resume a run.
         verbose: As in `fit`.
 
     Returns:
@@ -73,7 +75,7 @@ def fit_stages(
 
     Raises:
         ValueError: If the model is not compiled, a batch is larger than the data, an argument does
-            not fit the kind of data, or a stage that may end early is resumed or lacks data.
+            not apply to this kind of data, or a stage that may end early is resumed or lacks data.
 
     Example:
 

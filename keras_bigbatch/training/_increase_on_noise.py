@@ -20,34 +20,36 @@ def increase_on_noise(
 ) -> tuple[BatchStage, ...]:
     """Returns stages for `fit_stages` whose batch grows when the gradient noise scale exceeds it.
 
-    Use it to start with a small batch and end with a large one, without choosing the epochs at
-    which the batch grows. Below the noise scale a larger batch pays, and the noise scale usually
-    grows during training. The sizes are `batch * factor**i`, rounded, and finally `max_batch`,
-    which the training keeps. The noise scale is measured after every `every` epochs of a size (see
-    `NoiseLimit`). If it is above `multiple` times the batch, the next size begins. The training has
-    `epochs` epochs in total, and sizes that it does not reach are left out.
+    Use it to start with a small batch and end with a large one without choosing when the batch
+    grows. A larger batch pays off while the batch is below the noise scale, and the noise scale
+    usually grows during training. The sizes are `batch * factor**i`, rounded, and finally
+    `max_batch`, which is kept until the end. The noise scale is measured once per `every` epochs
+    (see `NoiseLimit`). If it is above `multiple` times the batch, the next size begins. Training
+    takes `epochs` epochs in total. Sizes that it does not reach are skipped.
 
-    The first size gets `learning_rate`. Later ones get it scaled by the square-root rule, constant
-    within a stage. For rates that fall by the epoch, leave it out and use the callback on the page
-    "Batch stages". With `gradient_accumulation_steps=k` all sizes are micro-batches.
+    The first size uses `learning_rate`. Larger sizes use that rate scaled by the square-root rule,
+    constant within a stage. For a rate that decays from epoch to epoch, leave it out and use the
+    callback on the page "Batch stages". With `gradient_accumulation_steps=k`, all sizes are
+    micro-batches.
 
     A measurement costs the gradients of `draws * max_batch` samples (`max_batch` rounded up to a
-    multiple of `batch`), in steps of `batch` samples. At `max_batch` nothing is measured.
+    multiple of `batch`), in steps of `batch` samples. At `max_batch`, nothing is measured.
 
-    Differs from McCandlish et al., whose batch is proportional to the root of the noise scale; from
-    CABS, which divides by the loss instead of the squared gradient; and from AdaBatch, whose epochs
-    are fixed beforehand.
+    McCandlish et al. instead make the batch proportional to the square root of the noise scale,
+    CABS divides by the loss instead of the squared gradient, and AdaBatch grows the batch at fixed
+    epochs.
 
     Args:
-        batch: Samples per step at the start, and in a small batch of the measurement.
-        max_batch: Samples per step at the end; more than `batch`, and no more than the data have.
+        batch: Samples per step at the start. Also the size of a small batch in the measurement.
+        max_batch: Samples per step at the end: more than `batch`, and at most the number of
+            training samples.
         epochs: Epochs in total, more than `every`.
         factor: The factor by which the batch grows, more than 1.
-        multiple: The batch grows if the noise scale is above this multiple of it.
-        every: Epochs of one size between two measurements.
+        multiple: The batch grows when the noise scale is above `multiple * batch`.
+        every: Epochs between two measurements at the same size.
         learning_rate: The rate at `batch`, a float. None keeps the optimizer's rate.
-        draws: Large batches in a measurement, 2 or more.
-        seed: Seed of the draws.
+        draws: Number of large batches in a measurement, 2 or more.
+        seed: Seed for drawing the samples.
 
     Returns:
         The stages.

@@ -15,25 +15,27 @@ def increase_on_plateau(
 ) -> tuple[BatchStage, ...]:
     """Returns stages for `fit_stages` whose batch grows when a metric has stopped improving.
 
-    Use it in place of `ReduceLROnPlateau(factor=1 / factor)`. For SGD, the noise of the training is
-    about `learning_rate * samples / batch`. So `factor` times the batch reduces it as `1 / factor`
-    of the rate would, with fewer updates. The optimizer's rate does not change. With
-    `gradient_accumulation_steps=k`, all sizes are micro-batches. The sizes are `batch * factor**i`,
-    rounded, and finally `max_batch`, which the training keeps to the end.
+    Use it in place of `ReduceLROnPlateau(factor=1 / factor)`. The noise of SGD is about
+    `learning_rate * samples / batch`. So multiplying the batch by `factor` reduces the noise as
+    much as dividing the rate by `factor`, with fewer updates. The optimizer's rate does not change.
+    With `gradient_accumulation_steps=k`, all sizes are micro-batches. The sizes are
+    `batch * factor**i`, rounded, and finally `max_batch`, which is kept until the end.
 
-    The training has `epochs` epochs. If there is no plateau, the larger sizes get one epoch each at
-    the end. A plateau in the last stage does nothing; there, the rate has to be decreased.
+    Training takes `epochs` epochs in total. If there is no plateau, the larger sizes get one epoch
+    each at the end. A plateau in the last stage has no effect. At that point you have to decrease
+    the rate.
 
-    Differs from Smith et al., who increase the batch at fixed epochs (for that, write stages as
+    Smith et al. instead increase the batch at fixed epochs (for that, write the stages as
     `BatchStage(batch, epochs)`), and decrease the rate when the batch cannot grow further.
 
     Args:
         batch: Samples per step at the start.
-        max_batch: Samples per step at the end; more than `batch`, and no more than the data have.
+        max_batch: Samples per step at the end: more than `batch`, and at most the number of
+            training samples.
         epochs: Epochs in total, at least one for each size.
         factor: The factor by which the batch grows, more than 1.
         patience: Epochs without improvement after which the batch grows.
-        monitor: What must improve; see `BatchStage`.
+        monitor: What must improve. See `BatchStage`.
 
     Returns:
         The stages.

@@ -19,38 +19,41 @@ class LargeBatchModel(keras.Model):
     """A functional model that weights the samples of a training batch.
 
     Use it to try two remedies from the papers with `compile` and `fit`. Both multiply each sample's
-    part of the training loss by a weight. For a batch of M samples:
+    loss by a weight. For a batch of M samples:
 
-    - `gradient_noise` gives a large batch the gradient noise of a small one, at an unchanged rate:
-      the weights are drawn from `N(1, sigma^2)`, and with `sigma^2 = B_L / B_S - 1` the gradient
-      has the covariance of a batch of B_S. It cannot replace the updates that a large batch does
-      not make.
-    - `discard_small_loss` leaves out the `floor(fraction * M)` samples with the smallest losses of
-      each batch. The loss is the mean over the others. Batch norm still sees all of them.
+    - `gradient_noise` gives a large batch the gradient noise of a small one, at the same learning
+      rate. The weights are drawn from `N(1, sigma^2)`. With `sigma^2 = B_L / B_S - 1`, the gradient
+      has the covariance of a batch of size B_S. This cannot replace the updates that a large batch
+      does not make.
+    - `discard_small_loss` leaves out the `floor(fraction * M)` samples of each batch that have the
+      smallest losses. The loss is the mean over the other samples. Batch norm still sees all
+      samples.
 
-    With both, the kept samples have noise. `evaluate`, `validation_data`, `predict` and the metrics
-    are those of the plain model; only the `loss` that `fit` reports is weighted. The layers are
-    shared with the original model, which is therefore trained too.
+    If you use both, the kept samples get the noise. Only the `loss` that `fit` reports is weighted.
+    The metrics, `evaluate`, `validation_data` and `predict` are the same as for the plain model.
+    The layers are shared with the original model, so training one trains the other.
 
-    Regularization losses are never weighted. Sample and class weights are multiplied in. With
-    several outputs, a sample's loss is the sum of its losses, each times the output's loss weight.
+    Regularization losses are never weighted. Sample and class weights multiply these weights. With
+    several outputs, a sample's loss is the sum of its losses times the outputs' loss weights.
 
     Args:
         inputs: Input tensors of a functional model, for instance `model.inputs`.
         outputs: Its output tensors, for instance `model.outputs`.
-        gradient_noise: sigma^2, 0 for no noise; `large_batch / small_batch - 1` for the noise of
-            `small_batch`.
-        discard_small_loss: Fraction of the samples to leave out, at least 0 and less than 1; of
-            each micro-batch under accumulation.
-        discard_updates: The number of first optimizer updates that discard, or None for all. The
-            counter is a weight of the model, first in `get_weights()`.
-        seed: Seed of the noise. Its state is saved with the weights, so resuming is exact.
+        gradient_noise: sigma^2. Use `large_batch / small_batch - 1` for the noise of `small_batch`,
+            or 0 for no noise.
+        discard_small_loss: Fraction of the samples to leave out, at least 0 and less than 1. With
+            gradient accumulation, it applies to each micro-batch.
+        discard_updates: Discard only in this many first optimizer updates; None for all. The
+            counter is a weight of the model, the first in `get_weights()`.
+        seed: Seed of the noise. The random state is saved with the weights, so a resumed run is
+            exact.
         name: Name of the model.
         trainable: Whether the weights are trainable.
 
     Raises:
-        ValueError: If an argument is not as above. In `compile`: if there is no loss to weight, or
-            if a loss's reduction is `"mean_with_sample_weight"`, which would undo the weights.
+        ValueError: If an argument is not as above. `compile` raises it if there is no loss to
+            weight, or if a loss uses the reduction `"mean_with_sample_weight"`, which would undo
+            the weights.
 
     Example:
 

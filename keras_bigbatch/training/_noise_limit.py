@@ -10,30 +10,31 @@ from keras_bigbatch._measuring.noise_scale import checked_batches
 class NoiseLimit:
     """The gradient noise scale at which a stage ends, in multiples of the stage's batch.
 
-    Use it as `noise_limit` of a `BatchStage`, to go on with a larger batch when a larger batch
-    pays. `increase_on_noise` returns all stages of a batch that follows the noise scale. After
-    every `every` epochs of the stage, the noise scale is measured as in
-    `diagnostics.gradient_noise_scale`. The stage ends if
+    Pass it as `noise_limit` of a `BatchStage`, to switch to a larger batch when that pays off.
+    `increase_on_noise` builds a whole list of such stages. Once per `every` epochs of the stage,
+    the noise scale is measured as in `diagnostics.gradient_noise_scale`. The stage ends if
 
         noise scale > multiple * samples of an update
 
     where an update has the stage's batch times `gradient_accumulation_steps` samples. If the noise
-    scale is unknown (NaN), the lower end of its interval is compared, so the batch grows later.
-    Weights that are not finite never end a stage.
+    scale cannot be estimated (NaN), the lower end of its interval is used instead, so the batch
+    grows later. If the weights are not finite, the stage does not end early.
 
     A measurement costs the gradients of `draws * large_batch` samples, in small batches, and does
-    not change the training. Nothing is measured at the stage's planned end. From arrays, samples
-    are drawn with replacement. A function of the batch size is called with `small_batch`. Its data
-    set must be in random order, end, and be readable more than once; each measurement continues
-    where the last one stopped. Norm layers take the statistics of each small batch.
+    not change the training. Nothing is measured at the stage's planned end. Samples are drawn from
+    arrays with replacement. If the data are a function of the batch size, it is called with
+    `small_batch`. Its data set must be finite, in random order and readable more than once. Each
+    measurement continues where the last one stopped. Norm layers use the statistics of each small
+    batch.
 
     Args:
         small_batch: Samples in a small batch of the measurement. The device holds one at a time.
-        large_batch: A multiple of `small_batch`, in samples; best near the largest stage's batch.
-        multiple: Factor on the batch, a positive number. Less than 1 ends the stage sooner.
-        every: Epochs of the stage between two measurements.
-        draws: Large batches in a measurement, 2 or more; fewer if a data set has fewer.
-        seed: Seed of the draws from arrays.
+        large_batch: A multiple of `small_batch`, in samples, ideally near the largest stage's
+            batch.
+        multiple: Factor on the batch, a positive number. A value below 1 ends the stage sooner.
+        every: Number of epochs between two measurements.
+        draws: Number of large batches in a measurement, 2 or more. A smaller data set gives fewer.
+        seed: Seed for drawing samples from arrays.
 
     Raises:
         ValueError: If an argument is not as above.

@@ -13,25 +13,24 @@ def small_first_epoch(
     small_learning_rate: LearningRate | None = 0.005,
     learning_rate: LearningRate | None = 0.05,
 ) -> tuple[BatchStage, BatchStage]:
-    """Returns two stages for `fit_stages`: one epoch at a small batch, the others at a large one.
+    """Returns two stages for `fit_stages`: one epoch at a small batch, the rest at a large one.
 
-    Use it where large-batch training starts badly. The defaults are the paper's, for CIFAR-10 and
-    SGD: one epoch at 512 with rate 0.005, then 8192 with 0.05. The rates differ by a factor of 10
-    and the batches by 16, which is neither the linear nor the square root rule.
+    Use it if large-batch training starts badly. The defaults are the paper's for CIFAR-10 and SGD:
+    one epoch at batch 512 and learning rate 0.005, then batch 8192 and rate 0.05. The rates differ
+    by a factor of 10 and the batches by 16, which is neither the linear nor the square-root rule.
 
-    The first epoch has `large_batch / small_batch` times the updates of the others. Compare it with
-    training at `large_batch` for that much longer, which may gain as much.
+    The first epoch makes `large_batch / small_batch` times as many updates as the others. Compare
+    it with training at `large_batch` for as many more updates, which may gain as much.
 
-    Differs from the paper in nothing that it says. It does not say whether the momentum carries
-    over; here it does.
+    It follows the paper, which does not say whether the momentum carries over. Here it does.
 
     Args:
         epochs: Epochs in total, at least 2.
         small_batch: Samples per step in the first epoch.
-        large_batch: Samples per step afterwards; more than `small_batch`.
-        small_learning_rate: The rate of the first epoch: a float, a `LearningRateSchedule`, or None
-            for the optimizer's.
-        learning_rate: The rate of the other epochs; None keeps the current rate.
+        large_batch: Samples per step afterwards, more than `small_batch`.
+        small_learning_rate: Learning rate of the first epoch: a float, a `LearningRateSchedule`, or
+            None for the optimizer's.
+        learning_rate: Learning rate of the other epochs. None keeps the current rate.
 
     Returns:
         The two stages.

@@ -14,21 +14,22 @@ def warm_start(
 ) -> tuple[BatchStage, BatchStage]:
     """Returns two stages for `fit_stages`: some epochs at a small batch, then a large one.
 
-    Use it to find out after how many small-batch epochs a large batch no longer loses accuracy:
-    train with `small_epochs` 1, 2, 5, 10, ... and compare. One or two may change nothing; after
-    enough of them the large batch ends at the small batch's accuracy. The trainings have different
-    numbers of updates, so part of the gain comes from more training.
+    Use it to find out how many small-batch epochs it takes until a large batch no longer loses
+    accuracy: train with `small_epochs` 1, 2, 5, 10, ... and compare. One or two epochs may change
+    nothing. After enough of them, the large batch ends at the small batch's accuracy. The runs make
+    different numbers of updates, so part of the gain comes from more training.
 
-    Differs from Keskar et al., who load the small batch's weights into a new training: here the
-    optimizer keeps its momenta and its count of updates.
+    Keskar et al. load the small batch's weights into a new run. Here, the optimizer keeps its
+    momenta and its update count.
 
     Args:
         small_batch: Samples per step at the start.
-        large_batch: Samples per step afterwards; more than `small_batch`.
+        large_batch: Samples per step afterwards, more than `small_batch`.
         small_epochs: Epochs at the small batch.
         large_epochs: Epochs at the large batch.
-        learning_rate: A float, a `LearningRateSchedule`, or None for the optimizer's.
-        large_learning_rate: The same for the large batch; None keeps the current rate.
+        learning_rate: Learning rate at the small batch: a float, a `LearningRateSchedule`, or None
+            for the optimizer's.
+        large_learning_rate: The same for the large batch. None keeps the current rate.
 
     Returns:
         The two stages.
