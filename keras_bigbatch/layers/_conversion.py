@@ -36,39 +36,41 @@ def to_ghost(
     """Returns a model with ghost batch norm in place of every batch norm.
 
     Use it to train an existing model, from `keras.applications`, KerasHub or your own code, at a
-    larger batch. By default the result is a copy with the original's weights, names, flags and
-    layer state. It makes the same predictions, and the original is not changed. Batch norms
-    inside nested models, wrappers and custom layers are converted too, and shared layers stay
-    shared. A layer that is already a ghost batch norm gets the new size.
+    larger batch. By default, the result is a copy with the original's weights, names, flags and
+    layer state. It makes the same predictions, and the original is not changed. Batch norms inside
+    nested models, wrappers and custom layers are converted too, and shared layers stay shared. If a
+    layer is already a ghost batch norm, it gets the new size.
 
-    A converted layer has the class `GhostBatchNormalization`. If the model's own code creates the
-    layer, it has a subclass with Keras's name instead, so that weight files still fit.
-    `isinstance(layer, GhostBatchNormalization)` is true for both. `.keras` files restore the
-    ghost batches. `keras.models.clone_model` turns layers of that subclass into plain ones again.
+    A converted layer has the class `GhostBatchNormalization`. In models whose own code creates the
+    layer, it has a subclass with Keras's class name instead, so that weight files still load.
+    `isinstance(layer, GhostBatchNormalization)` is true for both. `.keras` files restore the ghost
+    batches, but `keras.models.clone_model` turns layers of that subclass back into plain ones.
 
-    A copy is not compiled, since an optimizer's momenta belong to the original's variables. With
-    `in_place=True` a compiled model stays compiled, and training continues with its optimizer.
+    The copy is not compiled, because the optimizer's momenta belong to the original's variables.
+    With `in_place=True`, a compiled model stays compiled, and training continues with its
+    optimizer.
 
     Args:
         model: Any built model.
         virtual_batch: Samples in a ghost batch.
-        momentum: Momentum of the moving statistics; None keeps each layer's own. Some of
-            `keras.applications` have 0.999: training for fewer than some thousand groups needs a
-            smaller one.
-        statistics: As for `GhostBatchNormalization`; None is its default, or the layer's own.
+        momentum: Momentum of the moving statistics. None keeps each layer's momentum. Some models
+            in `keras.applications` use 0.999. If you train for fewer than a few thousand groups,
+            use a smaller momentum.
+        statistics: As for `GhostBatchNormalization`. None means its default, or the layer's setting
+            if it has one.
         only: Regular expressions. Only layers whose path contains a match are converted.
         skip: Regular expressions. Layers whose path contains a match are not converted.
-        in_place: Whether to convert the model itself.
+        in_place: Whether to convert the model itself instead of a copy.
 
     Returns:
-        The copy, or the model itself with `in_place`.
+        The copy, or the model itself if `in_place` is true.
 
     Warns if there is nothing to convert.
 
     Raises:
         ValueError: If an argument is out of range, the model is not built, a batch norm uses
-            `renorm` or `synchronized`, or the config does not recreate the model (which
-            `in_place=True` does not need). Nothing is changed in that case.
+            `renorm` or `synchronized`, or the model cannot be recreated from its config (only
+            needed for a copy). In all these cases, the model is left unchanged.
 
     Example:
 
@@ -117,15 +119,15 @@ def to_ghost(
 def to_plain(model: keras.Model, in_place: bool = False) -> keras.Model:
     """Returns a model with Keras's own batch norm in place of every ghost batch norm.
 
-    Use it to give a trained model to people or tools that do not have this package. In inference
-    the two models are the same. Everything that `to_ghost` keeps is kept here too.
+    Use it to share a trained model with people or tools that do not have this package. Both models
+    give the same results in inference. The function keeps everything that `to_ghost` keeps.
 
     Args:
         model: Any built model.
         in_place: Whether to convert the model itself instead of a copy.
 
     Returns:
-        The copy, not compiled, or the model itself with `in_place`.
+        The copy, which is not compiled, or the model itself if `in_place` is true.
 
     Raises:
         ValueError: If the model is not built or cannot be copied, as for `to_ghost`.

@@ -31,42 +31,43 @@ _OTHER_NAMES = ("virtual_batch_size", "ghost_batch_size")
 class GhostBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization with the statistics of small, "ghost" batches inside a large batch.
 
-    Use it in place of `keras.layers.BatchNormalization` when the batch is larger than the one the
-    recipe was tuned at. Set `virtual_batch` to that small batch's size or less. The large batch
-    then keeps the noise of small-batch statistics, whose absence is one reason why it loses test
-    accuracy. In training, each group of `virtual_batch` samples is normalized by its own moments:
+    Use it in place of `keras.layers.BatchNormalization` when you train at a larger batch than the
+    recipe was tuned for. Set `virtual_batch` to the size of that small batch or less. The large
+    batch then keeps the noise of small-batch statistics. Losing it is one reason why a large batch
+    loses test accuracy. In training, each group of `virtual_batch` samples is normalized by its own
+    moments:
 
     `y = gamma * (x - mean(group)) / sqrt(variance(group) + epsilon) + beta`
 
-    Groups are contiguous along axis 0 and share `gamma` and `beta`. A remainder joins the last
-    group; a smaller batch is one group. Moments are taken over the group's samples and all
-    positions, in float32 even under mixed precision (float64 for float64 input on TensorFlow).
-    In inference, or with `trainable=False`, it is plain batch norm with the moving statistics.
-    Weights have the names and shapes of plain batch norm. On many devices, replicas form groups
-    from their own part of the batch, on JAX from all of it, and share the moving statistics.
+    Groups are contiguous along axis 0 and share `gamma` and `beta`. Leftover samples join the last
+    group. A smaller batch is one group. Moments are taken over the group's samples and all
+    positions, in float32 even under mixed precision (float64 for float64 input on TensorFlow). In
+    inference, or with `trainable=False`, it is plain batch norm with the moving statistics. Weights
+    have the names and shapes of plain batch norm. On many devices, replicas form groups from their
+    own part of the batch (on JAX, from the whole batch) and share the moving statistics.
 
-    A `mask` leaves positions out of the statistics. As in Keras, it gets a last axis and is
-    broadcast, wherever the channels are; if that does not fit, it gets the channel axis instead.
-    A group that is fully masked, or whose moments are not finite, does not contribute to the
-    moving statistics. In the second case the outputs and the loss are NaN, but later batches do
-    not suffer. A fully masked group has mean and variance 0, as in Keras, which gives
-    `gamma * x / sqrt(epsilon) + beta`. A feature constant in its group gives `beta` exactly.
+    A `mask` leaves positions out of the statistics. As in Keras, a last axis is added to the mask,
+    wherever the channel axis is. If that shape cannot be broadcast, the channel axis is added
+    instead. A group that is fully masked, or whose moments are not finite, does not contribute to
+    the moving statistics. Moments that are not finite make the outputs and the loss NaN, but do not
+    affect later batches. A fully masked group has mean and variance 0, as in Keras, so the output
+    is `gamma * x / sqrt(epsilon) + beta`. A feature constant in its group gives exactly `beta`.
 
     Args:
-        virtual_batch: Samples in a ghost batch, an integer of 1 or more. 1 makes the output
-            constant for feature vectors; for images it is instance normalization.
-        axis: The channel axis; not 0, which is the batch axis.
-        momentum: Fraction of the moving statistics that one step of the average keeps, 0 to 1.
+        virtual_batch: Samples in a ghost batch, an integer of 1 or more. With 1, the output is
+            constant for feature vectors, and the layer is instance normalization for images.
+        axis: The channel axis. It cannot be 0, which is the batch axis.
+        momentum: Fraction of the moving statistics that each averaging step keeps, 0 to 1.
         statistics: How a training step updates the moving statistics. `"sequential"`: one step of
-            the average per group, newest last (Algorithm 1), so that they settle after as many
-            ghost batches, not large batches, as the momentum implies. `"mean"`: one step with the
+            the moving average per group, in order (Algorithm 1), so the time that the average takes
+            to settle is counted in ghost batches, not large batches. `"mean"`: one step with the
             plain mean over the groups. `"batch"`: one step with the moments of the whole batch
             (exact, by the law of total variance), if they are finite.
-        **kwargs: All other arguments, here and in the signature, are those of Keras's layer.
+        **kwargs: All other arguments, including those in the signature, are as in Keras's layer.
 
     Raises:
         ValueError: If `virtual_batch` is not a positive integer, `momentum` is not in [0, 1],
-            `statistics` is unknown, `axis` is the batch's, or `renorm` or `synchronized` is true.
+            `statistics` is unknown, `axis` is the batch axis, or `renorm` or `synchronized` is on.
 
     Example:
 
@@ -158,8 +159,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
         Args:
             inputs: Tensor of rank 2 or more, with the batch on axis 0.
-            training: True normalizes by ghost statistics and updates the moving ones; False, or
-                None outside `fit`, normalizes by the moving statistics.
+            training: True normalizes by the statistics of the ghost batches and updates the moving
+                statistics. False, or None outside `fit`, normalizes by the moving statistics.
             mask: Boolean tensor, array or nested list, as described for the class, or None.
 
         Returns:

@@ -19,44 +19,45 @@ _MOST = 46_340
 
 @serializable
 class GhostNoise(SavedDraws, keras.layers.Layer):
-    """Gives a large batch the noise of the statistics of small, "ghost" batches.
+    """Adds the noise of small, "ghost" batches' statistics, without normalizing by them.
 
-    Use it after a `keras.layers.BatchNormalization` with the same `axis`, to get the noise of ghost
-    batch norm while the batch norm still normalizes by the whole batch. In training each sample
-    gets its own group: `virtual_batch` samples, drawn from the batch with replacement. No gradient
-    flows through the statistics:
+    Use it after a `keras.layers.BatchNormalization` with the same `axis`. You get the noise of
+    ghost batch norm, while the batch norm still normalizes by the whole batch. In training, each
+    sample gets its own group: `virtual_batch` samples that are drawn from the batch with
+    replacement. No gradient flows through the statistics:
 
     `y = (x - mean(group)) * deviation(batch) / deviation(group) + mean(batch)`
 
     with `deviation = sqrt(variance + epsilon)`. Moments are taken over the samples and all
-    positions, in float32 even under mixed precision (float64 for float64 input on TensorFlow).
-    For feature vectors the noise of the mean has the variance `variance(batch) / virtual_batch`.
-    In inference, or with `trainable=False`, the output is the input. Any batch size works, also
-    one below `virtual_batch`. There are no weights. On many devices, replicas draw from their own
-    part of the batch, on JAX from all of it. Under gradient accumulation the batch is the
+    positions, in float32 even under mixed precision (float64 for float64 input on TensorFlow). For
+    feature vectors, the noise of the mean has the variance `variance(batch) / virtual_batch`. In
+    inference, or with `trainable=False`, the output is the input. Any batch size works, even one
+    below `virtual_batch`. The layer has no weights. On many devices, replicas draw from their own
+    part of the batch (on JAX, from the whole batch). With gradient accumulation, the batch is the
     micro-batch.
 
     A `mask` leaves positions out of the statistics, as for `GhostBatchNormalization`. A sample
     whose group is fully masked gets no noise.
 
-    For a batch of B samples and C channels it needs a `[B, B]` matrix during the call, and two
-    products of that with `[B, C]`.
+    For a batch of B samples and C channels, the call needs a `[B, B]` matrix and multiplies it
+    twice with a `[B, C]` matrix.
 
-    The authors' code multiplies `mean(batch)` by the ratio too. It is 0 there, since they add the
-    noise before batch norm's `gamma` and `beta`. Here it may come after them.
+    The authors' code also multiplies `mean(batch)` by the ratio of deviations. There, the mean is 0
+    because the noise is added before batch norm's `gamma` and `beta`. Here, the noise may come
+    after them.
 
     Args:
-        virtual_batch: Samples drawn for each sample, an integer of 1 or more. Use 8 or more for
-            feature vectors, where a few values may have a deviation near 0.
-        axis: The channel axis; not 0, which is the batch axis.
+        virtual_batch: Number of samples drawn for each sample, an integer of 1 or more. Use 8 or
+            more for feature vectors, because the deviation of a few values may be near 0.
+        axis: The channel axis. It cannot be 0, which is the batch axis.
         epsilon: Added to both variances, positive.
-        seed: Seed of the draws, an integer of 0 or more, or None for a random one. The state is
-            saved with the weights, so a resume is exact.
+        seed: Seed of the random draws, an integer of 0 or more, or None for a random seed. The
+            random state is saved with the weights, so a resumed run is exact.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `virtual_batch` is not a positive integer, `epsilon` is not positive, `seed`
-            is negative or no integer, or the axis is the batch's or not one of the input's.
+            is negative or not an integer, or `axis` is the batch axis or not an axis of the input.
 
     Example:
 
@@ -111,9 +112,10 @@ class GhostNoise(SavedDraws, keras.layers.Layer):
         """Adds the noise in training.
 
         Args:
-            inputs: Tensor of any rank from 2, the batch on axis 0.
-            training: True for the noise; False, or None outside `fit`, for the input as it is.
-            mask: Boolean tensor, array or nested list, of one axis less than the input, or None.
+            inputs: Tensor of rank 2 or more, with the batch on axis 0.
+            training: True adds the noise. False, or None outside `fit`, returns the input
+                unchanged.
+            mask: Boolean tensor, array or nested list with one axis less than the input, or None.
 
         Returns:
             A tensor of the input's shape in the layer's compute dtype.

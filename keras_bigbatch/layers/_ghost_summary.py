@@ -11,12 +11,12 @@ from keras_bigbatch.layers._class_change import batch_norms, is_ghost
 def ghost_summary(model: keras.Model, print_fn: Callable[[str], Any] = print) -> None:
     """Prints the ghost batch norms of a model: their paths, channels and groups.
 
-    Use it after `to_ghost` to see what was converted. `model.summary()` shows layers that a
-    model's own code creates under the class that the code names.
+    Use it after `to_ghost` to see what was converted. `model.summary()` does not show this for
+    layers that a model's own code creates: it lists them under their original class.
 
     Args:
         model: Any model.
-        print_fn: Called with each line.
+        print_fn: A function that is called with each line.
 
     Example:
 

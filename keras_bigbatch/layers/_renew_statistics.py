@@ -31,41 +31,45 @@ def renew_statistics(
 ) -> None:
     """Recomputes the moving statistics of all batch norms from the data, in one pass.
 
-    Use it where the moving averages do not fit the weights: after large-batch training or a
-    conversion, whose few updates leave them behind, or for averaged weights (SWA, EMA, a checkpoint
-    soup), which were never trained with. Inference then normalizes by the moments of the data:
+    Use it when the moving averages do not match the weights. This happens when they lag behind
+    because a large-batch run or a converted model made few updates, and with averaged weights (SWA,
+    EMA, a checkpoint soup), at which no training step was made. Inference then normalizes by the
+    moments of the data:
 
     `moving_mean = mean(x_l)`, `moving_variance = mean((x_l - moving_mean)**2)`
 
-    over all elements of a channel that layer l normalizes in the pass: all samples, positions and
-    calls (of a shared layer), except masked ones. They are pooled exactly, in float64. The pass
-    runs in training mode: each layer before l normalizes by its own batch, ghost batch norms by
-    their groups, and Dropout is active. So pass training data, augmented as in training, in batches
-    of the training size or of complete groups. A small last batch is normalized by itself.
+    over all elements of a channel that layer l normalizes during the pass: all samples, positions
+    and calls (of a shared layer), except masked elements. They are pooled exactly, in float64. The
+    pass over the data runs in training mode: each layer before l normalizes by the current batch,
+    ghost batch norms normalize by their groups, and Dropout is active. So pass training data,
+    augmented as in training, in batches of the training size or of complete groups. A small last
+    batch is normalized by its own moments.
 
     The old statistics and the momentum have no effect. Nothing else changes: weights, optimizer,
-    metrics and seeds stay. If the pass fails, the statistics stay too. Layers that normalize by
-    their moving statistics even in training (`trainable=False`, or called with `training=False`)
-    keep them.
+    metrics and seeds stay the same, and if the pass fails, so do the statistics. Layers that
+    normalize by their moving statistics even in training (`trainable=False`, or called with
+    `training=False`) keep them.
 
-    On several devices: JAX distributes the batches as `keras.distribution` says. A model of a
-    `tf.distribute` strategy runs on one replica, outside `strategy.run`, and all get the result.
-    With `DistributedDataParallel`, pass the inner model, and the same data on each rank.
+    On several devices, JAX distributes the batches as set in `keras.distribution`. Under a
+    `tf.distribute` strategy, the pass runs on one replica, outside `strategy.run`, and all replicas
+    get the result. With `DistributedDataParallel`, pass the inner model and the same data on each
+    rank.
 
-    Differs from `torch.optim.swa_utils.update_bn`, which averages the variances of the batches.
-    That leaves out the spread of their means, counts a small last batch as much as a full one, and
-    with ghost batch norm would take the moments of groups. Keras has no such function.
+    `torch.optim.swa_utils.update_bn` instead averages the variances of the batches. That ignores
+    the spread of the batch means, counts a small last batch as much as a full one, and would use
+    the moments of the groups with ghost batch norm. Keras has no such function.
 
     Args:
-        model: Any built model, with batch norms anywhere in it. It need not be compiled.
-        x: Inputs as for `fit`: arrays, a structure of them, or a data set, whose batches' `x` is
-            used: tf.data, DataLoader, PyDataset or a finite generator.
-        batch_size: Samples per batch, for arrays only. None: about 256, in complete ghost batches.
+        model: Any built model that contains batch norms. It does not have to be compiled.
+        x: Inputs as for `fit`: arrays, a structure of arrays, or a data set (tf.data, DataLoader,
+            PyDataset or a finite generator), of which only the `x` is used.
+        batch_size: Samples per batch, for arrays only. None means about 256, in complete ghost
+            batches.
         verbose: 1 for a progress bar, 0 for none, `"auto"` for one in a terminal.
 
     Raises:
         ValueError: If the model is not built or has batch norms with `renorm`, if the data are
-            empty or do not fit it, or if a layer's moments are not finite.
+            empty or do not fit the model, or if a layer's moments are not finite.
 
     Example:
 
