@@ -14,11 +14,11 @@ from keras_bigbatch._typing import Tensor
 
 @serializable
 class RegimeStretch(RescaledSchedule):
-    """Reads a schedule written in small-batch updates at the pace of a large-batch run.
+    """Runs a schedule written in small-batch updates at the pace of a large-batch run.
 
     Use it when a schedule was tuned at `small_batch` and the run at `large_batch` lasts `stretch`
-    times as many *epochs* (which you set in `fit`). With `ratio = large_batch / small_batch` and
-    `t` the number of optimizer updates done, `rate(t) = learning_rate(t * ratio / stretch)`:
+    times as many *epochs* (which you set in `fit`). With `ratio = large_batch / small_batch`, the
+    rate after `t` optimizer updates is `rate(t) = learning_rate(t * ratio / stretch)`:
 
     | `stretch` | `epochs` in `fit` | updates, relative to the small batch | `rate(t)` |
     |---|---|---|---|
@@ -26,23 +26,24 @@ class RegimeStretch(RescaledSchedule):
     | `s` between | times `s` | `s / ratio` times as many | `ratio / s` times as fast |
     | `ratio` | times `ratio` | the same: the paper's regime adaptation | unchanged |
 
-    As the last row shows, a schedule in updates needs no change if their number stays the same. The
-    rates are not scaled: nest it with a `LearningRateScaler` for that. This class does not know the
-    size of the data set, so a batch that does not divide it makes the counts inexact by one update
-    per epoch. `Regime` is exact.
+    As the last row shows, a schedule in updates needs no change if the number of updates stays the
+    same. The rates are not scaled. For that, nest it with a `LearningRateScaler`. This class does
+    not know the size of the data set. If the batch does not divide it, the counts are off by one
+    update per epoch. `Regime` is exact.
 
     If `ratio / stretch` is a whole number, `learning_rate` is called with an integer. Otherwise it
-    is called with a float32, so a schedule of your own must accept fractions of an update. With
-    `ratio / stretch = p / q` in whole numbers, a drop comes at the right update as long as `q`
-    times its small-batch update is under 2^24 (16 million), and never earlier.
+    is called with a float32, so a custom schedule must accept fractions of an update. If
+    `ratio / stretch` is a fraction `p / q` of whole numbers, the rate drops at the right update as
+    long as `q` times the drop's small-batch update is below 2^24 (16 million), and it never drops
+    earlier.
 
     Args:
         learning_rate: A positive float, or a `LearningRateSchedule` in small-batch updates.
         small_batch: Samples in one optimizer update of the tuned recipe.
         large_batch: Samples in one optimizer update now, over all replicas and all accumulated
             micro-batches.
-        stretch: The factor on the epochs of the large-batch run: 1 if you leave the epochs
-            unchanged. Any positive number; above the ratio there are more updates than before.
+        stretch: The factor on the epochs of the large-batch run, any positive number. Use 1 if you
+            leave the epochs unchanged. Above the ratio, there are more updates than before.
         accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1. Set it only on the
             outermost of nested schedules, which Keras calls once per micro-step.
         name: The name of the schedule.

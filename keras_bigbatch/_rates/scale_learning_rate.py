@@ -21,24 +21,24 @@ def scale_learning_rate(
 ) -> float:
     """Scales a learning rate tuned at a small batch to a large batch.
 
-    Use it where the optimizer's rate must stay settable: `keras.callbacks.ReduceLROnPlateau` and
-    `keras.callbacks.LearningRateScheduler` refuse a schedule. For everything else use
-    `LearningRateScaler`, which takes schedules, warms up and is saved with the model. The result is
-    `learning_rate * rule(large_batch / small_batch)`.
+    Use it if callbacks must be able to set the optimizer's rate:
+    `keras.callbacks.ReduceLROnPlateau` and `keras.callbacks.LearningRateScheduler` do not work with
+    a schedule. For everything else, use `LearningRateScaler`, which takes schedules, warms up and
+    is saved with the model. The result is `learning_rate * rule(large_batch / small_batch)`.
 
-    Which rule: `"sqrt"` keeps the covariance of the updates when the batch is small compared to the
-    data set. Hoffer et al. use it with SGD. `"linear"` keeps the mean update per sample (Goyal et
-    al., SGD with momentum on ImageNet) and needs a warm-up. Other optimizers have other rules, and
-    more than their rate depends on the batch: for Adam and AdamW use `optimizers.scale_optimizer`.
-    Scale *every* rate of a recipe, not only the first. No base batch is assumed here: bigBatch, the
-    code of Hoffer et al., divides by 256 in one script and by the ghost batch in another, while the
+    `"sqrt"` keeps the covariance of the updates when the batch is small compared to the data set.
+    Hoffer et al. use it with SGD. `"linear"` keeps the mean update per sample (Goyal et al., SGD
+    with momentum on ImageNet) and needs a warm-up. Other optimizers have other rules, and not only
+    their rate depends on the batch: for Adam and AdamW, use `optimizers.scale_optimizer`. Scale
+    *every* rate of a recipe, not only the first. No base batch is assumed here. bigBatch, the code
+    of Hoffer et al., divides by 256 in one script and by the ghost batch in another, while the
     paper divides by the small batch.
 
     Args:
         learning_rate: The rate tuned at `small_batch`, a positive number.
         small_batch: Samples in one optimizer update of the tuned recipe.
         large_batch: Samples in one optimizer update now, over all replicas and all accumulated
-            micro-batches. If it is smaller than `small_batch`, the rate shrinks.
+            micro-batches. If it is smaller than `small_batch`, the rate decreases.
         rule: `"sqrt"`, `"linear"`, `"none"` (factor 1), or a function of the ratio
             `large_batch / small_batch` that returns a positive number.
 

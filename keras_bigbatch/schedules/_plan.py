@@ -27,36 +27,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """The recipe for the large batch: sizes in samples, `updates` in optimizer updates.
+    """The recipe for the large batch, with sizes in samples and `updates` in optimizer updates.
 
     `Regime.at` creates plans. `print(plan)` shows the small-batch recipe and the plan side by side:
-    batches, epochs, updates, samples processed, every rate and where it starts, the warm-up, and
-    what the plan costs. A rate that would start after the last update is marked "not reached".
-    `fit_arguments` passes the plan to `fit`, with a callback that raises if `fit` would run a
-    different training.
+    batches, epochs, updates, samples processed, each learning rate and where it starts, the
+    warm-up, and what the plan costs. A rate that would start after the last update is marked "not
+    reached". `fit_arguments` passes the plan to `fit`, with a callback that raises an error if
+    `fit` would train differently.
 
     With `accumulation_steps = k > 1`, `fit` gets batches of `micro_batch` samples and the optimizer
     gets `gradient_accumulation_steps=k`. `steps_per_epoch` counts the steps of `fit`, and `updates`
-    those of the optimizer. An epoch need not have a whole number of updates: Keras accumulates
-    across its end.
+    those of the optimizer. An epoch does not need a whole number of updates, because Keras
+    accumulates across epochs.
 
     Args:
         batch: Samples in one optimizer update.
         epochs: Epochs for `fit`.
-        steps_per_epoch: Batches that `fit` sees in one epoch, micro-batches under accumulation.
+        steps_per_epoch: Batches that `fit` sees in one epoch. With accumulation, these are
+            micro-batches.
         updates: Optimizer updates in all epochs.
-        learning_rate: A `LearningRateScaler` for the optimizer. It counts updates, even under
+        learning_rate: A `LearningRateScaler` for the optimizer. It counts updates, even with
             accumulation.
         accumulation_steps: Micro-batches in one update.
         micro_batch: The batch size for `fit`: `batch / accumulation_steps`.
         warmup_updates: Updates until the scaled rate is reached.
-        warmup: How it is reached: see `LearningRateScaler`.
+        warmup: The kind of warm-up. See `LearningRateScaler`.
         rule: The rule that scaled the rates.
-        stretch: The factor on the epochs; `None` if the number of updates was kept.
+        stretch: The factor on the epochs, or `None` if the number of updates was kept.
         regime: The small-batch recipe.
-        drops: A tuple with one `(update, epoch, rate)` for each rate, which holds from that update
-            on. The first is at update 0. The epoch need not be whole. Empty for a schedule.
-        move: How the optimizer's hyperparameters follow the batch.
+        drops: A tuple with one `(update, epoch, rate)` for each rate. The rate applies from that
+            update on, and the first is at update 0. The epoch may be a fraction. Empty if the rate
+            is a schedule.
+        move: How the optimizer's hyperparameters change with the batch.
 
     Attributes:
         samples: Samples processed in all epochs.
@@ -99,8 +101,8 @@ class Plan:
     def optimizer(self) -> keras.optimizers.Optimizer:
         """Returns a new optimizer with the plan's rate, accumulation and hyperparameters.
 
-        It has the class and the wrappers of the regime's optimizer; each call creates another.
-        `print(plan)` shows what was changed, and by which rule. State is not carried over.
+        It has the class and the wrappers of the regime's optimizer. Each call creates a new one.
+        `print(plan)` shows what was changed, and by which rule. State is not copied.
 
         Returns:
             An optimizer for `model.compile`.
@@ -117,17 +119,18 @@ class Plan:
         return recipe.make(functools.partial(planned_changes, self))
 
     def epochs_for(self, epochs: float) -> int:
-        """Turns epochs of the small-batch recipe into epochs of this plan, at least 1.
+        """Converts epochs of the small-batch recipe into epochs of this plan, at least 1.
 
-        Use it for whatever else counts epochs: `EarlyStopping(patience=plan.epochs_for(5))`,
-        `fit(validation_freq=plan.epochs_for(1))`. With the same number of updates (`stretch=None`)
-        the result has as many updates; with `stretch=s`, it is `s` times the epochs.
+        Use it for other settings that count epochs, such as
+        `EarlyStopping(patience=plan.epochs_for(5))` and `fit(validation_freq=plan.epochs_for(1))`.
+        If the plan keeps the number of updates (`stretch=None`), the result takes as many updates
+        as before. With `stretch=s`, it is `s` times the epochs.
 
         Args:
             epochs: Epochs of the small-batch recipe, a positive number.
 
         Returns:
-            The nearest whole number of epochs; `plan.epochs` for all of the recipe's.
+            The nearest whole number of epochs, or `plan.epochs` for all epochs of the recipe.
 
         Raises:
             ValueError: If `epochs` is not positive.
@@ -143,19 +146,19 @@ class Plan:
         x: Any = None,
         callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = (),
     ) -> dict[str, Any]:
-        """Returns what `fit` needs: `model.fit(x, y, **plan.fit_arguments(x, callbacks=[...]))`.
+        """Returns arguments for `fit`: `model.fit(x, y, **plan.fit_arguments(x, callbacks=[...]))`.
 
-        These are `epochs`; `batch_size`, unless `x` is a data set, which has its own; and
-        `callbacks`, with `plan.callback()` in front. Warns about callbacks that count epochs or
-        batches as the small-batch recipe did, or that set the rate themselves.
+        They are `epochs`, `batch_size` (unless `x` is a data set, which sets its batch size itself)
+        and `callbacks`, with `plan.callback()` first. It warns about callbacks that count epochs or
+        batches as in the small-batch recipe, or that set the learning rate.
 
         Args:
-            x: What `fit` trains on, to compare its length with the plan's. Leave it out where the
-                two differ on purpose: with `validation_split`, or in each of several processes.
+            x: The training data, to check their length against the plan. Leave it out if the two
+                differ on purpose: with `validation_split`, or in each of several processes.
             callbacks: Your own callbacks, or None.
 
         Returns:
-            A dictionary for `**`.
+            A dictionary of keyword arguments.
 
         Raises:
             ValueError: If the number of samples of `x` is not the regime's `examples` or, for a
@@ -180,23 +183,24 @@ class Plan:
         return {**arguments, "callbacks": [check, *own]}
 
     def callback(self, check_epochs: bool = True) -> keras.callbacks.Callback:
-        """Returns a callback that makes sure that `fit` runs this plan's training.
+        """Returns a callback that checks that `fit` follows this plan.
 
-        When training begins, it compares the steps per epoch, the epochs, the optimizer's
-        accumulation, the batches that its rate is scaled for and the number of replicas with the
-        plan, and raises before the first update if they differ. It does not notice another batch
-        size with as many steps nor, unless the regime has an optimizer, a schedule of your own. It
-        warns if the rate is a number other than the plan's, if the optimizer differs from the
-        regime's, or if a layer's ghost batch is the whole batch. If `fit` does not know its number
-        of steps, as with a generator, it warns after the first epoch. Resuming is fine, with
-        `initial_epoch` or `BackupAndRestore(save_freq="epoch")`.
+        When training begins, it checks the steps per epoch, the epochs, the optimizer's
+        accumulation, the batches that its learning rate is scaled for and the number of replicas.
+        If one of them differs from the plan, it raises an error before the first update. It does
+        not detect a different batch size that gives the same number of steps. If the regime has no
+        optimizer, it does not detect a schedule of your own either. It warns if the learning rate
+        is a number other than the plan's, if the optimizer differs from the regime's, or if a
+        layer's ghost batch is the whole batch. If `fit` does not know its number of steps, as with
+        a generator, it warns after the first epoch. You can resume with `initial_epoch` or
+        `BackupAndRestore(save_freq="epoch")`.
 
         Args:
-            check_epochs: Whether `fit(epochs=)` must be `plan.epochs`. Pass False for one training
-                run in several calls of `fit`.
+            check_epochs: Whether `fit(epochs=)` must be `plan.epochs`. Pass False if you split one
+                run into several calls of `fit`.
 
         Returns:
-            A callback that may be used in several calls of `fit`.
+            A callback that you can use in several calls of `fit`.
         """
         return PlanCheck(self, boolean("check_epochs", check_epochs))
 

@@ -24,40 +24,42 @@ from keras_bigbatch.schedules._rates_by_epoch import RatesByEpoch, checked_rates
 
 @dataclass(frozen=True)
 class Regime:
-    """A small-batch recipe: sizes in samples, lengths in epochs, rates by epoch or by update.
+    """A small-batch recipe, with sizes in samples, lengths in epochs, and rates by epoch or update.
 
-    Use it to get the recipe for a large batch: `regime.at(4096)` gives a `Plan` with the epochs,
+    Use it to get the recipe for a large batch. `regime.at(4096)` returns a `Plan` with the epochs,
     the schedule and the optimizer, and `print(plan)` shows both recipes. `Regime.from_compiled`
     takes the optimizer from a compiled model.
 
-    It counts optimizer updates exactly: 50 000 samples are 391 updates at batch 128 and 13 at 4096
-    (with partial batches), so 32 times the epochs are 6.4 % more updates than "the same number".
-    Epoch `e` starts at update `e * steps_per_epoch`, and that update already has the epoch's rate.
-    (Keras's own `PiecewiseConstantDecay` changes one update after its boundary.) A regime is
-    immutable. Regimes compare by value, their schedules and optimizers by class and config.
+    Optimizer updates are counted exactly. With 50 000 samples, an epoch has 391 updates at batch
+    128 and 13 at 4096 (with partial batches), so training for 32 times the epochs makes 6.4 % more
+    updates, not the same number. Epoch `e` starts at update `e * steps_per_epoch`, and that update
+    already uses the epoch's rate. (Keras's `PiecewiseConstantDecay` changes the rate one update
+    after its boundary.) Regimes are immutable and compare by value, with schedules and optimizers
+    compared by class and config.
 
     Args:
         batch: Samples in one optimizer update.
         epochs: Passes over the data set.
-        examples: Samples trained on in an epoch, without those of a `validation_split`.
+        examples: Number of training samples in an epoch, without those of a `validation_split`.
         learning_rate: A positive float, `{epoch: rate}` with an entry for epoch 0 (each rate holds
             until the next entry), or a `LearningRateSchedule` in updates. None means the
-            optimizer's.
-        drop_remainder: Whether the last batch of an epoch is dropped when it is not full. `fit` on
-            arrays, `tf.data` and torch's `DataLoader` keep it. Pass `True` for data from
+            optimizer's rate.
+        drop_remainder: Whether the last batch of an epoch is dropped if it is not full. By default,
+            `fit` on arrays, `tf.data` and torch's `DataLoader` keep it. Pass `True` for data from
             `.batch(batch, drop_remainder=True)` or `DataLoader(drop_last=True)`.
-        optimizer: The optimizer. Its class and config are kept, and it is not changed.
+        optimizer: An optimizer. The regime keeps its class and config, and does not change it.
 
     Attributes:
         steps_per_epoch: Updates in one epoch.
-        rate: The `learning_rate`, or the optimizer's: for a `MultiOptimizer`, the default one's.
+        rate: The `learning_rate`, or the optimizer's rate. For a `MultiOptimizer`, the rate of its
+            default optimizer.
         updates: Updates in all epochs.
         samples: Samples processed in all epochs.
-        drops: A tuple with one `(update, epoch, rate)` for each rate, which holds from that update
-            on. The first is at update 0. Empty if `learning_rate` is a schedule.
+        drops: A tuple with one `(update, epoch, rate)` for each rate. The rate applies from that
+            update on, and the first is at update 0. Empty if `learning_rate` is a schedule.
 
     Raises:
-        ValueError: If an argument is out of range, there is neither rate nor optimizer, or the
+        ValueError: If an argument is out of range, there is neither a rate nor an optimizer, or the
             batch is larger than the data set.
 
     Example:
@@ -111,8 +113,8 @@ class Regime:
     ) -> Self:
         """Returns the regime of a model compiled for the small batch.
 
-        It takes the optimizer as it is now, including a rate that a callback has changed. Then call
-        `regime.at(...)`, and compile again with `plan.optimizer()`.
+        It uses the optimizer's current settings, including a rate that a callback has changed. Then
+        call `regime.at(...)`, and compile again with `plan.optimizer()`.
 
         Args:
             model: A compiled model. It is not changed.
@@ -195,35 +197,37 @@ class Regime:
     ) -> Plan:
         """Returns the recipe for a larger batch, with the same model and loss.
 
-        By default (`stretch=None`) the plan has the same number of optimizer updates, to the
-        nearest whole epoch, and every rate starts at the update where it started before. With
-        `stretch=s` the plan has `s` times the epochs: what began at epoch `e` begins at epoch
-        `e * s`, or at the first update after it. `stretch=1` costs what the small batch cost.
+        By default (`stretch=None`), the plan makes the same number of optimizer updates, rounded to
+        the nearest whole epoch, and every rate starts at the same update as before. With
+        `stretch=s`, the plan has `s` times the epochs: what began at epoch `e` now begins at epoch
+        `e * s`, or at the first update after it. `stretch=1` processes as many samples as the small
+        batch did.
 
         Args:
             batch: Samples in one optimizer update, over all replicas and all accumulated
                 micro-batches.
-            rule: How the rates grow (see `scale_learning_rate`). None means the optimizer's rule
-                (see `optimizers.scale_optimizer`), or the square root if there is no optimizer.
-            stretch: The factor on the epochs, any positive number; `None` keeps the number of
-                updates. `batch / regime.batch` is the paper's literal recipe.
-            warmup_epochs: Length of the warm-up, which need not be whole. For `"gradual"`, in
-                epochs at the large batch. For `"legw"`, in epochs of the small-batch recipe, and
-                the warm-up has as many updates as it had there.
+            rule: How the rates are scaled (see `scale_learning_rate`). None means the optimizer's
+                rule (see `optimizers.scale_optimizer`), or the square root if there is no
+                optimizer.
+            stretch: The factor on the epochs, any positive number. `None` keeps the number of
+                updates. `batch / regime.batch` is exactly the paper's recipe.
+            warmup_epochs: Length of the warm-up, which may be a fraction. For `"gradual"`, it is in
+                epochs at the large batch. For `"legw"`, it is in epochs of the small-batch recipe,
+                and the warm-up takes as many updates as it did there.
             accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1. `fit` then gets
                 batches of `plan.micro_batch` samples.
-            warmup: `"gradual"` or `"legw"`: see `LearningRateScaler`.
-            betas: `"samples"` or `"keep"`: see `optimizers.scale_optimizer`.
-            decay: `"samples"` or `"training"`: see `optimizers.scale_optimizer`.
-            schedule_warmup: `"samples"` or `"updates"`: see `optimizers.scale_optimizer`.
+            warmup: `"gradual"` or `"legw"`. See `LearningRateScaler`.
+            betas: `"samples"` or `"keep"`. See `optimizers.scale_optimizer`.
+            decay: `"samples"` or `"training"`. See `optimizers.scale_optimizer`.
+            schedule_warmup: `"samples"` or `"updates"`. See `optimizers.scale_optimizer`.
 
         Returns:
             The plan.
 
         Raises:
             ValueError: If an argument is out of range, the batch is not a multiple of
-                `accumulation_steps`, the (micro-)batch is larger than the data set, the warm-up
-                is as long as the training, or the optimizer has no rule and none is named.
+                `accumulation_steps`, the (micro-)batch is larger than the data set, the warm-up is
+                as long as the run, or the optimizer has no rule and you did not choose one.
         """
         return plan_for(
             self,
