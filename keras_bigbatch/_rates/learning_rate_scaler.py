@@ -23,9 +23,8 @@ class LearningRateScaler(RescaledSchedule):
     Use it when a recipe was tuned at `small_batch` and now runs at `large_batch`. Wrap the
     optimizer's rate or schedule, and every rate in it is scaled. After `t` optimizer updates, the
     rate is `learning_rate(t) * factor(t)`. With `rule="sqrt"`, the full factor is
-    `sqrt(large_batch / small_batch)`. `scale_learning_rate` explains which rule to use. For the
-    number of updates, use `RegimeStretch`. The two nest in any order. During the first
-    `W = warmup_updates`:
+    `sqrt(large_batch / small_batch)`. `scale_learning_rate` explains the rules. To adapt to fewer
+    updates, nest a `RegimeStretch` inside or outside. During the first `W = warmup_updates`:
 
     | `warmup` | `factor(t)`, up to `t = W` | at `t = 0` | at `t >= W` |
     |---|---|---|---|
@@ -33,8 +32,7 @@ class LearningRateScaler(RescaledSchedule):
     | `"legw"` | `factor * (t + 1) / (W + 1)` | nearly zero | the scaled rate |
 
     `"gradual"` is from Goyal et al. `"legw"` lasts as many *updates* as the small batch's warm-up
-    and counts from `t + 1`, since as published it starts at zero. Rates are float32 or a wider
-    `floatx`.
+    and counts from `t + 1`; as published, it starts at zero. Rates are float32 or wider.
 
     Args:
         learning_rate: A positive float, or a `LearningRateSchedule` in updates.
@@ -42,8 +40,8 @@ class LearningRateScaler(RescaledSchedule):
         large_batch: Samples in one optimizer update now, over all replicas and all accumulated
             micro-batches.
         rule: `"sqrt"`, `"linear"`, `"none"` (factor 1), or a function of the ratio
-            `large_batch / small_batch` that returns a positive number. To save a model with a
-            function, register it with `keras.saving.register_keras_serializable()`.
+            `large_batch / small_batch` that returns a positive number. To save a model with one,
+            register it with `keras.saving.register_keras_serializable()`.
         warmup_updates: Optimizer updates until the full factor is reached, or 0 for no warm-up.
         accumulation_steps: The optimizer's `gradient_accumulation_steps`, or 1. Set it only on the
             outermost of nested schedules, which Keras calls once per micro-step.
@@ -56,8 +54,8 @@ class LearningRateScaler(RescaledSchedule):
     Raises:
         ValueError: If an argument is out of range, if a rule is unknown or does not return a
             positive number, if an inner schedule has `accumulation_steps` above 1, or if the rate
-            is already scaled for the same two batches (like `plan.learning_rate`). `get_config`
-            raises it if a function is not registered.
+            is already scaled for these batches (like `plan.learning_rate`). `get_config` raises it
+            if a function is not registered.
 
     Warns if `large_batch` is below `small_batch`.
 

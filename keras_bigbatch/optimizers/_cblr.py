@@ -15,7 +15,7 @@ from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer
 class CBLR(LayerwiseOptimizer):
     """Moves each weight by a fixed fraction of itself, against the sign of its gradient.
 
-    Use it for analysis, not for training. The paper sets the rate of each weight by its radius of
+    Use it for analysis, not for training. The paper sets each weight's rate to the radius of
     curvature, which it estimates as `abs(w / g)`. Multiplied by the gradient, that gives
 
         u = g + weight_decay * w
@@ -24,21 +24,22 @@ class CBLR(LayerwiseOptimizer):
 
     or, without momentum and decay, `w = w - rate * abs(w) * sign(g)`. So the step ignores the
     gradient's size. While `learning_rate * trust_coefficient` is below 1, no weight ever changes
-    its sign, and a weight of zero stays zero. Momentum is off by default, since with it none of
+    its sign, and a weight of zero stays zero. Momentum is off by default, because with it, none of
     this holds exactly.
 
-    A zero weight does not move even in a tensor of zeros. Variables that start at zero must
-    therefore be excluded. Biases and beta are excluded by default; add the paths of any others,
-    which a warning names when the optimizer is built.
-    `trust_ratios` shows the norm of the scaled update over that of the update. See
-    `LayerwiseOptimizer` for weight decay (coupled, not Keras's), `exclude` and growth.
+    A zero weight never moves, even if the whole tensor is zero. You must therefore exclude
+    variables that start at zero. Biases and beta are excluded by default. A warning names any
+    others when the optimizer is built; add their paths. `trust_ratios` shows the norm of the scaled
+    update divided by the norm of the update. See `LayerwiseOptimizer` for weight decay (coupled,
+    not Keras's), `exclude` and the growth of weights.
 
-    Differs from the paper only in two minus signs that its equations 5 and 11 lack.
+    The only difference from the paper is two minus signs that are missing in its equations 5 and
+    11.
 
     Args:
         momentum: At least 0 and less than 1.
         trust_coefficient: The step as a fraction of the weight, at rate 1.
-        **kwargs: These and all other arguments are as for `LayerwiseOptimizer`.
+        **kwargs: All other arguments are as for `LayerwiseOptimizer`.
 
     Raises:
         ValueError: If an argument is not as above.
@@ -82,7 +83,7 @@ class CBLR(LayerwiseOptimizer):
         )
 
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
-        """Returns the ratio of each element; 0 where its gradient is practically 0."""
+        """Returns the ratio of each element, 0 if its gradient is practically 0."""
         size = ops.abs(weight)
         ratio = ops.divide_no_nan(size, ops.abs(gradient) + weight_decay * size)
         return ops.where(ratio < float("inf"), ratio, ops.zeros_like(ratio))

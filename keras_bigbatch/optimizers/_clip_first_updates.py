@@ -19,30 +19,30 @@ from keras_bigbatch._updates import inner_optimizer
 class ClipFirstUpdates(keras.optimizers.Optimizer):
     """Clips the global norm of the gradients in the first `updates` optimizer updates only.
 
-    Use it where a large batch at a scaled rate diverges at the start, and clipping throughout would
-    slow it down later. It wraps any Keras optimizer and behaves like it, except that in updates 0
-    to `updates - 1` the gradients of all variables together are multiplied by
+    Use it if a large batch at a scaled learning rate diverges at the start, and clipping in all
+    updates would slow down training later. It wraps any Keras optimizer and behaves like it, except
+    that in updates 0 to `updates - 1`, the gradients of all variables are multiplied by
 
         min(1, global_clipnorm / norm)
 
     It clips the gradient of an *update*: after a `LossScaleOptimizer` has unscaled it, and after
     `gradient_accumulation_steps` micro-steps have been averaged, as with Keras's own
     `global_clipnorm`. Updates that a `LossScaleOptimizer` skips do not count. If the wrapped
-    optimizer clips as well, it does so afterwards. If the norm is not finite, the gradients are not
-    finite either. Under TensorFlow's strategies each replica clips its own share of the gradient,
-    as with Keras's `global_clipnorm`.
+    optimizer also clips, it does so afterwards. If the norm is not finite, neither are the clipped
+    gradients. Under TensorFlow's strategies, each replica clips its own share of the gradient, as
+    with Keras's `global_clipnorm`.
 
-    It has no state of its own: the wrapped optimizer counts the updates. `learning_rate`,
-    `iterations`, `variables` and the state in a saved model are the wrapped optimizer's. It takes
-    over that optimizer, so do not use the same object elsewhere. It works the same inside and
-    around a `LossScaleOptimizer`, including the one that `compile` adds under `mixed_float16`.
+    It has no state: the wrapped optimizer counts the updates. `learning_rate`, `iterations`,
+    `variables` and the state in a saved model are the wrapped optimizer's. Do not use the wrapped
+    optimizer anywhere else. `ClipFirstUpdates` works the same inside and around a
+    `LossScaleOptimizer`, including the one that `compile` adds under `mixed_float16`.
 
-    Differs from the paper's code (bigBatch), which clips every update at 5. The paper itself says
-    "for the first few iterations" and gives no threshold.
+    The paper's code (bigBatch) clips every update at 5. The paper itself says "for the first few
+    iterations" and gives no threshold.
 
     Args:
-        optimizer: The `keras.optimizers.Optimizer` to wrap. Not a `MultiOptimizer`, whose parts see
-            only their own gradients: wrap the parts.
+        optimizer: The `keras.optimizers.Optimizer` to wrap. It cannot be a `MultiOptimizer`, whose
+            parts only see their own gradients. Wrap the parts instead.
         global_clipnorm: The largest norm of all gradients together.
         updates: The number of updates to clip; 0 for none.
         name: The name of the optimizer.
@@ -110,7 +110,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
 
     @property
     def inner_optimizer(self) -> keras.optimizers.Optimizer:
-        """The optimizer that makes the update; callbacks look for its averages under this name."""
+        """The wrapped optimizer. Callbacks look for its averaged weights under this name."""
         return getattr(self.optimizer, "inner_optimizer", self.optimizer)
 
     @property
@@ -120,12 +120,12 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
 
     @property
     def iterations(self) -> keras.Variable | Tensor:
-        """Updates made, as the wrapped optimizer counts them."""
+        """The wrapped optimizer's number of updates."""
         return self.optimizer.iterations
 
     @property
     def learning_rate(self) -> keras.Variable | Tensor:
-        """The wrapped optimizer's learning rate; setting it sets that one."""
+        """The wrapped optimizer's learning rate, which can be set here."""
         return self.optimizer.learning_rate
 
     @learning_rate.setter
@@ -152,7 +152,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
     def apply(
         self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None
     ) -> None:
-        """Updates the variables as the wrapped optimizer does, with clipped gradients at first."""
+        """Updates the variables like the wrapped optimizer, after clipping in the first updates."""
         self.optimizer.apply(grads, trainable_variables)
         self.built = True
 
@@ -170,7 +170,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         return self.optimizer.scale_loss(loss)
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
-        """Overwrites the weights with their averages if the wrapped optimizer keeps averages."""
+        """Overwrites the weights with their averages if the wrapped optimizer averages them."""
         self.optimizer.finalize_variable_values(var_list)
 
     def set_weights(self, weights: Sequence[Tensor]) -> None:

@@ -18,39 +18,38 @@ _DENOMINATORS: tuple[_Denominator, ...] = get_args(_Denominator)
 class LARS(LayerwiseOptimizer):
     """Sets each layer's rate in proportion to the norm of its weights over that of its gradient.
 
-    Use it in place of SGD with momentum, on networks with batch norm, at batches so large that SGD
-    at a scaled rate diverges or crawls. A recipe with Adam keeps Adam, see `scale_optimizer`;
-    `keras.optimizers.Lamb` applies this ratio to Adam's update. With all norms taken over a whole
-    variable, an update is
+    Use it in place of SGD with momentum on networks with batch norm, if the batch is so large that
+    SGD at a scaled rate diverges or crawls. If the recipe uses Adam, keep it (see
+    `scale_optimizer`), or use `keras.optimizers.Lamb`, which applies this ratio to Adam's update.
+    With all norms taken over a whole variable, an update is
 
         u = g + weight_decay * w
         v = momentum * v - learning_rate * trust_coefficient * norm(w) / denominator * u
         w = w + v
 
-    | `denominator` | is | as in |
+    | `denominator` | value | used in |
     |---|---|---|
     | `"sum"` | `norm(g) + weight_decay * norm(w)` | the LARS paper, timm, apex |
     | `"gradient"` | `norm(g)` | Gao and Zhong, equation 23 |
     | `"decayed_gradient"` | `norm(g + weight_decay * w)` | optax, TensorFlow's model garden |
 
-    `learning_rate * trust_coefficient` is the relative step of an update, 0.0003 by default;
-    momentum makes it up to 10 times that. Rates for SGD do not carry over. Biases, gamma and beta
-    get SGD at `learning_rate` itself. Without weight decay (in the ratio, not Keras's decoupled
-    one) the weights grow without bound in a long training; see `LayerwiseOptimizer`.
+    `learning_rate * trust_coefficient` is the relative step of an update, 0.0003 by default. With
+    momentum, it is up to 10 times that. Rates for SGD do not carry over. Biases, gamma and beta get
+    SGD at `learning_rate` itself. Without weight decay (in the ratio, not Keras's decoupled decay),
+    the weights grow without bound in a long run. See `LayerwiseOptimizer`.
 
-    Differs from apex, as it does not clip ratios, and from timm, as it adds no epsilon: a zero norm
-    gives a ratio of 1. So a weight that starts at zero takes a large first step; see
-    `LayerwiseOptimizer`.
+    Unlike apex, it does not clip ratios. Unlike timm, it adds no epsilon: if a norm is zero, the
+    ratio is 1. So a weight that starts at zero takes a large first step (see `LayerwiseOptimizer`).
 
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
         momentum: At least 0 and less than 1.
-        trust_coefficient: The relative step at rate 1. The paper's is 0.001, with rates of 1 to 30.
-        weight_decay: The coupled decay, 0 or more.
-        nesterov: Whether to use Nesterov's rule.
-        exclude: Regular expressions. Variables whose path contains a match do not adapt.
-        denominator: One from the table. Without decay they are all the same.
-        rate_in_momentum: Whether the velocity includes the rate; True, as in the paper and optax.
+        trust_coefficient: The relative step at rate 1. The paper uses 0.001, with rates of 1 to 30.
+        weight_decay: The coupled weight decay, 0 or more.
+        nesterov: Whether to use Nesterov momentum.
+        exclude: Regular expressions. Variables whose path contains a match get plain SGD.
+        denominator: One from the table. Without weight decay, they are all the same.
+        rate_in_momentum: Whether the velocity includes the rate. True is as in the paper and optax.
         **kwargs: As for `LayerwiseOptimizer`.
 
     Raises:
@@ -96,7 +95,7 @@ class LARS(LayerwiseOptimizer):
         self.denominator = one_of("denominator", denominator, _DENOMINATORS)
 
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
-        """Returns `norm(weight)` over the denominator; if one is 0, not finite and positive."""
+        """Returns `norm(weight)` over the denominator; not finite and positive if either is 0."""
         norm = _backend.active().optimizer.norm
         size = norm(weight)
         if weight_decay and self.denominator == "decayed_gradient":

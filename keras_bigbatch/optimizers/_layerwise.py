@@ -18,9 +18,9 @@ from keras_bigbatch.optimizers._zero_start import warn_of_zero_start
 
 
 class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
-    """Base class of optimizers whose step in each variable is relative to the variable's size.
+    """Base class for optimizers whose step in each variable is relative to the variable's size.
 
-    Subclass it to try your own rule: `trust_ratio` is the only method to write. `LARS`,
+    Subclass it to try your own rule. The only method to write is `trust_ratio`. `LARS`,
     `PercentDelta`, `MCLR` and `CBLR` are such subclasses. For a variable with weight `w` and
     gradient `g`, an update is
 
@@ -31,25 +31,27 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
     *Weight decay* is coupled: part of `u`, inside the ratio and the momentum. Keras's own decay,
     which also subtracts `learning_rate * weight_decay * w` from the weights, is switched off.
 
-    *Variables that match `exclude`* get plain SGD with momentum at `learning_rate` itself, and no
-    decay. Those of `exclude_from_weight_decay` adapt without decay. *Zeros*: if the ratio is not
-    positive and finite, it and `trust_coefficient` count as 1. For a weight that starts at zero,
-    that step is `1 / trust_coefficient` times a usual one, and building the optimizer warns.
-    *Growth*: without decay the weights grow without bound. The constructor warns of a rate at which
-    they grow by a factor of e in under 1000 updates. *Logging*: `trust_ratios` has the factors of
-    the last update. In a callback, read `self.model.optimizer.trust_ratios`.
+    *Exclusion*: variables that match `exclude` get plain SGD with momentum at `learning_rate`
+    itself, without decay. Variables in `exclude_from_weight_decay` adapt without decay. *Zeros*: if
+    the ratio is not positive and finite, the ratio times `trust_coefficient` is set to 1. For a
+    weight that starts at zero, the step is `1 / trust_coefficient` times a usual one, and you get a
+    warning when the optimizer is built. *Growth*: without decay, the weights grow without bound.
+    The constructor warns if they grow by a factor of e in under 1000 updates. *Logging*:
+    `trust_ratios` contains the factors of the last update. In a callback, read
+    `self.model.optimizer.trust_ratios`.
 
     Args:
         learning_rate: A float, a `LearningRateSchedule` in updates, or a callable.
         momentum: At least 0 and less than 1. 0 keeps no velocity.
-        trust_coefficient: The factor on the ratio. Multiplied by the rate, it is the relative step:
-            0.0003 of a weight's norm per update by default.
-        weight_decay: The coupled decay, 0 or more. None is 0.
-        nesterov: Whether to look ahead by Nesterov's rule, as `keras.optimizers.SGD` does.
-        exclude: Regular expressions, searched in a variable's path (`"dense_1/kernel"`): `"bias"`
-            also matches a layer named `"unbiased"`, `"/bias$"` only the name. Case matters.
-        rate_in_momentum: True as above: a drop in the rate affects new gradients only. False leaves
-            the rate out of `v` and multiplies by it last: a drop affects all at once.
+        trust_coefficient: The factor on the ratio. Multiplied by the rate, it is the relative step,
+            by default 0.0003 of a weight's norm per update.
+        weight_decay: The coupled weight decay, 0 or more. None means 0.
+        nesterov: Whether to use Nesterov momentum, as in `keras.optimizers.SGD`.
+        exclude: Regular expressions to search for in a variable's path (`"dense_1/kernel"`).
+            `"bias"` also matches a layer named `"unbiased"`; `"/bias$"` only matches the variable's
+            name. Case matters.
+        rate_in_momentum: True is the update above, where a drop in the rate only affects new
+            gradients. False multiplies `v` by the rate last, so a drop takes full effect at once.
         **kwargs: Arguments of `keras.optimizers.Optimizer` for clipping, EMA and accumulation,
             `loss_scale_factor` and `name`.
 
@@ -103,24 +105,25 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
 
     @abstractmethod
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor | float:
-        """Returns the factor on the rate of one variable, before `trust_coefficient`.
+        """Returns the factor on the learning rate of one variable, without `trust_coefficient`.
 
         Args:
             weight: The variable's value, in float32 or float64.
-            gradient: Its gradient, clipped and averaged, without the decay; likewise.
+            gradient: Its gradient, clipped and averaged, without weight decay; also in float32 or
+                float64.
             weight_decay: The decay of this variable.
 
         Returns:
-            A number or scalar, or a tensor like `weight` with a factor for each element, which is
-            not checked. Its precision may differ.
+            A number or scalar, or a tensor like `weight` with one factor per element. A tensor is
+            not checked. The precision may differ from the weight's.
         """
 
     @property
     def trust_ratios(self) -> dict[str, float]:
         """The factor on the rate in the last update, by path, for each variable that adapts.
 
-        It includes `trust_coefficient`. Before the first update it is 1. If the ratio differs from
-        element to element, it is the norm of the scaled `u` over the norm of `u`.
+        It includes `trust_coefficient`. Before the first update, it is 1. If each element has its
+        own ratio, it is the norm of the scaled `u` divided by the norm of `u`.
         """
         if not self.built:
             return {}

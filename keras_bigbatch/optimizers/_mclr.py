@@ -11,22 +11,22 @@ class MCLR(LayerwiseOptimizer):
     """Sets each layer's rate in proportion to its median weight over its median gradient.
 
     Use it to compare with `LARS`. The two are equal on layers with Gaussian weights and gradients.
-    They differ where a few elements make up a layer's norm, which medians do not see. An update is
+    They differ if a few large elements dominate a layer's norm, because medians ignore them. An
+    update is
 
         u = g + weight_decay * w
         ratio = median(abs(w)) / (median(abs(g)) + weight_decay * median(abs(w)))
         v = momentum * v - learning_rate * trust_coefficient * ratio * u;  w = w + v
 
-    If a variable has more zeros than other values (in its weight, or in its gradient, such as an
-    embedding's), the median is 0 and the variable moves with ratio 1: some `1 / trust_coefficient`
-    times a usual step. Building the optimizer warns of variables that start at zero. See
-    `LayerwiseOptimizer` for weight decay (coupled, not Keras's), `exclude`, `trust_ratios` and
-    growth.
+    If most values of a variable or its gradient are zero, as in an embedding's gradient, the median
+    is 0 and the variable moves with ratio 1: about `1 / trust_coefficient` times a usual step. When
+    the optimizer is built, it warns about variables that start at zero. See `LayerwiseOptimizer`
+    for weight decay (coupled, not Keras's), `exclude`, `trust_ratios` and the growth of weights.
 
-    Differs from the paper, whose medians are of the signed values, which are noise around zero. The
-    authors do not recommend the method above batches of about 8192.
+    The paper takes medians of the signed values, which are noise around zero. The authors do not
+    recommend the method above batches of about 8192.
 
-    A median takes several times longer than a norm. A variable without values, or with a NaN, has
+    A median takes several times as long as a norm. A variable that is empty or contains a NaN has
     no median.
 
     Args:
@@ -52,7 +52,7 @@ class MCLR(LayerwiseOptimizer):
     """
 
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
-        """Returns the ratio of the medians; if one is 0, not finite and positive."""
+        """Returns the ratio of the medians; not finite and positive if either is 0."""
         median = _backend.active().optimizer.median_magnitude
         size, slope = median(weight), median(gradient)
         return size_over_slope(size, slope, weight_decay)

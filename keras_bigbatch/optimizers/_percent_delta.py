@@ -9,29 +9,30 @@ from keras_bigbatch.optimizers._layerwise import LayerwiseOptimizer, size_over_s
 
 @serializable
 class PercentDelta(LayerwiseOptimizer):
-    """Gives each layer the rate at which its weights change by the same percentage on average.
+    """Scales each layer's rate so that all layers' weights change by the same average percentage.
 
-    Use it to compare with `LARS`. It also makes the step independent of the gradient's size, but
-    looks at the relative change of each element. An update is
+    Use it to compare with `LARS`. Like `LARS`, it makes the step independent of the gradient's
+    size, but it uses the relative change of each element. An update is
 
         u = g + weight_decay * w
         ratio = 1 / (mean(abs(g / w)) + weight_decay)
         v = momentum * v - learning_rate * trust_coefficient * ratio * u;  w = w + v
 
-    so that without momentum and decay the mean of `abs(step / w)` is exactly
+    Without momentum and decay, the mean of `abs(step / w)` is therefore exactly
     `learning_rate * trust_coefficient`. Weights of zero are left out of the mean. If all weights or
-    the whole gradient are zero, the ratio is 1: some `1 / trust_coefficient` times a usual step.
-    Building the optimizer warns of variables that start at zero. See `LayerwiseOptimizer` for
-    weight decay (coupled, not Keras's), `exclude`, `trust_ratios` and growth.
+    the whole gradient are zero, the ratio is 1: about `1 / trust_coefficient` times a usual step.
+    When the optimizer is built, it warns about variables that start at zero. See
+    `LayerwiseOptimizer` for weight decay (coupled, not Keras's), `exclude`, `trust_ratios` and the
+    growth of weights.
 
-    For normally distributed weights, `abs(g / w)` has no finite expectation. The few smallest
-    weights make up the mean, and the ratio falls with the layer's size: for a true ratio of 5 it is
-    about 1.4 at 100 weights, 0.75 at 10 000 and 0.62 at 100 000. So large layers move less than
-    under `LARS`, and rates do not carry over.
+    For normally distributed weights, `abs(g / w)` has no finite expectation. A few tiny weights
+    dominate the mean, and the ratio decreases with the layer's size. For a true ratio of 5, it is
+    about 1.4 with 100 weights, 0.75 with 10 000 and 0.62 with 100 000. So large layers move less
+    than with `LARS`, and rates do not carry over.
 
     Args:
         trust_coefficient: The mean relative step at rate 1.
-        **kwargs: These and all other arguments are as for `LayerwiseOptimizer`.
+        **kwargs: All other arguments are as for `LayerwiseOptimizer`.
 
     Raises:
         ValueError: If an argument is not as above.
@@ -54,7 +55,7 @@ class PercentDelta(LayerwiseOptimizer):
     """
 
     def trust_ratio(self, weight: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
-        """Returns the number of nonzero weights over their sum of relative gradients and decays."""
+        """Returns the number of nonzero weights over the sum of relative gradients and decays."""
         # `divide_no_nan` gives 0 where the weight is 0: left out of the sum, as of the count.
         relative = ops.sum(ops.abs(ops.divide_no_nan(gradient, weight)))
         count = ops.sum(ops.cast(ops.not_equal(weight, 0.0), relative.dtype))

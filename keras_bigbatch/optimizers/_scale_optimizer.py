@@ -33,9 +33,9 @@ def scale_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Returns a new optimizer of the same class for a large batch, from one tuned at a small batch.
 
-    Use it if you manage the sizes of a training yourself. If you give them to a `Regime`,
-    `Regime(optimizer=)` makes the same optimizer, counts exactly and prints what it changed. With
-    `k = large_batch / small_batch` and the rate multiplied by `f`:
+    Use it if you manage batch sizes and epochs yourself. Otherwise use `Regime(optimizer=)`, which
+    makes the same optimizer, counts updates exactly and prints what it changed. With
+    `k = large_batch / small_batch` and a learning rate multiplied by `f`:
 
     | | becomes | for |
     |---|---|---|
@@ -50,26 +50,26 @@ def scale_optimizer(
     | EMA | momentum `** k` of micro-batches, overwritten `k` times as often | all |
     | momentum, clipping | unchanged | all |
 
-    Wrappers such as `LossScaleOptimizer` are recreated around it. State is not copied.
+    Wrappers such as `LossScaleOptimizer` are recreated around the new optimizer. State is not
+    copied.
 
     Args:
         optimizer: A Keras optimizer, which is not changed. A schedule in it counts updates.
         small_batch: Samples in one optimizer update of the tuned recipe.
         large_batch: Samples in one optimizer update now, all micro-batches together.
-        rule: As for `scale_learning_rate`; None for the table's.
-        stretch: The factor on the epochs, for schedules; None keeps the number of updates.
-        betas: `"samples"` or `"keep"` for all; None for the table's.
-        decay: Whether a decay's time, `1 / (rate * decay)` updates, stays the same number of
-            `"samples"` or the same part of the `"training"`.
+        rule: As for `scale_learning_rate`, or None for the rule in the table.
+        stretch: The factor on the epochs, for schedules. None keeps the number of updates.
+        betas: `"samples"` or `"keep"` for all optimizers, or None for the rule in the table.
+        decay: The time scale of weight decay is `1 / (rate * decay)` updates. `"samples"` keeps its
+            length in samples, `"training"` its share of the run.
         accumulation_steps: The new optimizer's `gradient_accumulation_steps`, or 1.
-        schedule_warmup: The unit in which the warm-up of a `CosineDecay` keeps its length:
-            `"samples"`, as for the rest of the schedule, so that it never takes over the training;
-            or `"updates"`.
+        schedule_warmup: Whether the warm-up of a `CosineDecay` keeps its length in `"samples"`,
+            like the rest of the schedule (so it never takes over the run), or in `"updates"`.
 
     Raises:
-        ValueError: If an argument is out of range, or the optimizer has no rule.
+        ValueError: If an argument is out of range, or there is no rule for the optimizer.
 
-    Warns if `rule` is not the optimizer's own, or a beta falls below 0.1.
+    Warns if `rule` is not the one in the table, or a beta falls below 0.1.
 
     Example:
 
