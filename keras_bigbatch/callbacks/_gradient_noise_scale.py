@@ -33,43 +33,44 @@ _COLUMNS = ("update", "noise_scale", "low", "high", "trace", "gradient_norm_squa
 
 
 class GradientNoiseScale(keras.callbacks.Callback):
-    """Measures the gradient noise scale during training, and says which batch is large enough.
+    """Measures the gradient noise scale during training, to show which batch is large enough.
 
-    Use it to learn from a run with a small or medium batch how large a batch would have paid off:
-    batches well beyond the noise scale bring little. It usually grows as the loss falls, so a batch
-    that is too large in the first epochs may pay off later. `diagnostics.gradient_noise_scale` has
-    the formula and the estimate. Here the numerator and the denominator are averaged over the
-    measurements with exponential weights, and then divided. The average lags by about
-    `1 / (1 - smoothing)` measurements, which the interval ignores.
+    Use it in a run with a small or medium batch to find out how large a batch would have paid off:
+    batches well above the noise scale gain little. The noise scale usually grows as the loss falls,
+    so a batch that is too large in the first epochs may pay off later.
+    `diagnostics.gradient_noise_scale` describes the formula and the estimate. Here, the numerator
+    and the denominator are averaged over the measurements with exponential weights, and then
+    divided. The average lags by about `1 / (1 - smoothing)` measurements, which the interval
+    ignores.
 
     It measures at the end of each epoch and after the updates that `frequency` selects, and adds
     `gradient_noise_scale` (in samples, NaN while unknown) to `logs`. Training is unchanged. A
     measurement costs the gradients of `draws * large_batch` samples, 20 480 by default.
 
     Args:
-        x: As in `fit`, all or a sample. A data set resumes where the last measurement stopped.
+        x: As in `fit`, all or part of it. A data set continues where the last measurement stopped.
         y: As in `fit`, if `x` is arrays.
         small_batch: Samples in a small batch. The device holds one at a time.
-        large_batch: A multiple of `small_batch`, in samples; best near the noise scale or above.
-        frequency: `"log"` for about 10 measurements per decade of updates, `"epoch"` for the ends
-            of epochs only, or an integer n for updates n, 2n, ....
-        draws: Large batches per measurement, 2 or more; fewer if a data set has fewer.
-        smoothing: Weight of the average so far against a new measurement, from 0 to below 1.
+        large_batch: A multiple of `small_batch`, in samples, ideally near the noise scale or above.
+        frequency: `"log"` for about 10 measurements per decade of updates, `"epoch"` for only the
+            ends of epochs, or an integer n for updates n, 2n, ....
+        draws: Large batches per measurement, 2 or more. A smaller data set gives fewer.
+        smoothing: Weight of the previous average against a new measurement, in [0, 1).
         sample_weight: As in `fit`, if `x` is arrays.
-        mode: `"training"`: norm layers use each batch's statistics. `"inference"`: stored ones.
-        seed: Seed of the draws from arrays, which start over in each `fit`.
-        verbose: 1 to print it at the end, and as soon as its interval's ends are within a factor of
-            two; 0 for silence. `"auto"` is 1, but 0 after
+        mode: `"training"`: norm layers use each batch's statistics. `"inference"`: the stored ones.
+        seed: Seed for drawing samples from arrays. Each `fit` starts from it again.
+        verbose: 1 to print the noise scale at the end, and as soon as the ends of its interval are
+            within a factor of two; 0 to print nothing. `"auto"` is 1, but 0 after
             `keras.config.disable_interactive_logging()`.
 
     Attributes:
         history: `{"update": [...], "noise_scale": [...], "low": [...], "high": [...]}`, the average
-            with its 95 % interval; and each measurement's `"trace"` and `"gradient_norm_squared"`.
+            with its 95 % interval. Also each measurement's `"trace"` and `"gradient_norm_squared"`.
         noise_scale: The last average, a `keras_bigbatch.diagnostics.NoiseScale`, or None.
 
     Raises:
-        ValueError: If an argument is invalid. In `fit`: at the beginning, if the data do not fit
-            the model; or if a data set has fewer than two large batches.
+        ValueError: If an argument is invalid. `fit` raises it at the beginning if the data do not
+            fit the model, or later if a data set has fewer than two large batches.
 
     Example:
 
@@ -126,7 +127,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
         return {**self.__dict__, "_model": None, "_loss": None}
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws the noise scale over the updates, with its interval, on log axes.
+        """Plots the noise scale over the updates, with its interval, on log axes.
 
         Args:
             ax: Matplotlib axes to draw on; None makes a new figure.

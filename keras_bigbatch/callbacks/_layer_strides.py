@@ -31,41 +31,43 @@ _STUCK = 0.1
 
 
 class LayerStrides(keras.callbacks.Callback):
-    """Measures each layer's gradient, stride, loss stride and curvature radius during training.
+    """Measures each layer's gradient, step, loss decrease and curvature radius during training.
 
-    Use it to see which layer a large batch has left behind: `print(strides.table())` marks the
-    layers whose relative stride is less than a tenth of the median layer's. Layer-wise rates
-    (`LARS`, `MCLR`) are for such layers. Let g be a batch's gradient at the weights w before an
-    update, and D the optimizer's step in it. Means are over the layer's weights and over batches:
+    Use it to see which layers hardly move at a large batch. `print(strides.table())` marks the
+    layers whose relative stride is less than a tenth of the median layer's. Layer-wise optimizers
+    (`LARS`, `MCLR`) are meant for such layers. Let g be a batch's gradient at the weights w before
+    an update, and D the optimizer's step. Means are taken over the layer's weights and over
+    batches:
 
     - `gradient` and `squared_gradient`: means of `abs(g)` and of `g ** 2`.
     - `stride`: mean of `abs(D)`, per update. `relative_stride`: `stride` / mean of `abs(w)`.
-    - `loss_stride`: `-sum(g * D)` with the mean g: how much D lowers the loss, to first order.
+    - `loss_stride`: `-sum(g * D)` with the mean g. To first order, D lowers the loss by this much.
     - `radius`: median of `abs(w / g)`, the paper's radius of curvature.
-    - `signal`: norm of the expected gradient over the norm of a batch's deviation from it.
+    - `signal`: norm of the expected gradient divided by the norm of a batch's deviation from it.
 
-    It measures in the first update of each epoch and in those that `frequency` selects. It adds the
-    layers' median `relative_stride` and their `least_relative_stride` to `logs`. Training is
-    unchanged. Differs from the paper: strides are not divided by the rate, and the gradient in
-    `loss_stride` comes from other data than the step.
+    It measures in the first update of each epoch and in the updates that `frequency` selects. It
+    adds the layers' median `relative_stride` and their `least_relative_stride` to `logs`. Training
+    is unchanged. Unlike in the paper, strides are not divided by the learning rate, and the
+    gradient in `loss_stride` comes from different data than the step.
 
     Args:
-        x: As in `fit`, all or a sample. A data set resumes where the last measurement stopped.
+        x: As in `fit`, all or part of it. A data set continues where the last measurement stopped.
         y: As in `fit`, if `x` is arrays.
-        batch_size: Samples per batch: the batch size of the training.
-        frequency: Other updates to measure in: `"log"` (about 10 per decade), `"epoch"` (none), or
-            an int n (updates n, 2n, ...).
-        batches: Batches per measurement; it costs their gradients. `signal` needs 2 or more.
+        batch_size: Samples per batch. Use the batch size that you train with.
+        frequency: Which other updates to measure: `"log"` (about 10 per decade), `"epoch"` (none),
+            or an int n (updates n, 2n, ...).
+        batches: Batches per measurement, which computes their gradients. `signal` needs 2 or more.
         sample_weight: As in `fit`, if `x` is arrays.
-        mode: `"training"`: norm layers use each batch's statistics. `"inference"`: stored ones.
-        seed: Seed of the draws from arrays.
+        mode: `"training"`: norm layers use each batch's statistics. `"inference"`: the stored ones.
+        seed: Seed for drawing samples from arrays.
 
     Attributes:
-        history: `{"update": [...], "layers": {layer path: {column: [...]}}}`, columns as above.
+        history: `{"update": [...], "layers": {layer path: {column: [...]}}}`, with the columns
+            above.
 
     Raises:
-        ValueError: If an argument is invalid. In `fit`: if the model has no trainable variables or
-            is not built yet, or if a data set has less than one batch.
+        ValueError: If an argument is invalid. `fit` raises it if the model has no trainable
+            variables or is not built yet, or if a data set has less than one batch.
 
     Example:
 
@@ -114,7 +116,7 @@ class LayerStrides(keras.callbacks.Callback):
         return {**kept, "_model": None, "_loss": None, "_before": None}
 
     def table(self) -> str:
-        """Returns the last measurement with one row per layer, and marks stuck layers."""
+        """Returns the last measurement, with one row per layer and a mark for each stuck layer."""
         if not self.history["update"]:
             return "No update has been measured yet."
         columns = [column for column in COLUMNS if column != "squared_gradient"]
@@ -139,7 +141,7 @@ class LayerStrides(keras.callbacks.Callback):
         return [name for name, stride in last.items() if stride < bound]
 
     def plot(self, column: str = "relative_stride", ax: Any = None) -> Any:
-        """Draws one of the columns over the updates, with one line per layer, on log axes.
+        """Plots one column over the updates, with one line per layer, on log axes.
 
         Args:
             column: `"gradient"`, `"stride"` or any other column.

@@ -16,34 +16,34 @@ class ReduceLROnWeightDistance(WeightDistance):
     """Multiplies the learning rate by a factor when the weights have moved far enough.
 
     Experimental. Use it to keep a large batch at its high rate until the weights are as far from
-    their start as those of the small batch were when its rate dropped. Train the small batch once
-    with `WeightDistance`, read the distances at the epochs of its drops, and pass them here instead
-    of a schedule. With distances `d_1 < d_2 < ...` the rate after an epoch is
+    their initial values as in the small-batch run when its rate dropped. Train the small batch once
+    with `WeightDistance`, read the distances at the epochs where its rate drops, and pass them here
+    instead of a schedule. With distances `d_1 < d_2 < ...`, the rate after an epoch is
 
         rate = first_rate * factor ** (number of d_k that the distance has reached so far)
 
-    It is also a `WeightDistance`: it measures, records, logs, resumes and costs the same, so one of
-    the two is enough. The rate changes only between epochs. A distance that is never reached never
-    drops the rate, so choose a number of epochs that you can live with.
+    It is also a `WeightDistance`, with the same measurements, records, logs, resuming and cost, so
+    use only one of the two. The rate changes only between epochs. If a distance is never reached,
+    the rate does not drop. So choose a number of epochs that you can live with.
 
-    It adds `weight_distance` to `logs`, and the `learning_rate` of the epoch that ends. Put it
-    before `CSVLogger` and `TensorBoard`. With `BackupAndRestore`, before or after it in the list,
-    it needs a `path`.
+    It adds `weight_distance` and the learning rate of the finished epoch (`learning_rate`) to
+    `logs`. Put it before `CSVLogger` and `TensorBoard`. With `BackupAndRestore`, it needs a `path`;
+    their order does not matter.
 
-    Differs from the paper, which gives no rule: it only says that the distance "can be a good
-    measure to decide upon when to decrease the learning rate". Distances depend on the network, its
-    initialization and weight decay, so do not carry them from one network to another.
+    The paper gives no rule. It only says that the distance "can be a good measure to decide upon
+    when to decrease the learning rate". Distances depend on the network, its initialization and
+    weight decay, so do not carry them over to another network.
 
     Args:
-        distances: Distance, or increasing distances, at which the rate drops.
+        distances: The distance, or increasing distances, at which the rate drops.
         factor: The factor on the rate at each drop, more than 0 and less than 1.
-        frequency: As for `WeightDistance`: when to measure besides the ends of epochs.
+        frequency: As for `WeightDistance`: when to measure in addition to the ends of epochs.
         per_layer: As for `WeightDistance`.
-        path: As for `WeightDistance`. With it, a resumed training run knows which drops it has had.
+        path: As for `WeightDistance`. With it, a resumed run knows which drops have happened.
 
     Raises:
-        ValueError: If an argument is invalid. In `fit`: if the optimizer has a schedule, whose rate
-            cannot be set; or as for `WeightDistance`.
+        ValueError: If an argument is invalid. `fit` raises it if the optimizer has a schedule,
+            whose rate cannot be set, or as for `WeightDistance`.
 
     Example:
 

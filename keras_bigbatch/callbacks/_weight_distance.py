@@ -22,43 +22,43 @@ from keras_bigbatch.diagnostics import DiffusionFit, fit_diffusion
 
 
 class WeightDistance(keras.callbacks.Callback):
-    """Measures the distance of the weights from their start, over optimizer updates.
+    """Measures how far the weights are from their initial values, over optimizer updates.
 
     Use it to see whether a large-batch run gets as far from its start as the small-batch run that
-    it replaces, and whether the distance grows with the logarithm of the updates. It is
+    it replaces, and whether the distance grows with the logarithm of the updates. The distance is
     `distance(t) = sqrt(sum((w_t - w_0) ** 2))` over all trainable variables together, in float32 or
-    wider, with `t` in optimizer updates: accumulated micro-steps and the steps that a
-    `LossScaleOptimizer` skips do not count.
+    wider. `t` counts optimizer updates, without accumulated micro-steps and steps that a
+    `LossScaleOptimizer` skips.
 
     It measures at the end of each epoch and after the updates that `frequency` selects. It adds
     `weight_distance` to `logs`: put it before `CSVLogger` and `TensorBoard`. Training is unchanged.
 
-    w_0 is taken when the first epoch begins. Without `path` every `fit` starts over, while `t`
-    continues as the optimizer counts it. With `path`, the history is kept there and w_0 beside it.
-    A `fit` whose optimizer has made updates resumes from these files, as under `BackupAndRestore`,
-    and one at update 0 overwrites them. Use one path per run, outside `backup_dir`: Keras deletes
-    that.
+    w_0 is recorded when the first epoch begins. Without `path`, every `fit` starts over, but `t`
+    continues with the optimizer's count. With `path`, the history is saved there and w_0 next to
+    it. If the optimizer has already made updates, `fit` resumes from these files, as with
+    `BackupAndRestore`. At update 0, it overwrites them. Use one path per run, not in `backup_dir`:
+    Keras deletes it.
 
-    Differs from the paper's code (bigBatch), which logs only the first parameter tensor, once per
-    epoch, and from Cockpit's `Distance`, which gives the tensors one by one.
+    The paper's code (bigBatch) only logs the first parameter tensor, once per epoch. Cockpit's
+    `Distance` gives one value per tensor.
 
     Args:
         frequency: `"log"` for about 10 measurements per decade of updates from w_0 (1, 2, ..., 10,
-            13, ...), `"epoch"` for the ends of epochs only, or an int n for updates n, 2n, ....
-        per_layer: Whether to record each layer's distance too, over all its trainable variables. A
-            layer is a variable's `path` without the last part.
+            13, ...), `"epoch"` for only the ends of epochs, or an int n for updates n, 2n, ....
+        per_layer: Whether to also record each layer's distance, over all its trainable variables. A
+            layer is identified by its variables' `path` without the last part.
         path: The `.npz` file of the history, for resuming, or None. `x.npz` keeps w_0 in
             `x.w_0.npz`.
 
     Attributes:
-        history: `{"update": [...], "distance": [...]}` in plain ints and floats, with `per_layer`
+        history: `{"update": [...], "distance": [...]}` in plain ints and floats. With `per_layer`,
             also `"layers": {layer path: [...]}`.
-        origin: The `t` of w_0: 0 in a new training run.
+        origin: The `t` of w_0, which is 0 in a new run.
 
     Raises:
-        ValueError: If an argument is invalid. In `fit`: if the model has no trainable variables or
-            (on TensorFlow) is not built, or the files at `path` are of another model.
-        OSError: If `fit` cannot read and write the files when it begins. Later it only warns.
+        ValueError: If an argument is invalid. `fit` raises it if the model has no trainable
+            variables or (on TensorFlow) is not built, or `path` has another model's files.
+        OSError: If `fit` cannot read and write the files when it begins. After that, it only warns.
 
     Example:
 
@@ -104,11 +104,11 @@ class WeightDistance(keras.callbacks.Callback):
         return {**self.__dict__, **nothing, "_reference": [], "_file": None}
 
     def fit(self, start: int = 10) -> DiffusionFit:
-        """Fits the history's distances with `keras_bigbatch.diagnostics.fit_diffusion`.
+        """Fits the recorded distances with `keras_bigbatch.diagnostics.fit_diffusion`.
 
         Args:
-            start: Measurements closer to w_0 than this number of updates are left out. The first
-                updates follow no law. 2 is the minimum.
+            start: Leave out measurements made before this many updates after w_0, at least 2. The
+                first updates follow none of the laws.
 
         Returns:
             The `DiffusionFit` of the log, power-of-log, square-root and power laws.
@@ -127,9 +127,9 @@ class WeightDistance(keras.callbacks.Callback):
         return fit_diffusion([updates[i] for i in kept], [distance[i] for i in kept])
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws the distance over the updates on a log axis, where the paper's law is a line.
+        """Plots the distance over the updates on a log axis, where the paper's law is a line.
 
-        The thin line is that of `fit()`. It is left out where `fit()` is not possible.
+        The thin line is the result of `fit()`. It is left out if `fit()` is not possible.
 
         Args:
             ax: Matplotlib axes to draw on; None makes a new figure.

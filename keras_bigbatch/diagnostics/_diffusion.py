@@ -35,7 +35,8 @@ class PowerFit:
         exponent: 0.5 is an ordinary random walk.
         factor: The law's distance at update 1.
         r2: The share of the distance's variance that the fit explains.
-        exponent_interval: 95 % interval of `exponent`, also too narrow for one trajectory.
+        exponent_interval: 95 % interval of `exponent`, too narrow for one trajectory
+            (`fit_diffusion`).
     """
 
     exponent: float
@@ -53,11 +54,11 @@ class DiffusionFit:
         intercept: The same line's distance at update 1.
         r2: The share of the distance's variance that this line explains.
         slope_interval: 95 % interval of `slope`, too narrow for one trajectory (`fit_diffusion`).
-        exponent: Of `distance = b * ln(t) ** exponent`, the law of Hoffer et al. 1 is a straight
-            line.
-        exponent_interval: 95 % interval of `exponent`, with the same caveat.
+        exponent: Exponent of `distance = b * ln(t) ** exponent`, the law of Hoffer et al. With 1,
+            the distance is linear in `ln(t)`.
+        exponent_interval: 95 % interval of `exponent`, also too narrow for one trajectory.
         exponent_r2: The share of the distance's variance that this law explains.
-        alpha: `2 / exponent`, the exponent of their random potential.
+        alpha: `2 / exponent`, the exponent of Hoffer et al.'s random potential.
         sqrt: The fit of `intercept + slope * sqrt(t)`, a `SqrtFit`.
         power: The fit of `factor * t ** exponent`, a `PowerFit`.
     """
@@ -90,34 +91,35 @@ def fit_diffusion(updates: npt.ArrayLike, distance: npt.ArrayLike) -> DiffusionF
     """Fits log, power-of-log, square-root and power laws to the growth of a weight distance.
 
     Use it on the history of a `WeightDistance`, or on any curve of distances over updates, to see
-    whether the weights wander off as slowly as Hoffer et al. say. It fits, by least squares in
+    whether the weights move away as slowly as Hoffer et al. claim. It fits, by least squares in
     float64 with equal weight for every point, `distance = intercept + slope * ln(t)`,
     `distance = b * ln(t) ** exponent` (`ln distance` against `ln ln t`),
     `distance = intercept + slope * sqrt(t)` and `distance = factor * t ** exponent` (`ln distance`
     against `ln t`).
 
-    All R2 are of the distance itself, even where the fit was made in log space, so the four can be
-    compared. (There R2 may fall below 0: worse than a constant.) The intervals treat the residuals
-    as independent. Along one trajectory they are not, so the true intervals are wider; repeat with
-    several seeds to see by how much. Which law fits best depends on the batch and on the window of
-    updates. At small batches sqrt often beats log, and a good R2 of the log line does not prove its
-    mechanism.
+    Each R2 is for the distance itself, even if the fit was made in log space, so you can compare
+    the four. (In log space, R2 may fall below 0, which is worse than a constant.) The intervals
+    assume independent residuals. Along one trajectory they are not independent, so the true
+    intervals are wider. Repeat with several seeds to see by how much. Which law fits best depends
+    on the batch and on the window of updates. At small batches, sqrt often beats log, and a good R2
+    of the log line does not prove its mechanism.
 
-    The paper states its law for the mean squared distance, `ln(t) ** (4 / alpha)`; here one run
+    The paper states its law for the mean squared distance, `ln(t) ** (4 / alpha)`. Here, one run
     stands in for the mean, so `exponent = 2 / alpha`. The paper gives neither intervals nor other
     laws for comparison, and its code (bigBatch) logs only the first parameter tensor.
 
     Args:
-        updates: Optimizer updates in increasing order, each 2 or more (`ln ln 1` is not finite). At
-            least 3 points. Early points distort the fits: leave out about the first ten updates.
+        updates: Optimizer updates in increasing order, each 2 or more (`ln ln 1` is not finite),
+            with at least 3 points. Early points distort the fits, so leave out about the first ten
+            updates.
         distance: The distances at these updates: positive numbers, not all equal.
 
     Returns:
         A `DiffusionFit` of plain floats.
 
     Raises:
-        ValueError: If the two differ in length, have fewer than 3 points, are not finite, or are
-            out of the ranges above.
+        ValueError: If the arguments differ in length, have fewer than 3 points, are not finite, or
+            are out of the ranges above.
 
     Example:
 

@@ -35,34 +35,35 @@ def gradient_noise_scale(
 ) -> NoiseScale:
     """Estimates the gradient noise scale at the model's current weights, in samples.
 
-    Use it to see which batch sizes are worth their samples. It estimates the simple noise scale
+    Use it to see up to which size a larger batch pays off. It estimates the simple noise scale
 
         B_noise = trace(covariance of a sample's gradient) / norm(mean gradient) ** 2
 
-    the batch whose gradient has as much noise as signal. Well below it, twice the batch nearly
-    halves the updates; well beyond it, a larger batch brings little. It grows during training,
-    often a hundredfold, and says nothing about how well the result generalizes. An optimizer with
-    momentum or adaptive rates sees a different noise.
+    This is the batch size at which the gradient has as much noise as signal. Well below it,
+    doubling the batch nearly halves the updates. Well above it, a larger batch gains little. The
+    noise scale grows during training, often a hundredfold, and says nothing about how well the
+    result generalizes. An optimizer with momentum or adaptive rates sees different noise.
 
-    Each draw is a large batch, processed as small ones. The squared norms of the gradients of the
-    large batch and of the small ones give unbiased estimates of the numerator and the denominator,
-    averaged over the draws before the division. It costs the gradients of `draws * large_batch`
-    samples, 20 480 by default. The interval is Fieller's, which stays valid where the denominator
-    is small. Where the denominator may be zero, the value is NaN, with a warning and a lower bound.
-    The model is not changed.
+    Each draw is a large batch, processed as several small ones. The squared norms of the gradients
+    of the large batch and of the small ones give unbiased estimates of the numerator and the
+    denominator, which are averaged over the draws before the division. It costs the gradients of
+    `draws * large_batch` samples, 20 480 by default. The interval is Fieller's, which stays valid
+    if the denominator is small. If the denominator may be zero, the value is NaN, with a warning
+    and a lower bound. The model is not changed.
 
     Args:
         model: A compiled `keras.Model` that has weights.
         x: As in `fit`. Samples are drawn from arrays with replacement. A data set is read once, in
-            its own order, which must be random.
+            order, and that order must be random.
         y: As in `fit`, if `x` is arrays.
         small_batch: Samples in a small batch. The device holds one at a time.
-        large_batch: A multiple of `small_batch`, in samples; best near the noise scale or above.
-        draws: Large batches, 2 or more; fewer if a data set has fewer.
-        sample_weight: As in `fit`, if `x` is arrays; part of a sample's gradient.
+        large_batch: A multiple of `small_batch`, in samples, ideally near the noise scale or above.
+        draws: Number of large batches, 2 or more. A smaller data set gives fewer.
+        sample_weight: As in `fit`, if `x` is arrays. The weights are part of each sample's
+            gradient.
         mode: `"training"`: norm layers use the statistics of each small batch, so the result is the
-            noise scale of ghost batches of this size. `"inference"`: stored ones.
-        seed: Seed of the draws from arrays.
+            noise scale with ghost batches of this size. `"inference"`: the stored statistics.
+        seed: Seed for drawing samples from arrays.
         verbose: 1 for a progress bar over small batches, 0 for none. `"auto"`: in a terminal or
             notebook.
 

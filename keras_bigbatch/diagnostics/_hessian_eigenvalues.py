@@ -22,9 +22,9 @@ class HessianEigenvalues:
 
     Attributes:
         values: The `k` algebraically largest eigenvalues, in descending order.
-        residuals: For each value, `|H u - value * u|` with its unit vector `u`. There is a true
-            eigenvalue no farther away than that. The error is mostly far smaller: about the square
-            of the residual over the distance to the next eigenvalue.
+        residuals: For each value, `|H u - value * u|` with its unit vector `u`. A true eigenvalue
+            is at most this far away. The error is mostly far smaller: about the square of the
+            residual divided by the distance to the next eigenvalue.
         passes: Hessian-vector products computed, each a pass over the data.
         converged: Whether all residuals fell below the tolerance.
     """
@@ -59,16 +59,17 @@ def hessian_eigenvalues(
 ) -> HessianEigenvalues:
     """Finds the largest eigenvalues of the Hessian of the training loss, over all the data.
 
-    Use it to see how sharp the minimum is in its sharpest directions: plain gradient descent leaves
-    it at a rate above `2 / values[0]`. The Hessian is that of the compiled loss with respect to all
-    trainable variables. It is never built: Lanczos iterations with full reorthogonalization need
-    only its products with vectors, each an exact pass over the data. A top eigenvalue takes ten to
-    thirty-five passes. Where ReLU and the like have no second derivative, the backend's value is
-    used. An eigenvalue that occurs several times may be found once. The model is not changed.
+    Use it to see how sharp the minimum is in its sharpest directions. Plain gradient descent leaves
+    the minimum at a learning rate above `2 / values[0]`. The Hessian is that of the compiled loss
+    with respect to all trainable variables. It is never built. Lanczos iterations with full
+    reorthogonalization only need its products with vectors, each an exact pass over the data. A top
+    eigenvalue takes ten to thirty-five passes. Where ReLU and similar functions have no second
+    derivative, the backend's value is used. A repeated eigenvalue may be found only once. The model
+    is not changed.
 
-    Differs from PyHessian: it finds the algebraically largest eigenvalues, not those of the largest
-    magnitude; it uses Lanczos instead of power iterations, which need several times the passes; and
-    its residuals say how exact a value is.
+    Unlike PyHessian, it finds the algebraically largest eigenvalues, not those with the largest
+    magnitude. It uses Lanczos instead of power iterations, which need several times as many passes,
+    and its residuals tell you how exact a value is.
 
     Args:
         model: A compiled `keras.Model` that has weights.
@@ -77,8 +78,8 @@ def hessian_eigenvalues(
         k: Number of eigenvalues, at most the number of trainable values.
         sample_weight: As in `fit`, if `x` is arrays.
         batch_size: Samples per batch if `x` is arrays; 256 if None.
-        mode: `"inference"`: norm layers use stored statistics. `"training"`: each batch's own.
-        tolerance: A value has converged when its residual is at most this share of it.
+        mode: `"inference"`: norm layers use stored statistics. `"training"`: those of each batch.
+        tolerance: A value has converged when its residual is at most this fraction of it.
         max_iterations: Passes over the data after which to give up, with a warning.
         basis_size: Vectors kept on the host, at least `k + 2`; `max(12, 2 * k + 8)` if None.
         seed: Seed of the first direction.

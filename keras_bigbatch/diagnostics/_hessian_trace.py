@@ -19,8 +19,8 @@ class HessianTrace:
     """Result of `hessian_trace`.
 
     Attributes:
-        value: The estimate of the trace, the sum of all eigenvalues.
-        standard_error: Its standard error; 0 if the trace was computed, not estimated.
+        value: The estimated trace, which is the sum of all eigenvalues.
+        standard_error: The standard error of `value`, or 0 if the trace was computed exactly.
         draws: Hessian-vector products computed, each a pass over the data.
     """
 
@@ -46,15 +46,15 @@ def hessian_trace(
 ) -> HessianTrace:
     """Estimates the trace of the Hessian of the training loss, over all the data.
 
-    Use it for the mean curvature over all directions (divide by the number of weights), while
-    `hessian_eigenvalues` gives the largest ones. It is Hutchinson's estimator, the mean over draws
-    of `z . H z` with random signs `z`: unbiased, with a variance of
-    `2 * sum of H_ij ^ 2 over i != j` per draw. Four times the draws halve the standard error, so
-    ask only for a rough number. With as many draws as trainable values, or more, the diagonal is
+    Use it for the mean curvature over all directions (divide by the number of weights). For the
+    largest curvatures, use `hessian_eigenvalues`. It is Hutchinson's estimator, the mean over draws
+    of `z . H z` with random signs `z`. The estimate is unbiased, with a variance of
+    `2 * sum of H_ij ^ 2 over i != j` per draw. Four times as many draws halve the standard error,
+    so only ask for a rough number. With at least as many draws as trainable values, the diagonal is
     computed and the error is 0. The model is not changed, even after an error or an interrupt.
 
-    Differs from PyHessian: the standard error is given, and the number of draws is fixed. Stopping
-    when the running mean changes little, as PyHessian does, is stopping at random.
+    Unlike PyHessian, it returns the standard error, and the number of draws is fixed. PyHessian
+    stops when the running mean changes little, which amounts to stopping at random.
 
     Args:
         model: A compiled `keras.Model` that has weights.
@@ -66,7 +66,8 @@ def hessian_trace(
         batch_size: Samples per batch if `x` is arrays; 256 if None. Larger is faster while memory
             lasts.
         mode: `"inference"`: norm layers use their stored statistics, as in `evaluate`.
-            `"training"`: those of each batch, and random layers draw the same numbers for each.
+            `"training"`: they use those of each batch, and random layers draw the same numbers for
+            every product.
         seed: Seed of the random signs.
         verbose: 1 for a progress bar over draws, 0 for none. `"auto"`: in a terminal or notebook.
 

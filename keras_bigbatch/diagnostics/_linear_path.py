@@ -19,7 +19,7 @@ class LinearPath:
     """Result of `linear_path`.
 
     Attributes:
-        alphas: Points on the line: 0 is the first set of weights, 1 the second.
+        alphas: Points on the line. 0 is the first set of weights, 1 is the second.
         loss: The loss at each of them.
     """
 
@@ -32,7 +32,7 @@ class LinearPath:
         return "\n".join([f"{'alpha':>8}{'loss':>12}", *lines])
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws the loss over alpha, with the two ends marked, and returns the axes."""
+        """Plots the loss over alpha, with the two ends marked, and returns the axes."""
         ax = axes_or_new(ax)
         (line,) = ax.plot(self.alphas, self.loss, "o-", markersize=3)
         for end in (0.0, 1.0):
@@ -58,20 +58,20 @@ def linear_path(
     """Computes the loss at `(1 - alpha) * weights_a + alpha * weights_b`, over all the data.
 
     Use it to see whether there is a barrier between two minima, and which of them is narrower along
-    this line. The line is one direction of very many. With batch norm or ReLU, rescaled weights are
-    the same function but look wider or narrower: only compare weights of similar norm. The model
-    provides its architecture and its compiled loss, and is not changed. `mode` says which batch
-    norm statistics a point in between has:
+    this line. The line is only one of very many directions. With batch norm or ReLU, rescaled
+    weights give the same function but look wider or narrower, so only compare weights of similar
+    norm. The model provides its architecture and its compiled loss, and is not changed. `mode`
+    chooses the batch norm statistics at points in between:
 
     - `"inference"`: the moving statistics of the two ends, interpolated like the weights. It costs
       one pass over the data per point, and equals `evaluate` at the ends. In between, the
-      statistics do not match the activations, and may show a barrier where there is none. (Beyond
-      the ends a variance is at least the smaller of the two.)
-    - `"estimated"`: those at which training with the mixed weights would settle, first estimated
-      over the same data in two more forward passes. At the ends they differ a little from the
-      stored ones.
-    - `"training"`: those of each batch, as in training and in the paper's code: use the batch size
-      of the training. Random layers are on, with the same numbers at each point.
+      statistics do not match the activations, so there may seem to be a barrier where there is
+      none. (Beyond the ends, a variance is at least the smaller of the two.)
+    - `"estimated"`: the statistics at which training with the mixed weights would settle. They are
+      estimated on the same data in two more forward passes per point. At the ends, they differ a
+      little from the stored ones.
+    - `"training"`: the statistics of each batch, as in training and in the paper's code. Use the
+      batch size that you trained with. Random layers are on, with the same numbers at each point.
 
     Args:
         model: A compiled `keras.Model` that has weights.
@@ -79,7 +79,7 @@ def linear_path(
         weights_b: The weights at alpha 1.
         x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
         y: As in `fit`, if `x` is arrays.
-        alphas: The points; 25 from -1 to 2 if None, as in the paper.
+        alphas: The points. None means 25 points from -1 to 2, as in the paper.
         sample_weight: As in `fit`, if `x` is arrays.
         batch_size: Samples per batch if `x` is arrays; 256 if None.
         mode: `"inference"`, `"estimated"` or `"training"`, as above.

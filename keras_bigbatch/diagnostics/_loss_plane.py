@@ -19,8 +19,8 @@ class LossPlane:
     """Result of `loss_plane`.
 
     Attributes:
-        alphas: How far toward the second weights, one per column.
-        betas: How far toward the third weights, one per row.
+        alphas: Positions toward the second weights, one per column.
+        betas: Positions toward the third weights, one per row.
         loss: The loss, of shape `(len(betas), len(alphas))`.
     """
 
@@ -39,7 +39,7 @@ class LossPlane:
         )
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws contour lines of the loss, a fixed factor apart, and the three weights as a, b, c.
+        """Plots contour lines of the loss, a fixed factor apart, and the three weights as a, b, c.
 
         Args:
             ax: Matplotlib axes to draw on; None makes a new figure.
@@ -79,14 +79,15 @@ def loss_plane(
 ) -> LossPlane:
     """Computes the loss at `a + alpha * (b - a) + beta * (c - a)`, over all the data.
 
-    Use it for what `linear_path` cannot show: whether a way around a barrier leads from one minimum
-    to another, with the start or a third minimum as the third weights. These are two directions of
-    very many. The axes are neither orthogonal nor of the same length: a and b are 1 apart along
-    alpha, a and c along beta, whatever their distance is. A point costs as much as in
-    `linear_path`, and the default grid has 225 points. The model is not changed.
+    Use it to see what `linear_path` cannot show: whether there is a way around the barrier between
+    two minima. Pass the initial weights or a third minimum as the third weights. The plane covers
+    only two of very many directions. The axes are neither orthogonal nor of the same length: along
+    alpha, a and b are 1 apart, and along beta, a and c are 1 apart, whatever their real distance
+    is. A point costs as much as in `linear_path`, and the default grid has 225 points. The model is
+    not changed.
 
-    Differs from Garipov et al., whose plane has an orthogonal basis of equal lengths, and from Li
-    et al., whose directions are random and scaled filter by filter.
+    Garipov et al. instead use an orthogonal basis with equal lengths, and Li et al. use random
+    directions that are scaled filter by filter.
 
     Args:
         model: A compiled `keras.Model` that has weights.
@@ -96,8 +97,8 @@ def loss_plane(
         x: As in `fit`: arrays, lists or dictionaries of them, or a data set (tf.data, `DataLoader`,
             `PyDataset`), which must yield the same samples in each pass.
         y: As in `fit`, if `x` is arrays.
-        alphas: Points along the first direction; 15 from -0.5 to 1.5 if None.
-        betas: Points along the second direction; the same if None.
+        alphas: Points along the first direction. None means 15 points from -0.5 to 1.5.
+        betas: Points along the second direction. None means the same 15 points.
         sample_weight: As in `fit`, if `x` is arrays.
         batch_size: Samples per batch if `x` is arrays; 256 if None. Larger is faster while memory
             lasts.

@@ -9,11 +9,11 @@ class NoiseScale:
     """Result of `gradient_noise_scale`, in samples.
 
     Attributes:
-        value: `trace / gradient_norm_squared`; NaN where the divisor cannot be told from zero.
+        value: `trace / gradient_norm_squared`, or NaN if the divisor cannot be told from zero.
         trace: The estimated trace of the covariance of single samples' gradients.
-        gradient_norm_squared: The estimated squared norm of the mean gradient. It is unbiased, so
-            it may be below zero.
-        interval: 95 % interval of `value`. Where `value` is NaN, the upper end is infinite, and the
+        gradient_norm_squared: The estimated squared norm of the mean gradient. The estimate is
+            unbiased, so it may be below zero.
+        interval: 95 % interval of `value`. If `value` is NaN, the upper end is infinite, and the
             lower end is still a lower bound of the noise scale.
         draws: The number of large batches in the estimate.
     """

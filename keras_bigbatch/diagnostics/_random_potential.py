@@ -19,18 +19,20 @@ from keras_bigbatch._typing import Array, Mode, Verbose
 
 @dataclasses.dataclass(frozen=True)
 class RandomPotential:
-    """Result of `random_potential`: one row per bin of distances, and the law fitted to them.
+    """Result of `random_potential`: one value per bin of distances, and the law fitted to them.
 
     Attributes:
         distance: Root mean square distance of the draws in each bin.
         deviation: Root mean square of `loss(w) - loss(w0)` in each bin, the paper's equation 8.
-        spread: Standard deviation about the bin's mean: the same without the mean rise.
+        spread: Standard deviation about the bin's mean. This leaves out the mean rise.
         alpha: Twice the slope of `ln(deviation)` over `ln(distance)` in the fitted range.
-        alpha_error: Its standard error, from the scatter of the bins about the line.
-        spread_alpha: The same as `alpha` for `spread`; NaN where that is zero.
-        fit_range: The distances between which bins were fitted; the upper one is `max_distance`.
-        first_order: `|gradient| / sqrt(weights)`: near w0 the deviation is this times the distance.
-        draws: Distance and loss difference of each draw, of shape `(draws, 2)`.
+        alpha_error: The standard error of `alpha`, from the scatter of the bins about the line.
+        spread_alpha: The same as `alpha`, but for `spread`. NaN if a spread is zero.
+        fit_range: The range of distances in which bins were fitted. The upper end is
+            `max_distance`.
+        first_order: `|gradient| / sqrt(weights)`. Near w0, the deviation is this times the
+            distance.
+        draws: Distance and loss difference of each draw, with shape `(draws, 2)`.
     """
 
     distance: Array
@@ -64,7 +66,7 @@ class RandomPotential:
         return _binned(self.draws, max_distance, bins, first, self.first_order)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws the deviation over the distance on log axes, with the fit, and returns the axes."""
+        """Plots the deviation over the distance on log axes, with the fit, and returns the axes."""
         ax = axes_or_new(ax)
         ax.loglog(self.distance, self.deviation, "o", markersize=4, label="deviation")
         fitted = self.distance >= self.fit_range[0]
@@ -97,33 +99,34 @@ def random_potential(
 ) -> RandomPotential:
     """Measures how the spread of the loss at random points grows with distance from the weights.
 
-    Use it on a freshly initialized model to test the picture of Hoffer et al., a random walk on a
-    random potential: if `E (loss(w) - loss(w0))^2` grows as `|w - w0|^alpha`, weights wander as
-    `ln(t) ^ (2 / alpha)`, which `fit_diffusion` measures. A draw is `w = w0 + z v` with a uniformly
-    random direction `v` and `z` uniform from 0 to `max_distance`. In each bin of distances the
-    deviation is equation 8, `sqrt(mean of (loss(w) - loss(w0))^2)`, and `alpha` is twice its
-    log-log slope by least squares. Three things determine the result:
+    Use it on a freshly initialized model to test the theory of Hoffer et al., a random walk on a
+    random potential. If `E (loss(w) - loss(w0))^2` grows as `|w - w0|^alpha`, the distance of the
+    weights grows as `ln(t) ^ (2 / alpha)`, which `fit_diffusion` measures. A draw is `w = w0 + z v`
+    with a uniformly random direction `v` and `z` uniform from 0 to `max_distance`. In each bin of
+    distances, the deviation is equation 8, `sqrt(mean of (loss(w) - loss(w0))^2)`, and `alpha` is
+    twice its log-log slope by least squares. Keep three things in mind:
 
-    - Near w0 any differentiable loss is linear, and alpha is 2. Bins below `fit_from` are left out;
-      where deviations still follow `.first_order`, an alpha of 2 says nothing.
-    - The theory's potential has no mean rise. A loss has one, and near a minimum alpha approaches
-      4, as in any quadratic bowl. `.spread` and `.spread_alpha` leave the mean out.
-    - At initialization, batch norm's stored statistics are not those of the data: use
+    - Near w0, any differentiable loss is linear and alpha is 2. Bins below `fit_from` are left out.
+      If deviations still follow `.first_order`, an alpha of 2 says nothing.
+    - In theory, the potential does not rise on average. A real loss does, and near a minimum alpha
+      approaches 4, as in any quadratic bowl. `.spread` and `.spread_alpha` leave out the mean.
+    - At initialization, batch norm's stored statistics are not those of the data, so use
       `mode="training"` there. The paper does not say which it used.
 
-    Differs from the paper: the slope is fitted. The model is not changed.
+    Unlike in the paper, the slope is fitted. The model is not changed.
 
     Args:
         model: A compiled `keras.Model` that has weights.
         x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
         y: As in `fit`, if `x` is arrays.
-        max_distance: The largest distance. The paper uses how far training gets, about 10.
-        draws: Random points, each a pass over the data.
-        bins: Bins of equal width; those with fewer than two draws are left out.
-        fit_from: Distance from which bins are fitted; a tenth of `max_distance` if None.
+        max_distance: The largest distance. The paper uses the distance that training reaches, about
+            10.
+        draws: Number of random points, each a pass over the data.
+        bins: Number of bins of equal width. Bins with fewer than two draws are left out.
+        fit_from: Smallest distance that is fitted. None means a tenth of `max_distance`.
         sample_weight: As in `fit`, if `x` is arrays.
         batch_size: Samples per batch if `x` is arrays; 256 if None.
-        mode: `"inference"`: norm layers use stored statistics. `"training"`: each batch's own.
+        mode: `"inference"`: norm layers use stored statistics. `"training"`: those of each batch.
         seed: Seed of the distances and directions.
         verbose: 1 for a progress bar over draws, 0 for none. `"auto"`: in a terminal or notebook.
 

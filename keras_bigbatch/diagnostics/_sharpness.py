@@ -19,7 +19,7 @@ from keras_bigbatch._typing import Array, Mode, Verbose
 
 @dataclasses.dataclass(frozen=True)
 class Sharpness:
-    """Result of `sharpness`: a lower bound, since no search is sure to find the highest point.
+    """Result of `sharpness`: a lower bound, because no search is sure to find the highest point.
 
     Attributes:
         value: The sharpness in percent, `100 * (max_loss - loss) / (1 + loss)`.
@@ -27,9 +27,9 @@ class Sharpness:
         max_loss: The largest loss found in the box.
         maximizer: The maximizer that found it: `"ascent"` or `"l-bfgs-b"`.
         converged: Whether as many starts as requested reached this maximum, within a thousandth.
-        passes: Passes over the data, each with a gradient.
-        found: The largest loss of each start, by maximizer. How far apart they are shows how hard
-            the search was.
+        passes: Passes over the data, each of which computes a gradient.
+        found: The largest loss of each start, by maximizer. If they are far apart, the search was
+            hard.
     """
 
     value: float
@@ -73,16 +73,17 @@ def sharpness(
     """Measures how much the training loss can rise in a small box around the weights.
 
     Use it to compare the minima of a small and a large batch. It is the measure of Keskar et al.,
-    in percent `100 * (max of loss(w + y) - loss(w)) / (1 + loss(w))`, over all `y` in the box
-    `|y_i| <= epsilon * (|w_i| + 1)`. With `subspace=p` only `y = A z` count, for a `weights x p`
-    matrix A of standard normal numbers, and the box is `|z_i| <= epsilon * (|(A^+ w)_i| + 1)`. With
-    `adaptive=True` the box is relative to each weight, as in Kwon et al., so rescaling layers
-    changes nothing: `|y_i| <= epsilon * |w_i|`, or `y = |w| * A z` with `|z_i| <= epsilon`.
+    in percent: `100 * (max of loss(w + y) - loss(w)) / (1 + loss(w))`, over all `y` in the box
+    `|y_i| <= epsilon * (|w_i| + 1)`. With `subspace=p`, the search is limited to `y = A z` for a
+    `weights x p` matrix A of standard normal numbers, and the box is
+    `|z_i| <= epsilon * (|(A^+ w)_i| + 1)`. With `adaptive=True`, the box is relative to each
+    weight, as in Kwon et al., so rescaling layers changes nothing: `|y_i| <= epsilon * |w_i|`, or
+    `y = |w| * A z` with `|z_i| <= epsilon`.
 
     The value is a lower bound. SciPy's L-BFGS-B and steps along the signs of the gradient take
-    turns, each from another random point of the box, until `starts` of them reach the same maximum
-    or `max_iterations` passes are used (see `.found` and `.converged`). The model is not changed.
-    Differs from the paper, whose ten L-BFGS-B iterations from one start end too low at very flat
+    turns, each from a new random point in the box, until `starts` of them reach the same maximum or
+    `max_iterations` passes are used (see `.found` and `.converged`). The model is not changed. The
+    paper instead runs ten L-BFGS-B iterations from one start, which end too low at very flat
     minima.
 
     Args:
@@ -90,15 +91,15 @@ def sharpness(
         x: As in `fit`: arrays, or a data set that yields the same samples in each pass.
         y: As in `fit`, if `x` is arrays.
         epsilon: Size of the box. The paper uses 1e-3 and 5e-4.
-        subspace: Dimension p, at most the number of trainable values; None for the full space.
+        subspace: Dimension p, at most the number of trainable values, or None for the full space.
         adaptive: Whether the box is relative to each weight.
         sample_weight: As in `fit`, if `x` is arrays.
         batch_size: Samples per batch if `x` is arrays; 256 if None.
-        mode: `"inference"`: norm layers use stored statistics. `"training"`: each batch's own.
-        maximizer: `"both"`, `"l-bfgs-b"` or `"ascent"`. All but the last need SciPy.
-        starts: Starts that must agree; each maximizer has at least this many if they do not.
+        mode: `"inference"`: norm layers use stored statistics. `"training"`: those of each batch.
+        maximizer: `"both"`, `"l-bfgs-b"` or `"ascent"`. The first two need SciPy.
+        starts: Starts that must agree. If they do not, each maximizer makes at least this many.
         max_iterations: Maximum passes over the data after the first, shared evenly by the starts.
-        seed: Seed of the starts and of the subspace. Compare models with the same seed.
+        seed: Seed of the starts and the subspace. Use the same seed to compare models.
         verbose: 1 for a progress bar over passes, 0 for none. `"auto"`: in a terminal or notebook.
 
     Returns:
