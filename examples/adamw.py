@@ -1,4 +1,4 @@
-"""A recipe of AdamW moved to ten times the batch: the rate, and all else that depends on it.
+"""An AdamW recipe at ten times the batch: the learning rate, and all else that depends on it.
 
     python adamw.py
 
@@ -17,7 +17,7 @@ x, test_x, y, test_y = train_test_split(x.reshape(-1, 8, 8) / 16, y, train_size=
 
 
 def transformer(width=32):
-    """Eight tokens, the rows of an image; no batch norm, so no ghost batches."""
+    """The eight rows of an image are the tokens. No batch norm, so no ghost batches."""
     image = keras.Input((8, 8))
     tokens = layers.EinsumDense("brp,rpw->brw", (8, width), bias_axes="rw")(image)
     normed = layers.LayerNormalization()(tokens)
@@ -27,17 +27,17 @@ def transformer(width=32):
     return keras.Model(image, layers.Dense(10, "softmax")(layers.Flatten()(tokens)))
 
 
-# Your small-batch recipe, compiled as it was: 10 epochs of 40 updates at a batch of 30.
+# Your small-batch recipe, compiled as usual: 10 epochs of 40 updates at a batch of 30.
 cosine = keras.optimizers.schedules.CosineDecay(0.0, 380, warmup_target=2e-3, warmup_steps=20)
 recipe = keras.optimizers.AdamW(cosine, weight_decay=0.1, global_clipnorm=1.0, use_ema=True)
 model = transformer()
 model.compile(recipe, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
-# Three lines for ten times the batch. The table has a row for each hyperparameter.
+# Three lines for ten times the batch. The table has one row per hyperparameter.
 plan = kbb.Regime.from_compiled(model, batch=30, epochs=10, examples=1200).at(300, stretch=3)
 print(plan)
 model.compile(plan.optimizer(), "sparse_categorical_crossentropy", metrics=["accuracy"])
 
-# With `use_ema` Keras puts the average of the weights into the model at the end.
+# With `use_ema`, Keras puts the averaged weights into the model at the end.
 model.fit(x, y, verbose=2, **plan.fit_arguments(x))
 print("Test accuracy:", model.evaluate(test_x, test_y, batch_size=597, verbose=0)[1])

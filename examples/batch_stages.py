@@ -1,4 +1,4 @@
-"""A small batch at first, then a large one, as one training.
+"""A small batch first, then a large one, in a single run.
 
     python batch_stages.py
 
@@ -19,7 +19,7 @@ x, y, test_x, test_y = x[:1200], y[:1200], x[1200:], y[1200:]
 
 
 def compiled():
-    """The same initial weights each time."""
+    """Returns a compiled model, with the same initial weights each time."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((8, 8, 1))])
     for _ in range(2):
@@ -33,7 +33,7 @@ def compiled():
     return model
 
 
-# By the square-root rule, as `Regime.at` would have it.
+# Scaled by the square-root rule, as in `Regime.at`.
 large_rate = kbb.schedules.scale_learning_rate(RATE, SMALL, LARGE)
 trainings = {
     "small batch": [BatchStage(SMALL, EPOCHS, RATE)],
@@ -45,11 +45,11 @@ trainings = {
 }
 for name, stages in trainings.items():
     model, distance = compiled(), kbb.WeightDistance()
-    # One history, one count of updates, momenta that go on, and callbacks that begin and end once.
+    # One history, one update count, momenta that carry over, and callbacks that begin and end once.
     history = fit_stages(model, x, y, stages, callbacks=[distance], verbose=0)
     updates, accuracy = distance.history["update"][-1], model.evaluate(test_x, test_y, verbose=0)[1]
     print(
         f"{name:18} {len(history.epoch)} epochs, {updates:4} updates: test accuracy {accuracy:.3f}"
     )
-print("As many samples each. Whether it is the start that helps, or only the additional updates,")
-print("says a large batch that trains for as many updates: raise EPOCHS for it alone.")
+print("All runs see the same number of samples. To find out whether the start or only the updates")
+print("help, give the large batch as many updates: raise EPOCHS for it alone.")

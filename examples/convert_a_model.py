@@ -1,4 +1,4 @@
-"""A model that you have already, trained at ten times its batch.
+"""An existing model, trained at ten times its batch.
 
     python convert_a_model.py
 
@@ -17,7 +17,7 @@ x, y, test_x, test_y = x[:1200], y[:1200], x[1200:], y[1200:]
 
 
 def your_model():
-    """Stands for a model that you have: batch norm and a shortcut inside."""
+    """Stands for your existing model, with batch norm and a shortcut."""
     inputs = keras.Input((8, 8, 1))
     features = keras.layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(inputs)
     features = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(features))
@@ -28,7 +28,7 @@ def your_model():
 
 
 def score(model, plan):
-    """Trains by the plan, and returns the test accuracy."""
+    """Trains with the plan, and returns the test accuracy."""
     model.compile(
         keras.optimizers.SGD(plan.learning_rate, momentum=0.9, global_clipnorm=5.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -42,19 +42,19 @@ def score(model, plan):
 keras.utils.set_random_seed(0)
 original = your_model()
 
-# 1. A copy with ghost batch norm: the same weights, and so the same predictions.
+# 1. A copy with ghost batch norm has the same weights, so it makes the same predictions.
 converted = kbb.layers.to_ghost(original, virtual_batch=30)
 before, after = (model.predict(test_x, verbose=0) for model in (original, converted))
 print(f"predictions differ by {np.abs(after - before).max():.1e} at most")
 
-# 2. Convert before you compile, and train the copy by the large batch's plan.
+# 2. Convert before you compile, and train the copy with the plan for the large batch.
 recipe = kbb.Regime(batch=30, epochs=6, examples=1200, learning_rate={0: 0.05, 4: 0.005})
 as_it_is = recipe.at(batch=300, rule="none", stretch=1)
 adapted = recipe.at(batch=300, rule="sqrt", stretch=3)
 print(f"batch 300, recipe and model as they are: {score(original, as_it_is):.3f}")
 print(f"batch 300, recipe and model adapted:     {score(converted, adapted):.3f}")
 
-# 3. Deploy it without this package: plain batch norm again, with the trained weights.
+# 3. To deploy without this package, convert back to plain batch norm with the trained weights.
 plain = kbb.layers.to_plain(converted)
 before, after = (model.predict(test_x, verbose=0) for model in (converted, plain))
 print(f"predictions differ by {np.abs(after - before).max():.1e} at most")

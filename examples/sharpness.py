@@ -1,4 +1,4 @@
-"""Is the minimum of a small batch flatter than a large one's?
+"""Does a small batch find a flatter minimum than a large one?
 
     python sharpness.py
 
@@ -19,7 +19,7 @@ x, y, test_x, test_y = x[:1200], y[:1200], x[1200:], y[1200:]
 
 
 def trained(batch):
-    """From the same initial weights, for as many epochs, at the same rate."""
+    """Returns a model trained from the same weights, for as many epochs, at the same rate."""
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(32, "relu"), keras.layers.Dense(32, "relu")]
     model = keras.Sequential([keras.Input((64,)), *layers, keras.layers.Dense(10)])
@@ -33,7 +33,7 @@ print("batch  training loss  test accuracy  sharpness, %  top eigenvalue")
 models = {}
 for batch in (SMALL, LARGE):
     model = models[batch] = trained(batch)
-    # How much the loss can rise in a box around the weights: a search, so a lower bound.
+    # How much the loss can rise in a box around the weights. It is a search, so a lower bound.
     quiet = {"batch_size": 600, "verbose": 0}
     sharp = diagnostics.sharpness(model, x, y, starts=1, max_iterations=20, **quiet)
     curvature = diagnostics.hessian_eigenvalues(model, x, y, **quiet)
@@ -43,11 +43,11 @@ for batch in (SMALL, LARGE):
         f"  {curvature.values[0]:14.3g}"
     )
 
-# And between them: is there a wall?
+# Is there a barrier between the two minima?
 ends = [models[batch].get_weights() for batch in (SMALL, LARGE)]
 path = diagnostics.linear_path(model, *ends, x, y, [0, 0.25, 0.5, 0.75, 1], verbose=0)
 print(f"loss on the line from {SMALL} to {LARGE}:", "  ".join(f"{loss:.3f}" for loss in path.loss))
 print(
-    "Sharpness goes with the scale of the weights and the level of the loss too: compare trainings"
+    "Sharpness also depends on the scale of the weights and the loss level. Only compare runs that"
 )
-print("that have both fitted, and do not take it for a prediction of the accuracy.")
+print("have both fitted, and do not use sharpness to predict accuracy.")

@@ -2,14 +2,14 @@
 
 On this machine's CPU, as 8 devices:    python jax_data_parallel.py
 On all GPUs or TPU cores of a machine:  the same
-A mesh of 4 by 2, wide layers cut:      python jax_data_parallel.py --model 2
+A mesh of 4 by 2, wide layers split:    python jax_data_parallel.py --model 2
 """
 
 import argparse
 import os
 
 os.environ["KERAS_BACKEND"] = "jax"
-# Splits the CPU only: where JAX finds an accelerator, it has no effect on the training.
+# Splits the CPU only. If JAX finds an accelerator, this has no effect on training.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import keras
@@ -20,7 +20,7 @@ import keras_bigbatch as kbb
 
 # --8<-- [start:mesh]
 def distribution(model_size):
-    """All devices along the batch, or a mesh with `model_size` of them along wide layers."""
+    """Puts all devices along the batch, or `model_size` of them along wide layers."""
     devices = keras.distribution.list_devices()
     if model_size == 1:
         return keras.distribution.DataParallel(devices=devices)
@@ -28,21 +28,21 @@ def distribution(model_size):
     mesh = keras.distribution.DeviceMesh(shape, ["batch", "model"], devices)
     layouts = keras.distribution.LayoutMap(mesh)
     layouts[".*conv2d.*kernel"] = (None, None, None, "model")
-    # The vectors of the normalization lie as the channels do; whole, they cost gathers each step.
+    # Split the vectors of the norm layers like the channels. Unsplit, they cost gathers each step.
     layouts[".*(gamma|beta|moving_mean|moving_variance)"] = ("model",)
     return keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
 
 
 # --8<-- [end:mesh]
 def main():
-    """Trains, and prints what can be compared with a run on other devices."""
+    """Trains, and prints numbers to compare with a run on other devices."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=int, default=1, help="devices along the model's width")
     parser.add_argument("--epochs", type=int, default=8)
     arguments = parser.parse_args()
-    # Before the model is made, so that its weights are laid out.
+    # Before the model is built, so that its weights are placed on the devices.
     keras.distribution.set_distribution(distribution(arguments.model))
     keras.utils.set_random_seed(0)
 
@@ -55,7 +55,7 @@ def main():
     model = keras.Sequential([keras.Input((8, 8, 1))])
     for _ in range(2):
         model.add(keras.layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False))
-        # 256 samples on 8 devices are 32 each, and 32 divides that: no activation is sent around.
+        # Each of 8 devices gets 32 of 256 samples, one ghost batch: no activations are exchanged.
         model.add(kbb.GhostBatchNormalization(virtual_batch=32, momentum=0.9))
         model.add(keras.layers.ReLU())
     model.add(keras.layers.Flatten())

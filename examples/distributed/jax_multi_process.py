@@ -27,7 +27,7 @@ def parse():
 
 
 def launch(arguments):
-    """Starts all processes on this machine; the first one's exit status that is not 0."""
+    """Starts all processes on this machine. Returns the first nonzero exit status, or 0."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
@@ -52,9 +52,9 @@ import keras_bigbatch as kbb
 
 def train(arguments):
     """Trains on this process's part of every batch; the first process prints."""
-    # First of all: JAX then sees the devices of all processes.
+    # Must come first, so that JAX sees the devices of all processes.
     keras.distribution.initialize(arguments.coordinator, arguments.processes, arguments.process)
-    # Each process brings its own part of a batch, so Keras has nothing to cut.
+    # Each process provides its own part of a batch, so Keras does not split the data.
     keras.distribution.set_distribution(
         keras.distribution.DataParallel(
             devices=keras.distribution.list_devices(), auto_shard_dataset=False
@@ -72,7 +72,7 @@ def train(arguments):
     model = keras.Sequential([keras.Input((8, 8, 1))])
     for _ in range(2):
         model.add(keras.layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False))
-        # The layer sees the global batch of 256: 32 each on 8 devices in all.
+        # The layer sees the global batch of 256, which is 32 samples on each of 8 devices.
         model.add(kbb.GhostBatchNormalization(virtual_batch=32, momentum=0.9))
         model.add(keras.layers.ReLU())
     model.add(keras.layers.Flatten())

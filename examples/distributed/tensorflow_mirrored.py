@@ -1,11 +1,11 @@
-"""TensorFlow's MirroredStrategy with `fit`, and micro-batches, which Keras refuses under it.
+"""TensorFlow's MirroredStrategy with `fit`, and micro-batches, which Keras does not support there.
 
 On this machine's CPU, as 2 devices:  python tensorflow_mirrored.py
 On all GPUs of a machine:             the same
 Micro-batches (less memory):          python tensorflow_mirrored.py --micro-batches 2
 
-Keras refuses `gradient_accumulation_steps` with more than one replica: `MicroBatchModel` is the way
-round. For several hosts, see tensorflow_multi_worker.py.
+With more than one replica, Keras does not accept `gradient_accumulation_steps`. `MicroBatchModel`
+works around that. For several hosts, see tensorflow_multi_worker.py.
 """
 
 import argparse
@@ -19,17 +19,17 @@ from sklearn.datasets import load_digits
 
 import keras_bigbatch as kbb
 
-BATCH = 256  # of all replicas together
+BATCH = 256  # over all replicas
 
 
 # --8<-- [start:micro]
 class MicroBatchModel(keras.Model):
-    """A model that goes through a replica's batch in parts, and makes one update of all of them."""
+    """A model that processes a replica's batch in parts, and makes one update from all of them."""
 
     micro_batches = 1
 
     def train_step(self, data):
-        """One update; the virtual batch must divide a part for the same ghost batches."""
+        """Makes one update. To get the same ghost batches, the virtual batch must divide a part."""
         x, y = (tf.split(each, self.micro_batches) for each in data)
         weights = self.trainable_weights
         total = [tf.zeros_like(weight) for weight in weights]
@@ -42,7 +42,7 @@ class MicroBatchModel(keras.Model):
             gradients = tape.gradient(scaled, [weight.value for weight in weights])
             total = [a + b for a, b in zip(total, gradients, strict=True)]
             for metric in self.metrics:
-                if metric.name == "loss":  # Keras has divided the loss by the replicas
+                if metric.name == "loss":  # Keras has divided the loss by the number of replicas
                     metric.update_state(loss * (self.micro_batches * replicas))
                 else:
                     metric.update_state(part_y, outputs)
@@ -52,11 +52,11 @@ class MicroBatchModel(keras.Model):
 
 # --8<-- [end:micro]
 def build(plan, micro_batches):
-    """The model, compiled; to be called in the strategy's scope."""
+    """Returns the compiled model. Call it in the strategy's scope."""
     inputs = outputs = keras.Input((8, 8, 1))
     for _ in range(2):
         outputs = keras.layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(outputs)
-        # Cut from each replica's part of the batch.
+        # Ghost batches come from each replica's part of the batch.
         outputs = kbb.GhostBatchNormalization(virtual_batch=32, momentum=0.9)(outputs)
         outputs = keras.layers.ReLU()(outputs)
     outputs = keras.layers.Dense(10)(keras.layers.Flatten()(outputs))
@@ -73,7 +73,7 @@ def build(plan, micro_batches):
 
 
 def make_strategy(devices):
-    """The strategy for what is there: GPUs, or parts of this CPU."""
+    """Returns a strategy for all GPUs or, without GPUs, for parts of this CPU."""
     if tf.config.list_physical_devices("GPU"):
         return tf.distribute.MirroredStrategy()
     (cpu,) = tf.config.list_physical_devices("CPU")
@@ -83,7 +83,7 @@ def make_strategy(devices):
 
 
 def main():
-    """Trains, and prints what can be compared with a run on other devices."""
+    """Trains, and prints numbers to compare with a run on other devices."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--devices", type=int, default=2, help="parts of the CPU, without GPUs")
     parser.add_argument("--micro-batches", type=int, default=1, help="parts of a replica's batch")

@@ -1,4 +1,4 @@
-"""TensorFlow's MultiWorkerMirroredStrategy with a loop of one's own: Keras's `fit` fails under it.
+"""TensorFlow's MultiWorkerMirroredStrategy with a custom loop, since Keras's `fit` fails under it.
 
 On this machine's CPU, two processes:  python tensorflow_multi_worker.py
 On 2 hosts:                            the same with TF_CONFIG set as TensorFlow describes it
@@ -23,7 +23,7 @@ def parse():
 
 
 def launch(workers):
-    """Starts all workers on this machine; the first one's exit status that is not 0."""
+    """Starts all workers on this machine. Returns the first nonzero exit status, or 0."""
     ports = []
     for _ in range(workers):
         with socket.socket() as free:
@@ -46,12 +46,12 @@ from sklearn.datasets import load_digits
 
 import keras_bigbatch as kbb
 
-BATCH = 256  # of all replicas together
+BATCH = 256  # over all replicas
 
 
 # --8<-- [start:loop]
 def custom_loop(strategy, model, x, y, epochs, callbacks):
-    """What `fit` does, by hand, for strategies with which Keras's `fit` fails."""
+    """Does what `fit` does, for strategies under which Keras's `fit` fails."""
     loss_of = model.compute_loss
 
     @tf.function
@@ -68,7 +68,7 @@ def custom_loop(strategy, model, x, y, epochs, callbacks):
 
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH, drop_remainder=True)
     options = tf.data.Options()
-    # Each worker reads everything, and takes its part of every batch.
+    # Each worker reads all the data, and takes its part of every batch.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     data = strategy.experimental_distribute_dataset(data.with_options(options))
     callbacks = keras.callbacks.CallbackList(callbacks, model=model)
@@ -85,7 +85,7 @@ def custom_loop(strategy, model, x, y, epochs, callbacks):
 
 # --8<-- [end:loop]
 def main():
-    """Trains; the first worker prints what can be compared with a run on other devices."""
+    """Trains. The first worker prints numbers to compare with a run on other devices."""
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     keras.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
@@ -98,7 +98,7 @@ def main():
         model = keras.Sequential([keras.Input((8, 8, 1))])
         for _ in range(2):
             model.add(keras.layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False))
-            # Cut from each replica's part of the batch.
+            # Ghost batches come from each replica's part of the batch.
             model.add(kbb.GhostBatchNormalization(virtual_batch=32, momentum=0.9))
             model.add(keras.layers.ReLU())
         model.add(keras.layers.Flatten())

@@ -45,9 +45,9 @@ class ReplicatedModel(keras.Model):
     """A model whose training step goes through DDP, so that `fit` synchronizes gradients."""
 
     def replicate(self):
-        """Wraps the built model; DDP gives all ranks the first one's weights."""
+        """Wraps the built model. DDP copies the first rank's weights to all ranks."""
         wrapper = DistributedDataParallel(self)
-        # Behind a function: as an attribute the wrapper would become a part of the model.
+        # Behind a function, because as an attribute the wrapper would become part of the model.
         self._replica = lambda *args, **kwargs: wrapper(*args, **kwargs)
 
     def train_step(self, data):
@@ -74,15 +74,15 @@ def train(epochs):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if cuda else "gloo")
     rank, ranks = distributed.get_rank(), distributed.get_world_size()
-    keras.utils.set_random_seed(0)  # the same initial weights and order everywhere
+    keras.utils.set_random_seed(0)  # the same initial weights and order on all ranks
 
     x, y = load_digits(return_X_y=True)
     x, y = x.reshape(-1, 8, 8, 1).astype("float32") / 16, y.astype("int64")
     x, y, test_x, test_y = x[:1536], y[:1536], x[1536:], y[1536:]
-    # One plan for the global batch: the rates and updates are those of all ranks together.
+    # One plan for the global batch: rates and updates are for all ranks together.
     regime = kbb.Regime(batch=32, epochs=epochs, examples=1536, learning_rate=0.05)
     plan = regime.at(batch=256, stretch=1)
-    local = plan.batch // ranks  # each rank's part, which torch's DistributedSampler is for
+    local = plan.batch // ranks  # each rank's part; for data sets, use torch's DistributedSampler
     own = np.arange(1536).reshape(-1, ranks, local)[:, rank].ravel()
 
     inputs = outputs = keras.Input((8, 8, 1))
@@ -96,7 +96,7 @@ def train(epochs):
     sgd = keras.optimizers.SGD(plan.learning_rate, momentum=0.9)
     model.compile(sgd, loss, metrics=["accuracy"])
     model.replicate()
-    # For batch norms that do not exchange anything; with ghost batch norm it changes nothing.
+    # For batch norms that do not exchange statistics. With ghost batch norm, it changes nothing.
     average = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: average_statistics(model))
     distance = kbb.WeightDistance()
     fit = {"batch_size": local, "epochs": plan.epochs, "shuffle": False, "verbose": 0}
@@ -115,6 +115,6 @@ def train(epochs):
 if __name__ == "__main__":
     train(arguments().epochs)
     distributed.barrier()
-    # A model that still waits for the collector holds the group, whose threads may abort the exit.
+    # Until it is collected, a model holds the process group, whose threads may abort the exit.
     gc.collect()
     distributed.destroy_process_group()
