@@ -238,7 +238,7 @@ def rate_in_updates(recipe: OptimizerRecipe) -> LearningRate:
         raise ValueError(
             "The learning rate must be a number or a schedule, to be moved to another batch. "
             f"Received: {recipe.kind.__name__} with a function. Write it as the `__call__` of a "
-            "`LearningRateSchedule`, or pass `learning_rate` to `Regime` besides the optimizer."
+            "`LearningRateSchedule`, or also pass `learning_rate` to `Regime`."
         )
     rate, steps = checked_learning_rate(rate), recipe.accumulation_steps
     if steps > 1 and isinstance(rate, LearningRateSchedule):

@@ -43,7 +43,7 @@ def warn_of_zero_start(optimizer: Any, variables: Sequence[keras.Variable]) -> N
         warn_user(
             f"{name} on variables that start at zero: {_named(leaping)}. A step relative to zero "
             "would be no step, so the first is that of plain SGD at `learning_rate`: about "
-            f"1 / trust_coefficient = {times:.0f} times a usual one, which may break the training. "
+            f"1 / trust_coefficient = {times:.0f} times a usual one, which may break training. "
             "Start them from small random values; or, if plain SGD at this rate suits them, "
             f"exclude them: exclude={_excluding(optimizer, leaping)}.",
             about=optimizer,

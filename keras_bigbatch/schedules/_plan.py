@@ -114,7 +114,7 @@ class Plan:
         if recipe is None:
             raise ValueError(
                 "The regime has no optimizer to make one from. Pass it: `Regime(optimizer=...)`; "
-                "or pass `plan.learning_rate` to an optimizer of your own."
+                "or pass `plan.learning_rate` to your own optimizer."
             )
         return recipe.make(functools.partial(planned_changes, self))
 

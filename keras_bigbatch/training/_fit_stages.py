@@ -170,8 +170,8 @@ def _check(
         if not stage.epochs and (before is None or not _may_end_early(before)):
             raise ValueError(
                 "A stage of 0 epochs gets those that the stage before it has left. Received: "
-                f"{stage} after none that ends early. Give it epochs, or the one before it a "
-                "`noise_limit` or `patience`."
+                f"{stage} without a stage before it that may end early. Give it epochs, or give the "
+                "stage before it a `noise_limit` or `patience`."
             )
     epochs = sum(stage.epochs for stage in stages)
     hint = "It is the epoch to start at."
@@ -212,7 +212,7 @@ def _check_early_ends(
         if initial_epoch or resumes:
             raise ValueError(
                 "A training with a stage that ends on a plateau or by the noise scale cannot be "
-                f"resumed, since no backup records when it ended. Received: {stage} with "
+                f"resumed, because no backup records when it ended. Received: {stage} with "
                 f"initial_epoch={initial_epoch} or a `BackupAndRestore`. Leave those out, or "
                 "`patience` and `noise_limit`."
             )

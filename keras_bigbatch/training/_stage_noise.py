@@ -45,7 +45,7 @@ class StageNoise(keras.callbacks.Callback):
             raise ValueError(
                 "A stage with a `noise_limit` is for one process. Received: "
                 f"{active().replicas.processes()} processes, each of which would measure on its "
-                "own data and end the stage at an epoch of its own. Fix the stages' epochs."
+                "own data and end the stage at a different epoch. Fix the stages' epochs."
             )
         self.passed = False
         self._noise_scale = math.nan

@@ -113,8 +113,8 @@ class StageRates:
             if steps is None:
                 raise ValueError(
                     "To resume within a stage whose `learning_rate` is a schedule, its updates so "
-                    "far must be known, but the data set does not tell its length. Give the "
-                    "stages `steps_per_epoch`."
+                    "far must be known, but the data set has no known length. Give the stages "
+                    "`steps_per_epoch`."
                 )
             first -= epochs * steps
         return StageSchedule(rate, first)
