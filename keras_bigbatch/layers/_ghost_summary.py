@@ -9,7 +9,7 @@ from keras_bigbatch.layers._class_change import batch_norms, is_ghost
 
 
 def ghost_summary(model: keras.Model, print_fn: Callable[[str], Any] = print) -> None:
-    """Prints the ghost batch norms of a model: their paths, channels and groups.
+    """Prints the ghost batch norm layers of a model, with their paths, channels and group sizes.
 
     Use it after `to_ghost` to see what was converted. `model.summary()` does not show this for
     layers that a model's own code creates: it lists them under their original class.

@@ -42,7 +42,7 @@ class CBLR(LayerwiseOptimizer):
         **kwargs: All other arguments are as for `LayerwiseOptimizer`.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 

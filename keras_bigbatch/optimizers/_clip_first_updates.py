@@ -48,7 +48,7 @@ class ClipFirstUpdates(keras.optimizers.Optimizer):
         name: The name of the optimizer.
 
     Raises:
-        ValueError: If an argument is not as above, or if the result is wrapped in a second
+        ValueError: If an argument is invalid, or if the result is wrapped in a second
             `LossScaleOptimizer`.
 
     Example:

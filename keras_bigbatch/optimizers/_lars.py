@@ -53,7 +53,7 @@ class LARS(LayerwiseOptimizer):
         **kwargs: As for `LayerwiseOptimizer`.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 

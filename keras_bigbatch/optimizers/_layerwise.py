@@ -56,7 +56,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer, ABC):
             `loss_scale_factor` and `name`.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 

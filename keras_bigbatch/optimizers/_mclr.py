@@ -33,7 +33,7 @@ class MCLR(LayerwiseOptimizer):
         **kwargs: All arguments are as for `LayerwiseOptimizer`.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 

@@ -35,7 +35,7 @@ class PercentDelta(LayerwiseOptimizer):
         **kwargs: All other arguments are as for `LayerwiseOptimizer`.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 

@@ -19,8 +19,8 @@ class BatchStage:
     With arrays, an epoch of a stage has `ceil(samples / batch)` steps, as in `fit`, or
     `steps_per_epoch`. A stage with `patience` ends when `monitor` has not improved for that many
     epochs, as with `keras.callbacks.EarlyStopping`. A stage with a `noise_limit` ends when the
-    gradient noise scale exceeds the limit. The remaining epochs are added to the next stage, so the
-    total stays the same.
+    gradient noise scale exceeds the limit. The epochs that it did not use are added to the next
+    stage, so the total stays the same.
 
     Args:
         batch: Samples in one step of `fit` (its `batch_size`), over all replicas. With
@@ -38,7 +38,7 @@ class BatchStage:
         noise_limit: A `NoiseLimit`, or None. A stage cannot have both this and `patience`.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 

@@ -54,7 +54,7 @@ def fit_stages(
 
     Args:
         model: A compiled model.
-        x: Arrays as in `fit`, or a function of the batch size that returns a data set with it.
+        x: Arrays as in `fit`, or a function that takes the batch size and returns a data set.
         y: Arrays as in `fit`. None if `x` is a function.
         stages: The stages, in order.
         validation_data: As in `fit`.
@@ -170,8 +170,8 @@ def _check(
         if not stage.epochs and (before is None or not _may_end_early(before)):
             raise ValueError(
                 "A stage of 0 epochs gets those that the stage before it has left. Received: "
-                f"{stage} without a stage before it that may end early. Give it epochs, or give the "
-                "stage before it a `noise_limit` or `patience`."
+                f"{stage} without a stage before it that may end early. Give it epochs, or give "
+                "the stage before it a `noise_limit` or `patience`."
             )
     epochs = sum(stage.epochs for stage in stages)
     hint = "It is the epoch to start at."

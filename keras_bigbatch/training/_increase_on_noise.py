@@ -55,7 +55,7 @@ def increase_on_noise(
         The stages.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 

@@ -41,7 +41,7 @@ def increase_on_plateau(
         The stages.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 

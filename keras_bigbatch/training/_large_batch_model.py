@@ -51,7 +51,7 @@ class LargeBatchModel(keras.Model):
         trainable: Whether the weights are trainable.
 
     Raises:
-        ValueError: If an argument is not as above. `compile` raises it if there is no loss to
+        ValueError: If an argument is invalid. `compile` raises it if there is no loss to
             weight, or if a loss uses the reduction `"mean_with_sample_weight"`, which would undo
             the weights.
 

@@ -22,7 +22,7 @@ class NoiseLimit:
 
     A measurement costs the gradients of `draws * large_batch` samples, in small batches, and does
     not change the training. Nothing is measured at the stage's planned end. Samples are drawn from
-    arrays with replacement. If the data are a function of the batch size, it is called with
+    arrays with replacement. If `x` is a function of the batch size, it is called with
     `small_batch`. Its data set must be finite, in random order and readable more than once. Each
     measurement continues where the last one stopped. Norm layers use the statistics of each small
     batch.
@@ -37,7 +37,7 @@ class NoiseLimit:
         seed: Seed for drawing samples from arrays.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 

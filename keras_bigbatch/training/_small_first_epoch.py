@@ -36,7 +36,7 @@ def small_first_epoch(
         The two stages.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 

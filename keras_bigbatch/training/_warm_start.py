@@ -35,7 +35,7 @@ def warm_start(
         The two stages.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
 
