@@ -201,7 +201,7 @@ def test_distance_page():
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
     assert "| equivalent " in lines["LB at SB's distance vs. SB"]
     assert "| worse " in lines["SB at LB's distance vs. SB"]
-    assert "4.1 for 4.0" in lines["SB at LB's distance"]
+    assert "4.1, target 4.0" in lines["SB at LB's distance"]
     assert "2.0%" in lines["SB at LB's distance"]
     assert "0.5 to 2" in lines["SB at LB's distance"]
 
