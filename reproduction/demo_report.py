@@ -55,10 +55,10 @@ def headline(content):
     form = "**{:.1f}** points ({:.1f} to {:.1f})"
     lost, left = (_points(trainings, "SB", arm, form) for arm in ("LB", "+RA"))
     return (
-        f"With a batch {ratio:g} times as large, a network on MNIST-1D loses {lost} of test "
-        f"accuracy. Ghost batch norm, a scaled learning rate and a longer regime leave {left} of "
-        f"that. {len(content['seeds'])} seeds, 95 % intervals: [how it was "
-        "measured](evidence/controls.md)."
+        f"With a batch {ratio:g} times as large, a network on MNIST-1D (4,000 generated samples of "
+        f"one-dimensional digits) loses {lost} of test accuracy. Ghost batch norm, a scaled "
+        f"learning rate and a longer regime leave {left} of that. {len(content['seeds'])} seeds, "
+        "95 % intervals: [how it was measured](evidence/controls.md)."
     )
 
 

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # On many devices
+# # Many devices, simulated
 #
 # **If the ghost batches fit into each device's share of the batch, four devices make the same
 # update as one, up to rounding. With Keras's batch norm, the averaged update of four shares differs

@@ -6,7 +6,7 @@ from reproduction.moves.noise_report import noise_text
 from reproduction.paired import contrast, with_interval
 from reproduction.report import markdown_table, wrapped
 from reproduction.statistics import by_arm
-from reproduction.wording_differences import decision, difference
+from reproduction.wording import decision, difference
 
 CELLS = ("x1", "x1 ghosts", "x4", "x4 ghosts")
 SMALL_CELLS = ("", "ghosts")

@@ -5,7 +5,7 @@ from reproduction.paired import with_interval
 from reproduction.plotting import means, tidy
 from reproduction.report import markdown_table
 from reproduction.statistics import by_arm
-from reproduction.wording_differences import difference
+from reproduction.wording import difference
 
 EQUAL = "ghosts of "  # how the hypotheses on equal ghosts begin
 

@@ -5,8 +5,7 @@ import tomllib
 import pytest
 
 from reproduction.criteria import parts
-from reproduction.wording import PLAIN, plain
-from reproduction.wording_differences import DECISIONS, NAMES, decision, difference
+from reproduction.wording import WORDING, decision, difference, plain
 
 
 def entries(kind):
@@ -23,12 +22,12 @@ def test_each_sentence_that_is_reworded_is_one_of_the_criteria():
     claims = {entry[key] for entry in entries("parts") for key in ("claim", "unit")}
     names = {entry["name"] for entry in entries("hypotheses")}
     decided = {" ".join(entry.get("decides", "").split()) for entry in entries("hypotheses")}
-    assert set(PLAIN) <= claims
-    assert set(NAMES) <= names
-    assert set(DECISIONS) <= decided
+    assert set(WORDING["claims"]) <= claims
+    assert set(WORDING["differences"]) <= names
+    assert set(WORDING["decisions"]) <= decided
 
 
-@pytest.mark.parametrize("text", [*PLAIN.values(), *NAMES.values(), *DECISIONS.values()])
+@pytest.mark.parametrize("text", [text for kind in WORDING.values() for text in kind.values()])
 def test_a_cell_of_a_table_takes_it(text):
     assert "|" not in text
     assert "\n" not in text
