@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_bigbatch as kbb
 from keras_bigbatch.layers import GhostNoise
+from tests import exported
 from tests.callbacks.fits import StopAt
 from tests.oracles import ghost_noise
 
@@ -170,18 +171,9 @@ def test_an_exported_model_has_no_noise(tmp_path):
     model = model_of(*norms())
     wanted = model.predict(X, verbose=0)
     if BACKEND == "torch":
-        import torch
-
-        program = torch.export.export(model, (ops.convert_to_tensor(X),))
-        assert not [node for node in program.graph.nodes if "randint" in str(node.target)]
-        found = ops.convert_to_numpy(program.module()(ops.convert_to_tensor(X)))
-    else:
-        tf = pytest.importorskip("tensorflow", reason="Keras exports JAX by TensorFlow too")
-
-        model.export(tmp_path / "model", verbose=False)
-        # The loaded model must live as long as its function.
-        exported = tf.saved_model.load(tmp_path / "model")
-        found = exported.serve(X)
+        nodes = exported.program(model, X).graph.nodes
+        assert not [node for node in nodes if "randint" in str(node.target)]
+    found = exported.served(model, X, tmp_path)
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
 

@@ -3,17 +3,15 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from keras_bigbatch.training import sharpness_aware
 from tests.callbacks.fits import StopAt
+from tests.exported import served
 from tests.training.sharpness import X, Y, assert_close
-
-BACKEND = keras.backend.backend()
 
 
 def normalized(radius=0.1):
-    """A network whose layers draw and keep statistics, so that both must go on where they were."""
+    """A network with moving statistics. Dropout is left out: Keras does not save its draws."""
     keras.utils.set_random_seed(3)
     layers = [keras.layers.Dense(4, "tanh"), keras.layers.BatchNormalization()]
     model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(2)])
@@ -39,16 +37,5 @@ def test_a_resumed_training_is_an_uninterrupted_one(stop, tmp_path):
 def test_an_exported_model_is_the_plain_one(tmp_path):
     model = trained()
     wanted = model.predict(X, verbose=0)
-    if BACKEND == "torch":
-        import torch
-
-        program = torch.export.export(model, (ops.convert_to_tensor(X),))
-        found = ops.convert_to_numpy(program.module()(ops.convert_to_tensor(X)))
-    else:
-        tf = pytest.importorskip("tensorflow", reason="Keras exports JAX by TensorFlow too")
-
-        model.export(tmp_path / "model", verbose=False)
-        # The loaded model must live as long as its function.
-        exported = tf.saved_model.load(tmp_path / "model")
-        found = exported.serve(X)
+    found = served(model, X, tmp_path)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_bigbatch._backend._gradients_protocol import F
+from keras_bigbatch._backend.reference.gradients import with_value_as_result
 from keras_bigbatch._typing import Tensor
 
 
@@ -29,12 +30,7 @@ def value_and_gradient(
     function: Callable[..., Tensor],
 ) -> Callable[..., tuple[Tensor, list[Tensor]]]:
     """By `gradient_and_results`, of which the value is the result."""
-
-    def twice(values: Sequence[Tensor], *rest: object) -> tuple[Tensor, Tensor]:
-        value = function(values, *rest)
-        return value, value
-
-    return gradient_and_results(twice)
+    return gradient_and_results(with_value_as_result(function))
 
 
 def gradient_and_results(
