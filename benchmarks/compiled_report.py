@@ -123,7 +123,7 @@ def registers(rows):
             passes = [row for row in here if row["kernel"] not in ("group_moments", "moved")]
             bits = min(row["widest load"] for row in passes)
             cells[case].append(f"{most}, {spilled}, {bits}")
-    title = "registers at most, bytes spilled, bits of a load"
+    title = "most registers, bytes spilled, load width in bits"
     return report.table(title, columns, cells)
 
 

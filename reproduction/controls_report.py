@@ -18,7 +18,7 @@ def page(criteria, content, pictures):
         "## The differences",
         hypotheses_table(criteria, content),
         decisions(criteria, [content]),
-        "## How it was made",
+        "## How to reproduce it",
     )
 
 

@@ -57,7 +57,7 @@ def headline(content):
     return (
         f"With a batch {ratio:g} times as large, a network on MNIST-1D (4,000 generated samples of "
         f"one-dimensional digits) loses {lost} of test accuracy. Ghost batch norm, a scaled "
-        f"learning rate and a longer regime leave {left} of that. {len(content['seeds'])} seeds, "
+        f"learning rate and a longer regime reduce this to {left}. {len(content['seeds'])} seeds, "
         "95 % intervals: [how it was measured](evidence/controls.md)."
     )
 

@@ -32,7 +32,7 @@ def page(criteria, content, pictures):
         "## Along the training",
         along_part(criteria, content),
         pictures["along"],
-        "## How it was made",
+        "## How to reproduce it",
     )
 
 

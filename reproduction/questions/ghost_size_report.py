@@ -42,8 +42,8 @@ def answer(criteria, content):
             f"**Cannot tell**: {len(level)} of {len(same)} differences at equal ghosts are settled."
         )
     return (
-        f"**No**: of {len(same)} differences between batches at equal ghosts, {len(level)} are "
-        f"equivalent and {len(apart)} beyond the margin "
+        f"**No**: of {len(same)} comparisons of batches with equal ghosts, {len(level)} show "
+        f"equivalence and {len(apart)} a difference beyond the margin "
         f"({'; '.join(map(difference, apart))})."
     )
 

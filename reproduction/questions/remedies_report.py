@@ -81,11 +81,11 @@ def card(content, *names):
         at = f", rate {rate}" if rate else ""
         return with_interval(scores[arm]) + at if arm in scores else ""
 
-    beside = {PLAIN: "a tuned rate alone", SMALL_BATCH: "the small batch of 40"}
+    beside = {PLAIN: "SGD, tuned rate", SMALL_BATCH: "SGD, batch of 40"}
     labels = {name: f"**{name}**" for name in names} | beside
     rows = [[label, cell(arm), cell(arm + GHOSTS)] for arm, label in labels.items()]
     return (
-        f"{markdown_table(['batch of 1000', 'alone', 'with ghosts of 8'], rows)}\n\n"
+        f"{markdown_table(['', 'plain batch norm', 'ghosts of 8'], rows)}\n\n"
         f"Test accuracy in %, mean over {len(content['seeds'])} seeds ± half of the 95 % interval, "
         "each with the best of six settings. See [every remedy in one table]"
         "(../evidence/remedies.md)."

@@ -60,7 +60,7 @@ def test_headline_says_what_is_lost_and_left():
     text = demo_report.headline(content(trainings))
     assert "a batch 1 times as large" in text
     assert "loses **4.0** points (4.0 to 4.0)" in text
-    assert "leave **0.5** points (0.5 to 0.5)" in text
+    assert "reduce this to **0.5** points (0.5 to 0.5)" in text
 
 
 def test_digits_say_how_far_the_small_batch_is_ahead():

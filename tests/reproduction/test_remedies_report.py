@@ -51,8 +51,8 @@ def test_a_card_has_the_remedy_and_what_stands_beside_it():
         lines = remedies_report.card(content, *names).split("\n\n")[0].splitlines()[2:]
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
-    plain = ["a tuned rate alone", "90.00 ± 0.00", "94.00 ± 0.00"]
-    small = ["the small batch of 40", "96.00 ± 0.00", ""]
+    plain = ["SGD, tuned rate", "90.00 ± 0.00", "94.00 ± 0.00"]
+    small = ["SGD, batch of 40", "96.00 ± 0.00", ""]
     assert rows("LARS") == [["**LARS**", "95.00 ± 0.00, rate 0.1", ""], plain, small]
     grouped = ["**SAM by groups**", "", "93.00 ± 0.00, rate 0.4"]
     assert rows("SAM by groups") == [grouped, plain, small]
