@@ -42,9 +42,10 @@ def to_ghost(
     layer is already a ghost batch norm, it gets the new size.
 
     A converted layer has the class `GhostBatchNormalization`. In models whose own code creates the
-    layer, it has a subclass with Keras's class name instead, so that weight files still load.
-    `isinstance(layer, GhostBatchNormalization)` is true for both. `.keras` files restore the ghost
-    batches, but `keras.models.clone_model` turns layers of that subclass back into plain ones.
+    layer, it is instead an instance of a subclass with Keras's class name, so that weight files
+    still load. `isinstance(layer, GhostBatchNormalization)` is true for both. `.keras` files
+    restore the ghost batches, but `keras.models.clone_model` turns layers of that subclass back
+    into plain ones.
 
     The copy is not compiled, because the optimizer's momenta belong to the original's variables.
     With `in_place=True`, a compiled model stays compiled, and training continues with its

@@ -32,10 +32,10 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization with the statistics of small, "ghost" batches inside a large batch.
 
     Use it in place of `keras.layers.BatchNormalization` when you train at a larger batch than the
-    recipe was tuned for. Set `virtual_batch` to the size of that small batch or less. The large
-    batch then keeps the noise of small-batch statistics. Losing it is one reason why a large batch
-    loses test accuracy. In training, each group of `virtual_batch` samples is normalized by its own
-    moments:
+    recipe was tuned for. Set `virtual_batch` to the batch size that the recipe was tuned for, or
+    less. The large batch then keeps the noise of small-batch statistics. Losing it is one reason
+    why a large batch loses test accuracy. In training, each group of `virtual_batch` samples is
+    normalized by its own moments:
 
     `y = gamma * (x - mean(group)) / sqrt(variance(group) + epsilon) + beta`
 
@@ -46,12 +46,13 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     have the names and shapes of plain batch norm. On many devices, replicas form groups from their
     own part of the batch (on JAX, from the whole batch) and share the moving statistics.
 
-    A `mask` leaves positions out of the statistics. As in Keras, a last axis is added to the mask,
-    wherever the channel axis is. If that shape cannot be broadcast, the channel axis is added
-    instead. A group that is fully masked, or whose moments are not finite, does not contribute to
-    the moving statistics. Moments that are not finite make the outputs and the loss NaN, but do not
-    affect later batches. A fully masked group has mean and variance 0, as in Keras, so the output
-    is `gamma * x / sqrt(epsilon) + beta`. A feature constant in its group gives exactly `beta`.
+    A `mask` leaves positions out of the statistics. As in Keras, a new axis is appended to the
+    mask, regardless of where the channel axis is. If that shape cannot be broadcast, the channel
+    axis is added instead. A group that is fully masked or has non-finite moments does not
+    contribute to the moving statistics. Non-finite moments make the outputs and the loss NaN, but
+    do not affect later batches. A fully masked group has mean and variance 0, as in Keras, so the
+    output is `gamma * x / sqrt(epsilon) + beta`. A feature constant in its group gives exactly
+    `beta`.
 
     Args:
         virtual_batch: Samples in a ghost batch, an integer of 1 or more. With 1, the output is

@@ -32,9 +32,9 @@ def renew_statistics(
     """Recomputes the moving statistics of all batch norms from the data, in one pass.
 
     Use it when the moving averages do not match the weights. This happens when they lag behind
-    because a large-batch run or a converted model made few updates, and with averaged weights (SWA,
-    EMA, a checkpoint soup), at which no training step was made. Inference then normalizes by the
-    moments of the data:
+    because a large-batch run or a converted model made only a few updates. It also happens with
+    averaged weights (SWA, EMA, a checkpoint soup), because no training step was run with those
+    weights. Inference then normalizes by the moments of the data:
 
     `moving_mean = mean(x_l)`, `moving_variance = mean((x_l - moving_mean)**2)`
 
@@ -56,8 +56,8 @@ def renew_statistics(
     rank.
 
     `torch.optim.swa_utils.update_bn` instead averages the variances of the batches. That ignores
-    the spread of the batch means, counts a small last batch as much as a full one, and would use
-    the moments of the groups with ghost batch norm. Keras has no such function.
+    the spread of the batch means, counts a small last batch as much as a full one, and, with ghost
+    batch norm, would use the moments of the groups. Keras has no such function.
 
     Args:
         model: Any built model that contains batch norms. It does not have to be compiled.

@@ -158,7 +158,7 @@ def test_the_log_law_is_to_be_the_best_at_every_batch():
     for result in results[:3]:
         result["weight_distance"] = {"update": list(line), "distance": list(line.values())}
     assert verdicts(DistanceOverUpdates(), results)[-1] == "-"
-    assert "another law fits best at batch 40 (" in DistanceOverUpdates().caveats(results)
+    assert "a different law fits best at a batch of 40 (" in DistanceOverUpdates().caveats(results)
 
 
 def test_laws_and_slopes_are_found_without_the_first_updates():
@@ -167,7 +167,7 @@ def test_laws_and_slopes_are_found_without_the_first_updates():
     said = DistanceOverUpdates().caveats(figure_2(1.5, 0.8))
     assert said.endswith(
         "at update 100, the largest batch with the square-root rate is 1.25 times "
-        "as far as the recipe's batch."
+        "as far from its initial weights as the recipe's batch is."
     )
     row = DistanceOverUpdates().table(figure_2(1.5, 1.1)).splitlines()[2]
     assert row.split("|")[2].strip() == "4.04 ± 0.04"

@@ -103,10 +103,13 @@ class DistanceOverUpdates(Experiment):
         """What equal slopes do not say, and which law describes which batch best."""
         update, apart = _halfway(results, *ends(results))
         others = [f"{each:,} ({law})" for each, law in best_laws(results).items() if law != "log"]
-        said = f" At an unchanged rate, another law fits best at batch {', '.join(others)}."
+        at = "batches" if len(others) > 1 else "a batch"
+        listed = " and ".join(", ".join(others).rsplit(", ", 1))
+        said = f" At an unchanged rate, a different law fits best at {at} of {listed}."
         return (
             f"Equal slopes do not mean equal paths: at update {update}, the largest batch with the "
-            f"square-root rate is {fmean(apart):.2f} times as far as the recipe's batch."
+            f"square-root rate is {fmean(apart):.2f} times as far from its initial weights as the "
+            "recipe's batch is."
             f"{said if others else ''}"
         )
 
