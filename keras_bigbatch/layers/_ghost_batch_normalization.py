@@ -48,11 +48,10 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
     A `mask` leaves positions out of the statistics. As in Keras, a new axis is appended to the
     mask, regardless of where the channel axis is. If that shape cannot be broadcast, the channel
-    axis is added instead. A group that is fully masked or has non-finite moments does not
-    contribute to the moving statistics. Non-finite moments make the outputs and the loss NaN, but
-    do not affect later batches. A fully masked group has mean and variance 0, as in Keras, so the
-    output is `gamma * x / sqrt(epsilon) + beta`. A feature constant in its group gives exactly
-    `beta`.
+    axis is added instead. A group that is fully masked or has non-finite moments is left out of the
+    moving statistics. Non-finite moments make the outputs and the loss NaN, but do not affect later
+    batches. A fully masked group has mean and variance 0, as in Keras, so the output is
+    `gamma * x / sqrt(epsilon) + beta`. A feature constant in its group gives exactly `beta`.
 
     Args:
         virtual_batch: Samples in a ghost batch, an integer of 1 or more. With 1, the output is
