@@ -1,12 +1,12 @@
 # %% [markdown]
 # # The generalization gap
 #
-# **With the same number of epochs, a batch of 1000 has a test accuracy about 5 points lower than a
-# batch of 40. Three changes recover more than 4 of these points.**
+# **With the same number of epochs, a batch of 1000 reaches a test accuracy about 5 points lower
+# than a batch of 40 does. Three changes recover more than 4 of these points.**
 #
-# Train a model with the same recipe at several batch sizes. Each run fits its training set, but the
-# larger the batch, the lower the test accuracy. This difference is the *generalization gap*. This
-# page produces a gap, looks at its causes, and closes most of it.
+# If you train a model with the same recipe at several batch sizes, each run fits its training set,
+# but the larger the batch, the lower the test accuracy. This difference is the *generalization
+# gap*. This page produces a gap, looks at its causes, and closes most of it.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -31,9 +31,9 @@ seeds, epochs = [0, 1, 2], 100  # quick: [0], 2
 # %% [markdown]
 # ## Data that needs no download
 #
-# MNIST-1D generates one-dimensional versions of the ten digits, shifted, sheared and noisy: 4000
-# training and 1000 test samples of 40 values each. A test accuracy on 1000 samples has a standard
-# error of 0.6 to 0.9 points, so only larger differences are meaningful.
+# MNIST-1D generates shifted, sheared and noisy one-dimensional versions of the ten digits: 4000
+# training and 1000 test samples of 40 values each. A test accuracy measured on 1000 samples has a
+# standard error of 0.6 to 0.9 points, so only larger differences are meaningful.
 
 # %%
 data = make_dataset(get_dataset_args())
@@ -45,8 +45,8 @@ print("training", x.shape, "test", test_x.shape)
 # ## One network, one recipe
 #
 # The network has three strided convolutions with batch normalization. The recipe is SGD with
-# momentum. Its learning rate drops by a factor of ten at one half and at three quarters of the
-# epochs. It was tuned at a batch of 40.
+# momentum. Its learning rate drops by a factor of ten after half of the epochs and again after
+# three quarters. The recipe was tuned at a batch of 40.
 
 
 # %%
@@ -160,7 +160,7 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# The longer training has a cost, because it processes more samples. The plan says how many.
+# The longer training costs more, because it processes more samples. The plan shows how many.
 
 # %%
 print(arms["+RA"][0])
@@ -170,8 +170,8 @@ print(arms["+RA"][0])
 #
 # - Compare at equal training accuracy. Otherwise you compare undertrained models.
 # - Report updates as well as epochs. The batch size determines how many updates an epoch has.
-# - Use at least three seeds. The spread between seeds is as large as some of the effects.
-#   [Evidence](../evidence/index.md) has results for other data and networks.
+# - Use at least three seeds. The spread between seeds is as large as some of the effects. See
+#   [Evidence](../evidence/index.md) for results on other data and networks.
 #
 # ## Next
 #

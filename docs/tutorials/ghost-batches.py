@@ -41,9 +41,9 @@ sizes = [2, 8, 32, 125]  # quick: [8]
 #
 # $$ y = \gamma \, \frac{x - m_g}{\sqrt{v_g + \epsilon}} + \beta $$
 #
-# with one $\gamma$ and one $\beta$ for all groups. Groups are formed in the order of the batch, and
-# leftover samples join the last group. For example, 22 samples in groups of 8 form a group of 8 and
-# a group of 14. In NumPy this takes a few lines.
+# with one $\gamma$ and one $\beta$ for all groups. Groups are formed from consecutive samples of
+# the batch, and leftover samples join the last group. For example, 22 samples in groups of 8 form a
+# group of 8 and a group of 14. In NumPy this takes a few lines.
 
 
 # %%
@@ -84,7 +84,7 @@ print(f"plain and one group agree: {np.abs(keras.ops.convert_to_numpy(difference
 #
 # Take one sample with the value $z$, in units of the standard deviation, and draw the rest of its
 # group at random many times. The output $y$ for this sample varies with the group. The mean of $v$
-# numbers has a standard error of $1/\sqrt{v}$, and their standard deviation has one of
+# numbers has a standard error of $1/\sqrt{v}$, and their standard deviation has a standard error of
 # $1/\sqrt{2v}$. Unless the groups are tiny, this gives
 #
 # $$ \mathrm{std}(y) \approx \sqrt{\frac{1 + z^2/2}{v}} $$
@@ -133,9 +133,9 @@ print("inference, plain minus ghost, at most", np.abs(difference).max())
 
 # %% [markdown]
 # One step per group matters if there are few updates. Keras's momentum is 0.99. After 100 updates
-# with one step each, $0.99^{100} = 37\,\%$ of the initial value is left. With 125 groups per
-# update, almost nothing is left. A small momentum has the opposite problem: with 0.9, the average
-# covers about ten steps, and ten groups of 2 are only 20 samples. In that case use
+# with one step each, $0.99^{100} = 37\,\%$ of the initial value remains. With 125 groups per
+# update, almost nothing remains. A small momentum causes the opposite problem: with 0.9, the
+# average covers about ten steps, and ten groups of 2 are only 20 samples. In that case use
 # `statistics="batch"`, which makes one step per batch with the moments of the whole batch.
 #
 # ## Which group size
@@ -221,12 +221,12 @@ plt.show()
 #
 # - Groups of 8 recover most of the accuracy that the large batch lost. With three seeds we cannot
 #   tell whether anything is still missing.
-# - The best size is in the middle. With groups of 2 the network does not quite fit the training
-#   set, and at least half of the gain is lost. As groups grow, the accuracy approaches that of
-#   plain batch norm.
-# - Three seeds are too few to decide between 8 and 32, which is close to the recipe's batch of 40.
-#   The accuracy of the best size is also optimistic, because the sizes are compared on the test
-#   set.
+# - The best size is in the middle of the range. With groups of 2 the network does not quite fit the
+#   training set, and at least half of the gain is lost. As groups grow, the accuracy approaches
+#   that of plain batch norm.
+# - Three seeds are too few to decide between 8 and 32. The latter is close to the batch size of the
+#   recipe, 40. The accuracy of the best size is also optimistic, because the sizes are compared on
+#   the test set.
 #
 # Some of the gain may be plain regularization, which might also help the small batch. This page
 # cannot separate the two effects.
@@ -263,5 +263,5 @@ for name, model in (("converted", converted), ("loaded", loaded), ("back", back)
 # ## Next
 #
 # - [Learning rate and regime](learning-rate-and-regime.md) adapts the rest of the recipe.
-# - [Ghost batch norm](../methods/ghost-batch-norm.md) describes its cost and where it has no
-#   effect. API: [GhostBatchNormalization][keras_bigbatch.layers.GhostBatchNormalization].
+# - [Ghost batch norm](../methods/ghost-batch-norm.md) describes the cost of the method and where it
+#   has no effect. API: [GhostBatchNormalization][keras_bigbatch.layers.GhostBatchNormalization].

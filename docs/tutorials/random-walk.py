@@ -2,10 +2,10 @@
 # # A random walk
 #
 # **A good logarithmic fit does not prove a random walk: gradient descent on a convex loss, with no
-# noise at all, fits with an R2 of 0.998.**
+# noise at all, gives a fit with an R2 of 0.998.**
 #
 # How far do the weights move from where they started? Hoffer, Hubara & Soudry (2017) plot that
-# distance against the logarithm of the updates, find straight lines, and explain them by a random
+# distance against the logarithm of the updates, find straight lines, and explain them with a random
 # walk. This page makes the same plot, fits curves to it, and asks what a good fit proves.
 
 # %% tags=["notebook"]
@@ -36,21 +36,21 @@ x, y = data["x"][..., None].astype("float32"), data["y"]
 # %% [markdown]
 # ## The argument
 #
-# Assume that the loss $L$ is a random landscape over the weights $w$. The farther two points are
-# apart, the more their losses differ:
+# Assume that the loss $L$ is a random landscape over the weights $w$. The farther apart two points
+# are, the more their losses differ:
 #
 # $$E \left[ (L(w_1) - L(w_2))^2 \right] \sim \lVert w_1 - w_2 \rVert^{\alpha}$$
 #
-# To move a distance $z$ away, the weights have to cross hills of a height of about
-# $z^{\alpha / 2}$. The time a random walk takes to cross a hill is exponential in its height. So
-# after $t$ updates (optimizer steps) the distance from the initial weights $w_0$ is
+# To move a distance $z$ away, the weights have to cross hills whose height is about
+# $z^{\alpha / 2}$. The time a random walk takes to cross a hill is exponential in the hill's height.
+# So after $t$ updates (optimizer steps) the distance from the initial weights $w_0$ is
 #
 # $$\lVert w_t - w_0 \rVert \sim (\log t)^{2 / \alpha}$$
 #
 # With $\alpha = 2$, which the paper measures around the start of its networks, the distance grows
 # with $\log t$. That is very slow: in a random walk without hills, the distance grows with
-# $\sqrt{t}$. This has a consequence: with the same number of epochs, a large batch makes few
-# updates, so its weights do not get far.
+# $\sqrt{t}$. As a consequence, the weights do not get far with a large batch, which makes few
+# updates in the same number of epochs.
 #
 # ## The measurement
 #
@@ -120,9 +120,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# With the same rate and number of updates, the large batch gets little more than half as far. At
-# update 100 the two are still close. After that they diverge, as the training loss of the large
-# batch approaches zero.
+# With the same rate and number of updates, the weights get little more than half as far with the
+# large batch. At update 100 the distances are still close. After that they diverge, as the training
+# loss of the large batch approaches zero.
 #
 # In the paper's second figure, the curves agree again with a scaled rate and ghost batch norm. Here
 # the slopes come closer, but the curves cross. With the scaled rate, the large batch is *ahead* of
@@ -132,14 +132,14 @@ plt.show()
 # ## What the fit says
 #
 # The callback's `fit` calls [`fit_diffusion`][keras_bigbatch.diagnostics.fit_diffusion]. It
-# compares four laws and reports for each an R2 of the distance itself. For one seed of the small
-# batch it prints:
+# compares four laws and reports for each law an R2 of the distance itself. For one seed of the
+# small batch it prints:
 
 # %%
 print(runs["SB"][0][0].fit(first))
 
 # %% [markdown]
-# The next table has all arms, fitted from update 10 and from update 100:
+# The next table shows the fits for all arms, from update 10 and from update 100:
 
 # %%
 print("means over the seeds: slope s of a + s ln t, and R2 of each law")
@@ -160,7 +160,7 @@ for name in runs:
 # - **The result depends on the window.** From update 100 on, all four laws have an R2 of about 0.99
 #   or more for the small batch. With a single decade of updates, no fit can tell them apart.
 # - **The large batch does look logarithmic** from update 10, and with ghost batches also from 100.
-#   But there the training loss has fallen to thousandths. A vanishing gradient explains the
+#   But in these runs the training loss has fallen to thousandths. A vanishing gradient explains the
 #   slowdown more simply than hills do.
 #
 # ## A straight line without a walk
@@ -171,7 +171,7 @@ for name in runs:
 #
 # $$w_t = \hat{w} \log t + O(1)$$
 #
-# ([Soudry et al., 2018](https://arxiv.org/abs/1710.10345); the paper mentions it in section 7).
+# ([Soudry et al., 2018](https://arxiv.org/abs/1710.10345); the paper mentions this in section 7).
 
 # %%
 draw = np.random.default_rng(0)
@@ -220,8 +220,8 @@ draw_laws(convex, "logistic regression, no noise")
 #
 # ## What to take away
 #
-# - The observation holds: at the same learning rate, the larger batch gets less far. The distance
-#   is cheap to measure, and `WeightDistance` does not affect training.
+# - The observation holds: at the same learning rate, the weights get less far with the larger
+#   batch. The distance is cheap to measure, and `WeightDistance` does not affect training.
 # - Compare whole curves over updates. It is easy to make a single end point agree.
 # - Compare a logarithmic fit with fits of other laws, in more than one window and with more than
 #   one seed, and with a case that has no randomness.
@@ -231,5 +231,5 @@ draw_laws(convex, "logistic regression, no noise")
 # ## Next
 #
 # - The methods that the paper derives from this argument, such as [regime
-#   adaptation](../methods/regime-adaptation.md), have evidence of their own.
+#   adaptation](../methods/regime-adaptation.md), are tested separately.
 # - [Sharp or flat](sharp-or-flat.md) looks at where training ends.

@@ -4,10 +4,11 @@
 # **At the same training loss, the large batch's minimum is about 20 times as sharp as the small
 # batch's. Rescaling the weights reverses this order without changing any output.**
 #
-# [Keskar et al. (2017)](https://arxiv.org/abs/1609.04836) find that training ends in a sharp
-# minimum at a large batch and in a flat one at a small batch, and say that this is why the large
-# batch generalizes worse. This page measures both minima and the loss on the straight line between
-# them. It then changes the sharpness of a network without changing the function that it computes.
+# [Keskar et al. (2017)](https://arxiv.org/abs/1609.04836) find that training with a large batch
+# ends in a sharp minimum and training with a small batch in a flat one, and argue that this is why
+# the large batch generalizes worse. This page measures both minima and the loss on the straight
+# line between them. It then changes the sharpness of a network without changing the function that
+# it computes.
 
 # %% tags=["notebook"]
 # In a notebook of your own, install the package from a clone, as Getting started says.
@@ -37,8 +38,8 @@ test_x, test_y = data["x_test"][..., None].astype("float32"), data["y_test"]
 # The network is that of [The generalization gap](generalization-gap.md). The seed determines the
 # initial weights, so the small batch (SB) and the large batch (LB) start from the same ones. The
 # curvature of the cross-entropy falls with the loss, so a network that is trained further looks
-# flatter for that reason alone. We therefore choose the epochs so that both end at about the same
-# training loss.
+# flatter for that reason alone. We therefore choose the numbers of epochs so that both runs end at
+# about the same training loss.
 
 
 # %%
@@ -74,8 +75,8 @@ models = {name: [train(*recipe, seed) for seed in seeds] for name, recipe in rec
 # %% [markdown]
 # ## Three measures
 #
-# Keskar's [`sharpness`][keras_bigbatch.diagnostics.sharpness] is how far the loss rises in a small
-# box around the weights, in percent:
+# Keskar's [`sharpness`][keras_bigbatch.diagnostics.sharpness] measures how far the loss rises in a
+# small box around the weights, in percent:
 #
 # $$\phi = 100 \cdot \frac{\max_{y} L(w + y) - L(w)}{1 + L(w)}, \qquad |y_i| \leq \epsilon \left( |w_i| + 1 \right)$$
 #
@@ -125,19 +126,19 @@ for row, quantity in enumerate(quantities):
     print(f"{quantity:24}" + "".join(f"{cell:>30}" for cell in cells))
 
 # %% [markdown]
-# At the same training loss, the large batch's minimum is about twenty times sharper by Keskar's
-# measure and by the eigenvalue, in each seed. Its test accuracy is two to four points lower. (An
+# At the same training loss, the large batch's minimum is about twenty times as sharp by Keskar's
+# measure and by the eigenvalue, with each seed. Its test accuracy is two to four points lower. (An
 # accuracy on 1000 samples has a standard error of 0.6 to 0.9 points, and all six networks are
 # tested on the same 1000.) So the observation holds.
 #
-# Now look at the last row. LB's kernels are little more than half as large as SB's. A box whose
-# size hardly depends on the weights is therefore larger relative to them. If the box is relative to
-# each weight, the factor between the two is six to eight. The eigenvalue times the squared norm
-# gives a similar factor of seven to eight. (Because sharpness values are lower bounds, these
-# factors are rough.)
+# Now look at the last row. The norm of LB's kernels is little more than half that of SB's. A box
+# whose size hardly depends on the weights is therefore larger relative to LB's. If the box is
+# relative to each weight, the factor between the two is six to eight. The eigenvalue times the
+# squared norm gives a similar factor of seven to eight. (Because sharpness values are lower bounds,
+# these factors are rough.)
 #
-# The losses agree because we chose SB's epochs accordingly. With the same number of epochs, SB is
-# trained much further, and the factor is above 1000 in the table of
+# The losses agree because we chose SB's number of epochs accordingly. With the same number of
+# epochs, SB is trained much further, and the factor is above 1000 in the table of
 # [Instruments](../instruments.md). Much of that comes from the lower loss and the larger weights.
 #
 # ## From one minimum to the other
@@ -176,9 +177,9 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# This is the plot of Keskar et al., in one of very many directions and for one seed. If the line
-# continues a quarter of its length beyond SB, the loss rises by at most a third. A quarter beyond
-# LB, it is more than fifty times as high as at LB. Between them is a barrier.
+# This is the plot of Keskar et al., in one of very many directions and for one seed. A quarter of
+# the line's length beyond SB, the loss is at most a third higher than at SB. A quarter beyond LB,
+# it is more than fifty times as high as at LB. There is a barrier between the two.
 #
 # With statistics estimated for the interpolated weights, less than half of the barrier remains. The
 # rest came from statistics that do not belong to any network on the line. Also, a step in alpha has
@@ -234,8 +235,8 @@ plt.show()
 # %% [markdown]
 # Now the small batch's minimum is the sharp one. No output changed, so the accuracies are the same,
 # and SB is still the better network. [Dinh et al. (2017)](https://arxiv.org/abs/1703.04933) show
-# this for layers with ReLU. With batch norm the scale of each layer is free. The eigenvalues change
-# too: $L(c w) = L(w)$ implies that the curvature in these weights is divided by $c^2$.
+# this for ReLU layers. With batch norm the scale of each layer is free. The eigenvalues change too:
+# $L(c w) = L(w)$ implies that the curvature in these weights is divided by $c^2$.
 #
 # The adaptive sharpness did not change, because it is not affected by such rescaling. By this
 # measure LB is sharper both before and after.
@@ -244,8 +245,8 @@ plt.show()
 #
 # - Keskar's observation holds here: at the same training loss, the large batch's minimum is sharper
 #   with each of three seeds, by each of three measures.
-# - How much sharper depends on the scale of the weights and on the training loss. Match the loss,
-#   print the norms, and measure with `adaptive=True` as well.
+# - How much sharper it is depends on the scale of the weights and on the training loss. Match the
+#   loss, print the norms, and measure with `adaptive=True` as well.
 # - Keskar's sharpness alone cannot be the reason why a network generalizes, because you can change
 #   it without changing any output. It describes where *training* ended.
 # - Sharpness did not predict accuracy. In the table of [Instruments](../instruments.md), a scaled
@@ -253,7 +254,7 @@ plt.show()
 #
 # ## Next
 #
-# - [Keskar et al.](../evidence/keskar.md) has the paper's figures, reproduced. To reduce the gap,
-#   see [regime adaptation](../methods/regime-adaptation.md).
+# - [Keskar et al.](../evidence/keskar.md) shows our reproductions of the paper's figures. To reduce
+#   the gap, see [regime adaptation](../methods/regime-adaptation.md).
 # - [How large is large?](how-large-is-large.md) measures the batch size beyond which more samples
 #   stop helping.
