@@ -12,7 +12,7 @@ class ReplicatedModel(keras.Model):
     """A model whose training step goes through DDP, so that `fit` synchronizes gradients."""
 
     def replicate(self):
-        """Wraps the built model; DDP gives all ranks the first one's weights."""
+        """Wraps the built model. DDP copies the first rank's weights to all ranks."""
         wrapper = DistributedDataParallel(self)
         # Behind a function: as an attribute the wrapper would become a part of the model.
         self._replica = lambda *args, **kwargs: wrapper(*args, **kwargs)
