@@ -48,7 +48,8 @@ def page(content, pictures):
             "## The rules that do not, and how far off they are {#missed}",
             _markdown(missed, _by_ratio(summary)),
             "## When the batch is beyond the noise scale {#beyond}",
-            f"The rules of the first table, with a noise of {BEYOND[0]:.0f} per sample and k = {largest}:",
+            f"The rules of the first table, with a noise of {BEYOND[0]:.0f} per sample and "
+            f"k = {largest}:",
             beyond,
             f"Means over seeds {', '.join(map(str, content['seeds']))}; two standard errors "
             f"are at most {_largest_noise(summary, kept):.2f} in the first table. "
